@@ -1,0 +1,1 @@
+//! Text → a configuration that cannot be wrong.

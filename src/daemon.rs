@@ -1,0 +1,1 @@
+//! Build, bind, spawn, notify, supervise, drain.

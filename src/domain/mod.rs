@@ -1,0 +1,1 @@
+//! The words of the contract, as types that cannot be wrong. No I/O, no clock, no async, no serde.

@@ -1,0 +1,1 @@
+//! Three listeners, one table of routes each.

@@ -1,0 +1,1 @@
+//! What Microsoft says, in our words: wire formats end here.

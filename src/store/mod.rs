@@ -1,0 +1,1 @@
+//! The durable mirror: the only floor that knows sled.

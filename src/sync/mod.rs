@@ -1,0 +1,1 @@
+//! Brings the mirror to what Microsoft says.

@@ -1,0 +1,1 @@
+//! JWTs, pure: Entra's checked against keys handed in, ours signed.
