@@ -1,1 +1,31 @@
 //! The words of the contract, as types that cannot be wrong. No I/O, no clock, no async, no serde.
+//!
+//! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
+
+mod commit;
+mod directory;
+mod id;
+mod mirror;
+mod product;
+mod run;
+mod subscription;
+mod users;
+
+pub use commit::{
+    Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
+};
+pub use directory::{
+    CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
+    Units, UserLicences, Via,
+};
+pub use id::{
+    GroupId, InvalidId, ProductId, RunId, ServiceId, ServicePlanId, SkuId, SubscriptionId,
+    TenantId, UserId,
+};
+pub use mirror::{Mirror, TenantView};
+pub use product::{
+    Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
+};
+pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
+pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
+pub use users::UserTable;

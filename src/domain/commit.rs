@@ -1,0 +1,108 @@
+//! One atomic step of the mirror: everything in it takes effect, or nothing does.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Cause, Change, Holders, Run, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, UserId, UserLicences,
+};
+
+/// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
+/// journal of what changed. The whole is durable and published, or none of it.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Subscriptions that are new or differ, each with the record as Microsoft sent it. Never
+    /// removed because a list lacks them.
+    pub subscriptions: Vec<(Subscription, RawRecord)>,
+    /// Tenants that are new or differ.
+    pub tenants: Vec<Tenant>,
+    /// The SKUs of a tenant, all of them, in place of those before.
+    pub skus: Vec<(TenantId, Vec<Sku>)>,
+    /// What users hold.
+    pub users: Vec<TenantUsers>,
+    /// How far sources have been read. A cursor in here stands for the data in the same commit.
+    pub sources: Vec<(SourceKey, SourceState)>,
+    /// Holders of seats, all of a subscription's, in place of those before.
+    pub holders: Vec<(SubscriptionId, Holders)>,
+    /// Small named documents, in place of those before.
+    pub documents: Vec<Document>,
+    /// Records that could not be understood.
+    pub odd: Vec<OddRecord>,
+    /// What differs from before.
+    pub changes: Vec<Change>,
+    /// Runs that ended.
+    pub runs: Vec<Run>,
+}
+
+/// A record as Microsoft sent it.
+pub type RawRecord = Arc<str>;
+
+/// What users of one tenant hold.
+#[derive(Clone, Debug)]
+pub struct TenantUsers {
+    /// Which tenant.
+    pub tenant: TenantId,
+    /// What is written.
+    pub writes: UserWrites,
+}
+
+/// Changes, or the whole.
+#[derive(Clone, Debug)]
+pub enum UserWrites {
+    /// These users hold this now; `None` holds nothing of ours.
+    Patch(Vec<(UserId, Option<UserLicences>)>),
+    /// These users and nobody else.
+    Replace(Vec<(UserId, UserLicences)>),
+}
+
+/// A small named document, such as Entra's signing keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// A record of Microsoft's that could not be understood: kept as it came, reported, skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddRecord {
+    /// When it was read.
+    pub at: Timestamp,
+    /// Where it came from.
+    pub key: SourceKey,
+    /// What could not be understood.
+    pub why: Arc<str>,
+    /// The record.
+    pub raw: RawRecord,
+}
+
+/// A user asks for a seat of a subscription with `coverage = "seats"`.
+#[derive(Clone, Debug)]
+pub struct SeatRequest {
+    /// Whose seat.
+    pub subscription: SubscriptionId,
+    /// The user's tenant.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+    /// How many seats there are; `None` when Microsoft names no number, which then sets no limit.
+    pub quantity: Option<u64>,
+    /// After how long an unused seat is free again.
+    pub release_after: SignedDuration,
+    /// When he asked.
+    pub now: Timestamp,
+    /// Who asked for him.
+    pub cause: Cause,
+}
+
+/// What became of a [`SeatRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatOutcome {
+    /// He holds a seat, and it is on disk.
+    Holds,
+    /// All seats are taken.
+    NoneFree,
+}

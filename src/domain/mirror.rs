@@ -1,0 +1,237 @@
+//! All facts of one moment, indexed, immutable.
+
+use std::sync::Arc;
+
+use imbl::{HashMap, OrdMap};
+
+use super::{
+    Cloud, Commit, Consent, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, TenantUsers, UserTable, UserWrites,
+};
+
+/// All that is known of one tenant's directory.
+#[derive(Clone, Debug)]
+pub struct TenantView {
+    /// The tenant and its consent.
+    pub tenant: Tenant,
+    /// Its SKUs.
+    pub skus: Arc<[Sku]>,
+    /// What its users hold of the publisher's SKUs.
+    pub users: UserTable,
+    /// How far its directory has been read.
+    pub directory: SourceState,
+}
+
+impl TenantView {
+    /// A tenant of which nothing has been read yet.
+    pub fn unread(tenant: Tenant) -> Self {
+        Self {
+            tenant,
+            skus: Arc::from([]),
+            users: UserTable::default(),
+            directory: SourceState::default(),
+        }
+    }
+
+    /// The SKU of this id.
+    pub fn sku(&self, id: SkuId) -> Option<&Sku> {
+        self.skus.iter().find(|it| it.id == id)
+    }
+}
+
+/// All facts of one moment. Cheap to clone; a later one shares what did not change.
+#[derive(Clone, Debug, Default)]
+pub struct Mirror {
+    subscriptions: OrdMap<SubscriptionId, Arc<Subscription>>,
+    by_tenant: HashMap<TenantId, Arc<[SubscriptionId]>>,
+    tenants: OrdMap<TenantId, Arc<TenantView>>,
+    sources: OrdMap<SourceKey, SourceState>,
+    holders: HashMap<SubscriptionId, Arc<Holders>>,
+    documents: HashMap<Arc<str>, Arc<[u8]>>,
+    revision: u64,
+}
+
+impl Mirror {
+    /// Counts up with every commit since the daemon started.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The subscription of this id.
+    pub fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(&id)
+    }
+
+    /// All subscriptions, by id.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.subscriptions.values()
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// The subscriptions whose beneficiary is this tenant.
+    pub fn subscriptions_of(&self, tenant: TenantId) -> impl Iterator<Item = &Arc<Subscription>> {
+        let ids = self.by_tenant.get(&tenant).map_or(&[][..], |ids| ids);
+        ids.iter().filter_map(|id| self.subscriptions.get(id))
+    }
+
+    /// What is known of this tenant; `None` if it was never heard of.
+    pub fn tenant(&self, id: TenantId) -> Option<&Arc<TenantView>> {
+        self.tenants.get(&id)
+    }
+
+    /// All tenants, by id.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantView>> {
+        self.tenants.values()
+    }
+
+    /// How far a source has been read.
+    pub fn source(&self, key: SourceKey) -> Option<&SourceState> {
+        match key {
+            SourceKey { source: Source::Directory, tenant: Some(tenant) } => {
+                self.tenants.get(&tenant).map(|it| &it.directory)
+            }
+            SourceKey { .. } => self.sources.get(&key),
+        }
+    }
+
+    /// Who sits on the seats of a subscription.
+    pub fn holders(&self, id: SubscriptionId) -> Option<&Arc<Holders>> {
+        self.holders.get(&id)
+    }
+
+    /// All subscriptions on whose seats anybody sits.
+    pub fn all_holders(&self) -> impl Iterator<Item = (SubscriptionId, &Arc<Holders>)> {
+        self.holders.iter().map(|(id, it)| (*id, it))
+    }
+
+    /// A named document.
+    pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
+        self.documents.get(name)
+    }
+
+    /// The mirror after a commit: the one place that says what a commit means in memory.
+    #[must_use]
+    pub fn applied(&self, commit: &Commit) -> Self {
+        let mut next = self.clone();
+        next.revision = self.revision.wrapping_add(1);
+        for (subscription, _) in &commit.subscriptions {
+            next.put_subscription(subscription);
+        }
+        for tenant in &commit.tenants {
+            next.change_tenant(tenant.id, |view| view.tenant = tenant.clone());
+        }
+        for (tenant, skus) in &commit.skus {
+            next.change_tenant(*tenant, |view| view.skus = skus.as_slice().into());
+        }
+        for TenantUsers { tenant, writes } in &commit.users {
+            next.change_tenant(*tenant, |view| match writes {
+                UserWrites::Patch(writes) => view.users = view.users.patched(writes),
+                UserWrites::Replace(users) => view.users = UserTable::new(users.iter().cloned()),
+            });
+        }
+        for (key, state) in &commit.sources {
+            match key {
+                SourceKey { source: Source::Directory, tenant: Some(tenant) } => {
+                    next.change_tenant(*tenant, |view| view.directory = state.clone());
+                }
+                SourceKey { .. } => drop(next.sources.insert(*key, state.clone())),
+            }
+        }
+        for (id, holders) in &commit.holders {
+            next.holders.insert(*id, Arc::new(holders.clone()));
+        }
+        for document in &commit.documents {
+            next.documents.insert(Arc::clone(&document.name), document.bytes.as_slice().into());
+        }
+        next
+    }
+
+    fn put_subscription(&mut self, subscription: &Subscription) {
+        let id = subscription.id;
+        let before = self.subscriptions.insert(id, Arc::new(subscription.clone()));
+        let before = before.and_then(|it| it.beneficiary.tenant_id());
+        let after = subscription.beneficiary.tenant_id();
+        if before == after {
+            return;
+        }
+        if let Some(tenant) = before {
+            let left = self.subscriptions_of(tenant).map(|it| it.id).filter(|it| *it != id);
+            let left: Arc<[SubscriptionId]> = left.collect();
+            self.by_tenant.insert(tenant, left);
+        }
+        if let Some(tenant) = after {
+            let ids: Arc<[SubscriptionId]> =
+                self.subscriptions_of(tenant).map(|it| it.id).chain([id]).collect();
+            self.by_tenant.insert(tenant, ids);
+        }
+    }
+
+    fn change_tenant(&mut self, id: TenantId, change: impl FnOnce(&mut TenantView)) {
+        let view = self.tenants.entry(id).or_insert_with(|| {
+            Arc::new(TenantView::unread(Tenant {
+                id,
+                name: None,
+                consent: Consent::Unknown,
+                cloud: Cloud::Public,
+            }))
+        });
+        change(Arc::make_mut(view));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Party, RawRecord, SubscriptionStatus};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    fn subscription(id: u128, tenant: u128) -> Subscription {
+        let party = Party { tenant: Some(Uuid::from_u128(tenant)), user: None };
+        Subscription {
+            id: SubscriptionId::from_uuid(Uuid::from_u128(id)),
+            publisher: "p".into(),
+            offer: "o".into(),
+            plan: "q".into(),
+            name: "n".into(),
+            status: SubscriptionStatus::Subscribed,
+            quantity: None,
+            beneficiary: party,
+            purchaser: party,
+            term_start: None,
+            term_end: None,
+            term_unit: None,
+            auto_renew: None,
+            free_trial: false,
+            allowed_operations: Vec::new(),
+            created: None,
+            observed_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_subscription_is_found_by_the_tenant_it_last_named() {
+        let put = |mirror: Mirror, id, tenant| {
+            let subscriptions = vec![(subscription(id, tenant), RawRecord::from("{}"))];
+            mirror.applied(&Commit { subscriptions, ..Commit::default() })
+        };
+        let mirror = put(put(put(Mirror::default(), 1, 10), 2, 10), 1, 11);
+        let of = |tenant| {
+            let tenant = TenantId::from_uuid(Uuid::from_u128(tenant)).unwrap();
+            mirror.subscriptions_of(tenant).map(|it| it.id.as_uuid().as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!((of(10), of(11), of(12)), (vec![2], vec![1], vec![]));
+    }
+
+    #[test]
+    fn the_tenant_of_all_personal_accounts_is_no_key() {
+        let personal = TenantId::PERSONAL_ACCOUNTS.as_u128();
+        let subscriptions = vec![(subscription(1, personal), RawRecord::from("{}"))];
+        let mirror = Mirror::default().applied(&Commit { subscriptions, ..Commit::default() });
+        assert_eq!((mirror.subscription_count(), mirror.by_tenant.len()), (1, 0));
+    }
+}

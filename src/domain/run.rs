@@ -1,0 +1,327 @@
+//! What a sync did, what it found changed, and why.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::product::words;
+use super::{
+    HeldSeat, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant, TenantId, UnknownWord,
+    UserId, UserLicences,
+};
+
+words!(
+    /// Where facts come from.
+    Source, "source" {
+        /// SaaS subscriptions of the commercial marketplace.
+        Subscriptions = "subscriptions",
+        /// Microsoft Graph, one tenant at a time.
+        Directory = "directory",
+        /// The licence report of Partner Center.
+        Reports = "reports",
+    }
+);
+
+words!(
+    /// What made a run begin.
+    Trigger, "trigger" {
+        /// The daemon started.
+        Start = "start",
+        /// It was time.
+        Schedule = "schedule",
+        /// A marketplace webhook.
+        Webhook = "webhook",
+        /// A Graph change notification.
+        Notification = "notification",
+        /// An operator.
+        Manual = "manual",
+    }
+);
+
+words!(
+    /// How a run ended.
+    Outcome, "outcome" {
+        /// Everything was read and applied.
+        Complete = "complete",
+        /// Something was left out or held back; nothing wrong was applied.
+        Partial = "partial",
+        /// Nothing was applied.
+        Failed = "failed",
+    }
+);
+
+words!(
+    /// Which kind of fact a change is about.
+    Entity, "entity" {
+        /// A marketplace subscription.
+        Subscription = "subscription",
+        /// What one user holds in one tenant.
+        Seat = "seat",
+        /// A SKU of a tenant.
+        Sku = "sku",
+        /// A tenant and its consent.
+        Tenant = "tenant",
+        /// A seat taken on a subscription with `coverage = "seats"`.
+        HeldSeat = "held_seat",
+        /// A license of the publisher.
+        License = "license",
+        /// A key that signs our answers.
+        Key = "key",
+    }
+);
+
+/// A source and the scope it is read for: a tenant for [`Source::Directory`], otherwise none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SourceKey {
+    /// The source.
+    pub source: Source,
+    /// The tenant, where the source is read tenant by tenant.
+    pub tenant: Option<TenantId>,
+}
+
+impl SourceKey {
+    /// The one list of subscriptions.
+    pub const SUBSCRIPTIONS: Self = Self { source: Source::Subscriptions, tenant: None };
+
+    /// The directory of a tenant.
+    pub const fn directory(tenant: TenantId) -> Self {
+        Self { source: Source::Directory, tenant: Some(tenant) }
+    }
+}
+
+impl fmt::Display for SourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tenant {
+            Some(tenant) => write!(f, "{} of {tenant}", self.source),
+            None => self.source.fmt(f),
+        }
+    }
+}
+
+/// How far a source has been read.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct SourceState {
+    /// Graph's delta link (path and query only); never ahead of the data beside it.
+    pub cursor: Option<Arc<str>>,
+    /// When [`Self::cursor`] was issued: it lives 7 days.
+    pub cursor_issued: Option<Timestamp>,
+    /// When the last complete read began: what was true then is known.
+    pub last_complete: Option<Timestamp>,
+    /// When the last complete full read began.
+    pub last_full: Option<Timestamp>,
+    /// When the last run began, however it ended.
+    pub last_run: Option<Timestamp>,
+    /// How the last run ended.
+    pub last_outcome: Option<Outcome>,
+    /// What was wrong with the last run; no secrets, no names.
+    pub last_error: Option<Arc<str>>,
+    /// Runs failed in a row.
+    pub failures: u32,
+    /// The [`Catalog::fingerprint`](super::Catalog::fingerprint) that the mirrored licences were
+    /// chosen by.
+    pub catalog: u64,
+    /// Rights that the brake holds until a second complete read misses them too.
+    pub held_back: u32,
+}
+
+/// One execution of one source for one scope: a line of the sync log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub id: RunId,
+    /// What was read, and for whom.
+    pub key: SourceKey,
+    /// What made it begin.
+    pub trigger: Trigger,
+    /// Whether everything was enumerated, not only changes.
+    pub full: bool,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Records read.
+    pub seen: u64,
+    /// Facts that are new.
+    pub added: u64,
+    /// Facts that differ.
+    pub changed: u64,
+    /// Facts that are gone.
+    pub removed: u64,
+    /// Records that could not be understood: kept raw, skipped.
+    pub odd: u64,
+    /// Requests sent to Microsoft.
+    pub requests: u64,
+    /// How long Microsoft made us wait.
+    pub throttled: SignedDuration,
+    /// What went wrong and what to do; no secrets, no names.
+    pub error: Option<Arc<str>>,
+}
+
+/// What made a fact change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A sync run.
+    Run(RunId),
+    /// A marketplace webhook, by its operation id.
+    Webhook(Arc<str>),
+    /// A server-side caller, by its configured name: also the query that took a seat.
+    Caller(Arc<str>),
+    /// An operator's command.
+    Command,
+    /// An activation, or a visual's own question that took a seat.
+    Activation,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(id) => write!(f, "run {id}"),
+            Self::Webhook(operation) => write!(f, "webhook {operation}"),
+            Self::Caller(name) => write!(f, "caller {name}"),
+            Self::Command => f.write_str("command"),
+            Self::Activation => f.write_str("activation"),
+        }
+    }
+}
+
+/// A fact as it was or is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A subscription.
+    Subscription(Box<Subscription>),
+    /// What a user holds.
+    User(Box<UserLicences>),
+    /// A SKU.
+    Sku(Box<Sku>),
+    /// A tenant.
+    Tenant(Box<Tenant>),
+    /// A seat taken.
+    HeldSeat(HeldSeat),
+    /// Anything said best in words, such as a key that was rotated.
+    Words(Arc<str>),
+}
+
+/// One mirrored fact that differs from before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When we learned of it.
+    pub at: Timestamp,
+    /// What made it change.
+    pub cause: Cause,
+    /// Which kind of fact.
+    pub entity: Entity,
+    /// Its id: a [`SubscriptionId`], [`SkuId`], [`TenantId`], user id, …
+    pub id: Arc<str>,
+    /// The tenant it belongs to.
+    pub tenant: Option<TenantId>,
+    /// The user it concerns.
+    pub user: Option<UserId>,
+    /// As it was; `None` if it is new.
+    pub before: Option<Fact>,
+    /// As it is; `None` if it is gone.
+    pub after: Option<Fact>,
+}
+
+impl Change {
+    /// A subscription that is new or differs.
+    pub fn of_subscription(
+        at: Timestamp,
+        cause: Cause,
+        before: Option<&Subscription>,
+        after: &Subscription,
+    ) -> Self {
+        let fact = |it: &Subscription| Fact::Subscription(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::Subscription,
+            id: after.id.to_string().into(),
+            tenant: after.beneficiary.tenant_id(),
+            user: after.beneficiary.user,
+            before: before.map(fact),
+            after: Some(fact(after)),
+        }
+    }
+
+    /// What a user holds that is new, differs or is gone.
+    pub fn of_user(
+        at: Timestamp,
+        cause: Cause,
+        (tenant, user): (TenantId, UserId),
+        before: Option<UserLicences>,
+        after: Option<UserLicences>,
+    ) -> Self {
+        let fact = |it: UserLicences| Fact::User(Box::new(it));
+        Self {
+            at,
+            cause,
+            entity: Entity::Seat,
+            id: user.to_string().into(),
+            tenant: Some(tenant),
+            user: Some(user),
+            before: before.map(fact),
+            after: after.map(fact),
+        }
+    }
+
+    /// A SKU that is new, differs or is gone.
+    pub fn of_sku(
+        at: Timestamp,
+        cause: Cause,
+        (tenant, sku): (TenantId, SkuId),
+        before: Option<&Sku>,
+        after: Option<&Sku>,
+    ) -> Self {
+        let fact = |it: &Sku| Fact::Sku(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::Sku,
+            id: sku.to_string().into(),
+            tenant: Some(tenant),
+            user: None,
+            before: before.map(fact),
+            after: after.map(fact),
+        }
+    }
+
+    /// A tenant that is new or whose consent differs.
+    pub fn of_tenant(at: Timestamp, cause: Cause, before: Option<&Tenant>, after: &Tenant) -> Self {
+        let fact = |it: &Tenant| Fact::Tenant(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::Tenant,
+            id: after.id.to_string().into(),
+            tenant: Some(after.id),
+            user: None,
+            before: before.map(fact),
+            after: Some(fact(after)),
+        }
+    }
+
+    /// A seat that was taken.
+    pub fn of_held_seat(
+        at: Timestamp,
+        cause: Cause,
+        subscription: SubscriptionId,
+        (tenant, user): (TenantId, UserId),
+        before: Option<HeldSeat>,
+        after: HeldSeat,
+    ) -> Self {
+        Self {
+            at,
+            cause,
+            entity: Entity::HeldSeat,
+            id: subscription.to_string().into(),
+            tenant: Some(tenant),
+            user: Some(user),
+            before: before.map(Fact::HeldSeat),
+            after: Some(Fact::HeldSeat(after)),
+        }
+    }
+}
