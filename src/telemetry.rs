@@ -150,8 +150,13 @@ fn priority(level: Level) -> u8 {
 
 /// The error and all its causes in one line, for a log field.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |it| it.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut levels = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        levels.push(it.to_string());
+        cause = it.source();
+    }
+    levels.join(": ")
 }
 
 #[cfg(test)]
