@@ -147,7 +147,7 @@ pub fn duration(text: &str) -> Result<SignedDuration, String> {
         'd' => 86_400,
         _ => return Err(wrong()),
     };
-    let digits = text.trim_end_matches(unit).trim();
+    let digits = text.strip_suffix(unit).unwrap_or_default().trim_end();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
