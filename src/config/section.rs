@@ -191,11 +191,11 @@ impl Section<'_> {
         table: Table,
         report: &mut Report,
         read: impl FnOnce(&mut Section<'_>) -> T,
-    ) -> Option<T> {
+    ) -> T {
         let mut section = Section { report, path: String::new(), table };
         let it = read(&mut section);
         section.leave();
-        Some(it)
+        it
     }
 
     /// What is left is unknown.

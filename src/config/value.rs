@@ -129,8 +129,12 @@ impl Readable for SignedDuration {
 /// No duration of the configuration is longer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
 
-/// A number and `s`, `m`, `h` or `d`.
-fn duration(text: &str) -> Result<SignedDuration, String> {
+/// A duration as the configuration writes it: a number and `s`, `m`, `h` or `d`.
+///
+/// # Errors
+///
+/// It is none, or longer than ten years; the message says what to write.
+pub fn duration(text: &str) -> Result<SignedDuration, String> {
     let wrong = || {
         let shown: String = text.chars().take(40).collect();
         format!("`{shown}` is no duration; write a number and s, m, h or d, such as \"15m\"")
@@ -143,7 +147,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         'd' => 86_400,
         _ => return Err(wrong()),
     };
-    let digits = text.trim_end_matches(unit).trim();
+    let digits = text.strip_suffix(unit).unwrap_or_default().trim_end();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
