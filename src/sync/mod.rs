@@ -1,1 +1,3 @@
 //! Brings the mirror to what Microsoft says.
+
+pub mod keys;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// What stands in a key's issuer for "any organisation's tenant".
 const ANY_TENANT: &str = "{tenantid}";
@@ -27,6 +28,8 @@ pub struct KeySet {
 pub(super) struct EntraKey {
     kid: Box<str>,
     issuer: Box<str>,
+    /// As it was read, to be written again: the modulus and the exponent.
+    parts: [Box<str>; 2],
     pub(super) key: DecodingKey,
 }
 
@@ -97,6 +100,17 @@ impl KeySet {
         self.keys.is_empty()
     }
 
+    /// The set as JSON with nothing but what [`Self::parse`] reads: Entra's own is four times as
+    /// long.
+    pub fn to_jwks(&self) -> Vec<u8> {
+        let key = |it: &EntraKey| {
+            let [n, e] = &it.parts;
+            json!({ "kty": "RSA", "kid": it.kid, "issuer": it.issuer, "n": n, "e": e })
+        };
+        let keys: Vec<Value> = self.keys.iter().map(key).collect();
+        json!({ "keys": keys }).to_string().into_bytes()
+    }
+
     /// The keys of this id: one for organisations and one for personal accounts may share it.
     pub(super) fn with_id<'a>(&'a self, kid: &'a str) -> impl Iterator<Item = &'a EntraKey> {
         self.keys.iter().filter(move |it| *it.kid == *kid)
@@ -110,8 +124,9 @@ impl EntraKey {
         if wire.kty.as_deref() != Some("RSA") || !signs || !is_key_id(&kid) || issuer.is_empty() {
             return None;
         }
-        let key = DecodingKey::from_rsa_components(&wire.n?, &wire.e?).ok()?;
-        Some(Self { kid: kid.into(), issuer: issuer.into(), key })
+        let (n, e) = (wire.n?, wire.e?);
+        let key = DecodingKey::from_rsa_components(&n, &e).ok()?;
+        Some(Self { kid: kid.into(), issuer: issuer.into(), parts: [n.into(), e.into()], key })
     }
 
     /// Whether this key may sign for the tenant whose issuers these are. The key's own issuer is
