@@ -1,1 +1,28 @@
 //! (question, evidence, policy, now) → decision: pure, no I/O, no clock of its own.
+//!
+//! Contract section 2 as code. [`gather`] looks up what speaks for or against a question, [`judge`]
+//! judges each piece alone, [`decide`] lets the best one win, [`explain`] says why, and [`rewind`]
+//! turns the mirror back for questions about the past. What a host or a cloud lets speak is one
+//! table in [`host`].
+
+mod decide;
+mod evidence;
+mod gather;
+pub mod host;
+mod judge;
+mod rewind;
+mod trail;
+mod words;
+
+pub use decide::{
+    CHECK_AFTER_S, CHECK_SOON_AFTER_S, Decision, Notice, REFUSED_FOR, SeatUse, USABLE_FOR, decide,
+};
+pub use evidence::{
+    Covered, Evidence, EvidenceId, Found, Knowledge, Known, License, LicenseKind, Proof, Question,
+    Seat, Standing, Subscribed, UsageRight, Users,
+};
+pub use gather::{answer, explain, gather};
+pub use judge::{Counting, Verdict, judge};
+pub use rewind::{Past, rewind};
+pub use trail::{Fate, SourceStep, Step, Trail};
+pub use words::{Reason, State};

@@ -1,0 +1,315 @@
+//! What is asked, what speaks for or against it, and how far the sources have been read.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::SeatUse;
+use crate::domain::{
+    Channel, Cloud, Host, Licence, OverLimit, Path, PathState, Plan, Product, Sku, SkuId, SkuMatch,
+    Subscription, SubscriptionId, TenantId, UserId, Via,
+};
+
+/// May this user, of this tenant, in this host, use this product?
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// What he wants to use.
+    pub product: &'a Product,
+    /// Where.
+    pub host: Host,
+    /// His tenant, when it is proven or a trusted caller named it.
+    pub tenant: Option<TenantId>,
+    /// Whether he signed in with a personal account; then [`Self::tenant`] is not looked at.
+    pub personal_account: bool,
+    /// The user, when he is proven or a trusted caller named him.
+    pub user: Option<UserId>,
+    /// The page that embeds the product.
+    pub site: Option<&'a str>,
+    /// Whether a license id or a package was shown that was not recognized.
+    pub license_refused: bool,
+}
+
+impl<'a> Question<'a> {
+    /// The question whether a user of a tenant may use the product in this host.
+    pub const fn of_user(
+        product: &'a Product,
+        host: Host,
+        tenant: TenantId,
+        user: Option<UserId>,
+    ) -> Self {
+        Self {
+            product,
+            host,
+            tenant: Some(tenant),
+            personal_account: false,
+            user,
+            site: None,
+            license_refused: false,
+        }
+    }
+
+    /// The tenant that a right may be keyed on.
+    pub(super) fn keyed_tenant(&self) -> Option<TenantId> {
+        if self.personal_account { None } else { self.tenant }
+    }
+}
+
+/// One thing that speaks for or against a question.
+#[derive(Clone, Debug)]
+pub enum Evidence<'a> {
+    /// A marketplace subscription of the tenant.
+    Subscription(Subscribed<'a>),
+    /// A Microsoft-managed licence of the user.
+    Seat(Seat<'a>),
+    /// A license of the publisher.
+    License(License<'a>),
+    /// What Microsoft says of a user's right without saying how he came by it.
+    UsageRight(UsageRight<'a>),
+}
+
+/// A subscription to a plan with channel `saas`.
+#[derive(Clone, Debug)]
+pub struct Subscribed<'a> {
+    /// The subscription.
+    pub subscription: &'a Subscription,
+    /// The plan it is one of.
+    pub plan: &'a Plan,
+    /// Whether the user is covered.
+    pub covered: Covered,
+}
+
+/// Whether a subscription covers the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covered {
+    /// Everyone in the tenant is.
+    Tenant,
+    /// He holds one of the seats.
+    HoldsSeat(SeatUse),
+    /// A seat is free for him.
+    SeatFree(SeatUse),
+    /// All seats are taken by others.
+    NoneFree,
+    /// Seats are for users, and the question names none.
+    NoUser,
+}
+
+/// A SKU of the tenant that is assigned, or meant to be assigned, to the user.
+#[derive(Clone, Debug)]
+pub struct Seat<'a> {
+    /// The plan it is.
+    pub plan: &'a Plan,
+    /// The SKU.
+    pub sku: &'a Sku,
+    /// What of the SKU is the plan.
+    pub found: SkuMatch,
+    /// What the user holds of the SKU, with its paths.
+    pub licence: Arc<Licence>,
+}
+
+/// How a seat is held, or why it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// By at least one path that was assigned to the user himself.
+    Direct,
+    /// Only through groups.
+    ByGroup,
+    /// Held; by which path was not told.
+    PathUnknown,
+    /// Not held: Microsoft could not assign it.
+    InError,
+    /// Not held: the service plan is switched off.
+    SwitchedOff,
+    /// Not held: it is only an intention.
+    NotAssigned,
+}
+
+impl Seat<'_> {
+    /// How it is held, or why it is not.
+    ///
+    /// Source: contract section 2 rule 2, section 4 (`disabledPlans`), section 7.
+    pub fn standing(&self) -> Found {
+        let paths = self.licence.paths.as_slice();
+        if self.licence.holds(self.found) {
+            let direct = |it: &Path| self.carries(it) && it.via == Via::Direct;
+            return match paths {
+                [] => Found::PathUnknown,
+                paths if paths.iter().any(direct) => Found::Direct,
+                _ => Found::ByGroup,
+            };
+        }
+        if paths.iter().any(|it| it.state == PathState::Error) {
+            Found::InError
+        } else if self.licence.assigned {
+            Found::SwitchedOff
+        } else {
+            Found::NotAssigned
+        }
+    }
+
+    fn carries(&self, path: &Path) -> bool {
+        let off = match self.found {
+            SkuMatch::Sku => false,
+            SkuMatch::ServicePlan(plan) => path.disabled_plans.contains(&plan),
+        };
+        path.state != PathState::Error && !off
+    }
+}
+
+/// A license that the publisher sold itself, and how the asker proved that it is his.
+#[derive(Clone, Debug)]
+pub struct License<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What it is sold by.
+    pub kind: LicenseKind,
+    /// What was last done to it.
+    pub standing: Standing,
+    /// When its trial ends; `None` if it was sold without one.
+    pub trial_end: Option<Timestamp>,
+    /// When it was paid first; a trial that nobody has paid has none.
+    pub paid_at: Option<Timestamp>,
+    /// Until when it is paid; `None` for ever.
+    pub period_end: Option<Timestamp>,
+    /// Its maximum of users, and how many were there before this one.
+    pub users: Option<Users>,
+    /// What happens over the maximum, in place of the policy.
+    pub over_limit: Option<OverLimit>,
+    /// How the asker proved that it is his.
+    pub proof: Proof,
+    /// The domain of a `site`.
+    pub domain: Option<&'a str>,
+}
+
+/// What a license is sold by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LicenseKind {
+    /// By user.
+    User,
+    /// By capacity.
+    Capacity,
+    /// By site that embeds the product.
+    Site,
+}
+
+/// What was last done to a license.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It runs, and is meant to go on.
+    Current,
+    /// It ends with its period.
+    Cancelled,
+    /// Somebody suspended it.
+    Suspended,
+    /// Ended at once and for good.
+    Revoked,
+}
+
+/// A maximum of distinct users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Users {
+    /// So many may use it.
+    pub max: u64,
+    /// So many came before this user; all of them when he is new.
+    pub before: u64,
+}
+
+/// How an asker proved that a license is his.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// The package that he runs carries it.
+    Package,
+    /// His tenant was bound to it by its activation key.
+    EntraActivation,
+    /// He named its id and its licensee.
+    IdAndLicensee,
+}
+
+impl Proof {
+    /// The channel that a license proven like this speaks for.
+    ///
+    /// Source: contract section 2, rule 5.
+    pub const fn channel(self) -> Channel {
+        match self {
+            Self::Package => Channel::Direct,
+            Self::EntraActivation | Self::IdAndLicensee => Channel::Hybrid,
+        }
+    }
+}
+
+/// A usage right of the user, as Graph tells it.
+///
+/// Source: Graph beta, `usageRight`: `visuals-and-isv.md` section 4.7.
+#[derive(Clone, Debug)]
+pub struct UsageRight<'a> {
+    /// The plan that its `serviceIdentifier` names.
+    pub plan: &'a Plan,
+    /// `state`: `active`, `warning`, `suspended`, `inactive`, or a word added later.
+    pub state: &'a str,
+    /// When it was read.
+    pub as_of: Timestamp,
+}
+
+/// Which piece of evidence; orders pieces that are equal in everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EvidenceId<'a> {
+    /// A subscription.
+    Subscription(SubscriptionId),
+    /// A SKU of the tenant.
+    Sku(SkuId),
+    /// A license of the publisher.
+    License(&'a str),
+    /// A Service ID.
+    ServiceId(&'a str),
+}
+
+impl<'a> Evidence<'a> {
+    /// Which piece it is.
+    pub fn id(&self) -> EvidenceId<'a> {
+        match self {
+            Self::Subscription(it) => EvidenceId::Subscription(it.subscription.id),
+            Self::Seat(it) => EvidenceId::Sku(it.sku.id),
+            Self::License(it) => EvidenceId::License(it.id),
+            Self::UsageRight(it) => EvidenceId::ServiceId(it.plan.service_id.as_str()),
+        }
+    }
+
+    /// The channel it speaks for.
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Subscription(it) => it.plan.channel,
+            Self::Seat(it) => it.plan.channel,
+            Self::License(it) => it.proof.channel(),
+            Self::UsageRight(it) => it.plan.channel,
+        }
+    }
+
+    /// The plan it is one of; the publisher's licenses have none.
+    pub fn plan(&self) -> Option<&'a Plan> {
+        match self {
+            Self::Subscription(it) => Some(it.plan),
+            Self::Seat(it) => Some(it.plan),
+            Self::License(_) => None,
+            Self::UsageRight(it) => Some(it.plan),
+        }
+    }
+}
+
+/// How far one source has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Known {
+    /// When its last complete read began; `None` if there was none.
+    pub last_complete: Option<Timestamp>,
+    /// Whether we may not read it: consent is missing or was revoked.
+    pub refused: bool,
+}
+
+/// How far the sources have been read that could hold evidence for a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Knowledge {
+    /// The list of SaaS subscriptions.
+    pub subscriptions: Known,
+    /// The tenant's directory.
+    pub directory: Known,
+    /// The cloud that the tenant lives in.
+    pub cloud: Cloud,
+}

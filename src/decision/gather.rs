@@ -1,0 +1,161 @@
+//! From the mirror to the evidence of one question: look-ups only, whatever the tenant's size.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use super::evidence::{Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed};
+use super::{Decision, SeatUse, Trail, decide};
+use crate::domain::{
+    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, SourceKey, Subscription, TenantId,
+    UserId,
+};
+
+/// What speaks for or against one question; rarely more than a handful.
+type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
+
+/// What the mirror holds for or against a question, and how far its sources have been read.
+///
+/// Takes no seat: whether one is free is part of the evidence ([`Covered`]).
+pub fn gather<'a>(
+    mirror: &'a Mirror,
+    question: &Question<'a>,
+    now: Timestamp,
+) -> (Pieces<'a>, Knowledge) {
+    let mut pieces = Pieces::new();
+    let subscriptions = Known {
+        last_complete: mirror.source(SourceKey::SUBSCRIPTIONS).and_then(|it| it.last_complete),
+        refused: false,
+    };
+    let mut knowledge =
+        Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
+    let Some(tenant) = question.keyed_tenant() else { return (pieces, knowledge) };
+    if let Some(view) = mirror.tenant(tenant) {
+        knowledge.cloud = view.tenant.cloud;
+        knowledge.directory = Known {
+            last_complete: view.directory.last_complete,
+            refused: match view.tenant.consent {
+                Consent::Missing | Consent::Revoked => true,
+                Consent::Granted | Consent::Unknown => false,
+            },
+        };
+    }
+    subscribed(mirror, question, tenant, now, &mut pieces);
+    seated(mirror, question, tenant, &mut pieces);
+    (pieces, knowledge)
+}
+
+/// Answers a question from the mirror.
+pub fn answer(
+    mirror: &Mirror,
+    question: &Question<'_>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Decision {
+    let (evidence, knowledge) = gather(mirror, question, now);
+    decide(question, &evidence, &knowledge, policy, now)
+}
+
+/// Answers a question from the mirror and says how it came to the answer.
+pub fn explain(
+    mirror: &Mirror,
+    question: &Question<'_>,
+    policy: &Policy,
+    now: Timestamp,
+) -> (Decision, Trail) {
+    let (evidence, knowledge) = gather(mirror, question, now);
+    let decision = decide(question, &evidence, &knowledge, policy, now);
+    let trail = Trail::new(question, &evidence, &knowledge, policy, now);
+    (decision, trail)
+}
+
+/// The tenant's subscriptions to plans that Microsoft manages no licences of. The purchaser's
+/// tenant finds nothing: what it paid for is another's.
+fn subscribed<'a>(
+    mirror: &'a Mirror,
+    question: &Question<'a>,
+    tenant: TenantId,
+    now: Timestamp,
+    pieces: &mut Pieces<'a>,
+) {
+    if !question.product.sells_on(Channel::Saas) {
+        return;
+    }
+    for subscription in mirror.subscriptions_of(tenant) {
+        let of_it = |it: &&Plan| it.channel == Channel::Saas && is_of_plan(subscription, it);
+        for plan in question.product.plans.iter().filter(of_it) {
+            let covered = covered(mirror, subscription, plan, (tenant, question.user), now);
+            pieces.push(Evidence::Subscription(Subscribed { subscription, plan, covered }));
+        }
+    }
+}
+
+/// Whether a subscription is one of this plan; previews carry the offer's id with a suffix.
+///
+/// Source: `marketplace-saas.md` section 2.
+fn is_of_plan(subscription: &Subscription, plan: &Plan) -> bool {
+    let service_id = &plan.service_id;
+    let offer = subscription.offer.as_ref();
+    let live = offer.strip_suffix("-preview").unwrap_or(offer);
+    let offers = [offer, live];
+    offers.iter().any(|it| it.eq_ignore_ascii_case(service_id.offer()))
+        && subscription.plan.eq_ignore_ascii_case(service_id.plan())
+}
+
+fn covered(
+    mirror: &Mirror,
+    subscription: &Subscription,
+    plan: &Plan,
+    (tenant, user): (TenantId, Option<UserId>),
+    now: Timestamp,
+) -> Covered {
+    let user = match (plan.coverage, user) {
+        (Coverage::Tenant, _) => return Covered::Tenant,
+        (Coverage::Seats, None) => return Covered::NoUser,
+        (Coverage::Seats, Some(user)) => user,
+    };
+    let (id, quantity, release_after) =
+        (subscription.id, subscription.quantity, plan.release_after);
+    let holders = mirror.holders(id);
+    let seat = holders.and_then(|it| it.seat(tenant, user));
+    let held = seat.filter(|it| now.duration_since(it.last_used) <= release_after);
+    let seat = SeatUse { subscription: id, quantity, release_after, held };
+    let Some((holders, quantity)) = holders.zip(quantity) else {
+        return match (held, quantity) {
+            (Some(_), _) => Covered::HoldsSeat(seat),
+            (None, Some(0)) => Covered::NoneFree,
+            (None, _) => Covered::SeatFree(seat),
+        };
+    };
+    if held.is_some() {
+        let holds = holders.holds(tenant, user, quantity, release_after, now);
+        return if holds { Covered::HoldsSeat(seat) } else { Covered::NoneFree };
+    }
+    if holders.in_use(release_after, now) < quantity {
+        Covered::SeatFree(seat)
+    } else {
+        Covered::NoneFree
+    }
+}
+
+/// What the user holds, or is meant to hold, of the SKUs that are plans of the product.
+fn seated<'a>(
+    mirror: &'a Mirror,
+    question: &Question<'a>,
+    tenant: TenantId,
+    pieces: &mut Pieces<'a>,
+) {
+    let Some(view) = mirror.tenant(tenant) else { return };
+    let Some(held) = question.user.and_then(|user| view.users.get(user)) else { return };
+    for licence in held.licences {
+        let Some(sku) = view.sku(licence.sku) else { continue };
+        let licence = Arc::new(licence);
+        for plan in &question.product.plans {
+            let managed = matches!(plan.channel, Channel::Appsource | Channel::IsvApp);
+            let Some(found) = sku.matches(plan).filter(|_| managed) else { continue };
+            let licence = Arc::clone(&licence);
+            pieces.push(Evidence::Seat(Seat { plan, sku, found, licence }));
+        }
+    }
+}

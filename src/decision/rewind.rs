@@ -1,0 +1,161 @@
+//! The mirror as it was: what the journal says has changed since is undone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    Change, Commit, Entity, Fact, Holders, Mirror, Outcome, RawRecord, Run, Sku, Source, SourceKey,
+    SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, UserId, UserLicences,
+    UserWrites,
+};
+
+/// A moment in the past, and what is recorded of the time since.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// The moment.
+    pub at: Timestamp,
+    /// The journal, oldest first; what is not newer than [`Self::at`] is not looked at. All changes
+    /// since then that concern the tenant must be among them.
+    pub changes: &'a [Change],
+    /// The sync log, oldest first: it says which complete reads were known then.
+    pub runs: &'a [Run],
+}
+
+/// The mirror as it was, as far as it concerns this tenant and this user: what they can ask about
+/// is answered as it would have been then; of others it holds nothing.
+///
+/// A source counts as read when the sync log holds a complete run that had ended by then. So a
+/// moment before the log begins is answered `unknown`, not guessed.
+pub fn rewind(mirror: &Mirror, past: Past<'_>, tenant: TenantId, user: Option<UserId>) -> Mirror {
+    let mut facts = Facts::of(mirror, tenant, user);
+    for change in past.changes.iter().rev().filter(|it| it.at > past.at) {
+        facts.undo(change);
+    }
+    Mirror::default().applied(&facts.commit(past))
+}
+
+/// The facts that a question of one user can rest on.
+struct Facts {
+    key: TenantId,
+    user: Option<UserId>,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    holders: BTreeMap<SubscriptionId, Holders>,
+    tenant: Option<Tenant>,
+    skus: Vec<Sku>,
+    licences: Option<UserLicences>,
+    directory: SourceState,
+    list: SourceState,
+}
+
+impl Facts {
+    fn of(mirror: &Mirror, key: TenantId, user: Option<UserId>) -> Self {
+        let view = mirror.tenant(key);
+        let subscriptions: BTreeMap<_, _> =
+            mirror.subscriptions_of(key).map(|it| (it.id, it.as_ref().clone())).collect();
+        let holders = subscriptions
+            .keys()
+            .filter_map(|id| mirror.holders(*id).map(|it| (*id, it.as_ref().clone())));
+        Self {
+            key,
+            user,
+            holders: holders.collect(),
+            subscriptions,
+            tenant: view.map(|it| it.tenant.clone()),
+            skus: view.map(|it| it.skus.to_vec()).unwrap_or_default(),
+            licences: view.zip(user).and_then(|(view, user)| view.users.get(user)),
+            directory: view.map(|it| it.directory.clone()).unwrap_or_default(),
+            list: mirror.source(SourceKey::SUBSCRIPTIONS).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn undo(&mut self, change: &Change) {
+        let here = change.tenant == Some(self.key);
+        match (change.entity, &change.before) {
+            (Entity::Subscription, before) => self.undo_subscription(change, before.as_ref()),
+            (Entity::Tenant, Some(Fact::Tenant(before))) if here => {
+                self.tenant = Some(before.as_ref().clone());
+            }
+            (Entity::Tenant, None) if here => self.tenant = None,
+            (Entity::Sku, before) if here => self.undo_sku(change, before.as_ref()),
+            (Entity::Seat, before) if here && change.user == self.user => {
+                self.licences = match before {
+                    Some(Fact::User(before)) => Some(before.as_ref().clone()),
+                    Some(_) | None => None,
+                };
+            }
+            (Entity::HeldSeat, before) => self.undo_held_seat(change, before.as_ref()),
+            (_, _) => {}
+        }
+    }
+
+    fn undo_subscription(&mut self, change: &Change, before: Option<&Fact>) {
+        let Ok(id) = change.id.parse() else { return };
+        match before {
+            Some(Fact::Subscription(before)) => {
+                self.subscriptions.insert(id, before.as_ref().clone());
+            }
+            Some(_) | None => drop(self.subscriptions.remove(&id)),
+        }
+    }
+
+    fn undo_sku(&mut self, change: &Change, before: Option<&Fact>) {
+        self.skus.retain(|it| it.id.to_string() != *change.id);
+        if let Some(Fact::Sku(before)) = before {
+            self.skus.push(before.as_ref().clone());
+        }
+    }
+
+    fn undo_held_seat(&mut self, change: &Change, before: Option<&Fact>) {
+        let (Ok(id), Some(key)) = (change.id.parse(), change.tenant.zip(change.user)) else {
+            return;
+        };
+        let now = self.holders.remove(&id).unwrap_or_default();
+        let others = now.iter().filter(|(tenant, user, _)| (*tenant, *user) != key);
+        let others = others.map(|(tenant, user, seat)| ((tenant, user), seat));
+        let then = match before {
+            Some(Fact::HeldSeat(seat)) => Some((key, *seat)),
+            Some(_) | None => None,
+        };
+        self.holders.insert(id, Holders::new(others.chain(then)));
+    }
+
+    fn commit(self, past: Past<'_>) -> Commit {
+        let key = self.key;
+        let directory = SourceKey::directory(key);
+        let mut commit = Commit {
+            holders: self.holders.into_iter().collect(),
+            sources: vec![(
+                SourceKey::SUBSCRIPTIONS,
+                read_by(self.list, SourceKey::SUBSCRIPTIONS, past),
+            )],
+            ..Commit::default()
+        };
+        let raw: RawRecord = Arc::from("{}");
+        let theirs = self.subscriptions.into_values();
+        let theirs = theirs.filter(|it| it.beneficiary.tenant_id() == Some(key));
+        commit.subscriptions = theirs.map(|it| (it, Arc::clone(&raw))).collect();
+        let Some(tenant) = self.tenant else { return commit };
+        commit.tenants = vec![tenant];
+        commit.skus = vec![(key, self.skus)];
+        commit.sources.push((directory, read_by(self.directory, directory, past)));
+        if let Some((user, licences)) = self.user.zip(self.licences) {
+            let writes = UserWrites::Patch(vec![(user, Some(licences))]);
+            commit.users = vec![TenantUsers { tenant: key, writes }];
+        }
+        commit
+    }
+}
+
+/// What was known of a source then: the last complete read that had ended. A list counts only when
+/// it was enumerated; of a directory a round of changes is a complete read too.
+fn read_by(state: SourceState, key: SourceKey, past: Past<'_>) -> SourceState {
+    if state.last_complete.is_none_or(|at| at <= past.at) {
+        return state;
+    }
+    let whole = |it: &&Run| it.full || key.source == Source::Directory;
+    let complete = |it: &&Run| it.outcome == Outcome::Complete && it.ended <= past.at;
+    let known = past.runs.iter().filter(|it| it.key == key).filter(whole).filter(complete);
+    SourceState { last_complete: known.map(|it| it.started).max(), ..SourceState::default() }
+}
