@@ -1,1 +1,14 @@
-//! JWTs, pure: Entra's checked against keys handed in, ours signed.
+//! JWTs, pure: Entra's tokens checked against keys handed in, our answers signed.
+//!
+//! Nothing here fetches, waits or reads a clock. Who fetches Entra's keys and when is
+//! `sync::keys`; who may ask what is `http`.
+
+mod compact;
+mod json;
+mod keys;
+mod sign;
+mod verify;
+
+pub use keys::{KeySet, KeySetError};
+pub use sign::{PublicKey, SignError, Signer, Subject, VerifyAnswerError, jwks, verify_answer};
+pub use verify::{TokenError, User, UserRules, key_id, verify_user};

@@ -1,0 +1,46 @@
+//! What no section can know alone.
+
+use super::Config;
+use super::caller::Permission;
+use super::section::Report;
+use crate::domain::{Channel, HybridMode, Product};
+
+/// Looks at the whole.
+pub(super) fn whole(config: &Config, report: &mut Report) {
+    audience(config, report);
+    if config.catalog.products().next().is_none() {
+        report.warning(
+            "product",
+            "there is no product, so every question will be refused; add a [[product]]",
+        );
+    }
+    if !config.listen.public.ip().is_loopback() && config.listen.public_url.is_none() {
+        report.warning(
+            "listen.public_url",
+            "it is not set; set it to what the outside calls us, such as \"https://lic.example\"",
+        );
+    }
+}
+
+/// Visuals ask with tokens, and no token fits an empty audience.
+fn audience(config: &Config, report: &mut Report) {
+    let takes_tokens = |it: &&std::sync::Arc<Product>| {
+        let microsoft = [Channel::Appsource, Channel::Saas, Channel::IsvApp];
+        it.hybrid == HybridMode::Entra || microsoft.iter().any(|channel| it.sells_on(*channel))
+    };
+    let Some(product) = config.catalog.products().find(takes_tokens) else { return };
+    if !config.visuals.audience.is_empty() {
+        return;
+    }
+    let message = format!(
+        "it is empty, but product `{}` is asked for with users' tokens; write the App ID URI and \
+         the client id of the app registration",
+        product.id
+    );
+    // With a caller that may ask, the publisher's own server can be the only one who asks.
+    if config.callers.iter().any(|it| it.may.contains(&Permission::Query)) {
+        report.warning("visuals.audience", message);
+    } else {
+        report.problem("visuals.audience", message);
+    }
+}

@@ -1,0 +1,81 @@
+//! `[marketplace]` and `[landing]`: what purchases need.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::identity::application_id;
+use super::section::Section;
+
+/// What webhooks of the marketplace need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarketplaceSection {
+    /// The audience of the webhook's token: the app named in the offer's technical configuration.
+    /// By default `identity.client_id`.
+    pub app_id: String,
+    /// Which changes of plan and quantity are accepted.
+    pub accept_changes: AcceptChanges,
+}
+
+/// Which changes of plan and quantity are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptChanges {
+    /// All.
+    Always,
+    /// Those to plans of the catalog.
+    KnownPlans,
+}
+
+impl fmt::Display for AcceptChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always => "always",
+            Self::KnownPlans => "known_plans",
+        })
+    }
+}
+
+impl FromStr for AcceptChanges {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "always" => Ok(Self::Always),
+            "known_plans" => Ok(Self::KnownPlans),
+            _ => Err("write \"always\" or \"known_plans\""),
+        }
+    }
+}
+
+/// When webhooks and the landing page take effect.
+const LATER: &str = "accepted; used once webhooks and the landing page are served (issue 3)";
+
+impl MarketplaceSection {
+    /// `client_id` is that of `[identity]`.
+    pub(super) fn read(root: &mut Section<'_>, client_id: Option<&str>) -> Self {
+        root.section("marketplace", |it| {
+            let own = application_id(it, "app_id", false);
+            let app_id = own.or(client_id.map(str::to_owned)).unwrap_or_default();
+            let accept_changes = it.or("accept_changes", AcceptChanges::Always);
+            it.note_later("app_id", LATER);
+            it.note_later("accept_changes", LATER);
+            Self { app_id, accept_changes }
+        })
+    }
+}
+
+/// What the purchase landing page needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LandingSection {
+    /// The app that signs people in, if it is another than `identity.client_id`.
+    pub client_id: Option<String>,
+}
+
+impl LandingSection {
+    pub(super) fn read(root: &mut Section<'_>) -> Self {
+        root.section("landing", |it| {
+            let client_id = application_id(it, "client_id", false);
+            it.note_later("client_id", LATER);
+            Self { client_id }
+        })
+    }
+}

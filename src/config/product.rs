@@ -1,0 +1,159 @@
+//! `[[product]]` and `[[product.plan]]`: what is sold, on which channel, with which features.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+
+use super::section::Section;
+use crate::domain::{
+    Catalog, Channel, Coverage, Feature, Features, HybridMode, Plan, Product, ProductId, ServiceId,
+    ServicePlanId, SkuId,
+};
+
+/// The catalog. `publisher` is `publisher.id`, `release_after` that of `[policy]`.
+pub(super) fn read(
+    root: &mut Section<'_>,
+    publisher: Option<&str>,
+    release_after: SignedDuration,
+) -> Catalog {
+    let mut seen = Seen::default();
+    Catalog::new(root.sections("product", |it| product(it, publisher, release_after, &mut seen)))
+}
+
+/// What must not occur twice in the whole catalog.
+#[derive(Default)]
+struct Seen {
+    products: BTreeSet<ProductId>,
+    services: BTreeSet<ServiceId>,
+    skus: BTreeSet<SkuId>,
+    service_plans: BTreeSet<ServicePlanId>,
+}
+
+fn product(
+    it: &mut Section<'_>,
+    publisher: Option<&str>,
+    release_after: SignedDuration,
+    seen: &mut Seen,
+) -> Option<Product> {
+    let id: Option<ProductId> = it.required("id", "\"synoptic-panel\"");
+    if let Some(id) = &id
+        && !seen.products.insert(id.clone())
+    {
+        it.problem("id", format!("there is another product `{id}`; ids must differ"));
+    }
+    let own_name: Option<String> = it.optional("name");
+    let hybrid = it.or("hybrid", HybridMode::None);
+    let features = it.section("features", features);
+    let plans = it.sections("plan", |it| plan(it, publisher, release_after, &features, seen));
+    let sold_hybrid = plans.iter().any(|it| it.channel == Channel::Hybrid);
+    let hybrid_features = features.contains_key(&Channel::Hybrid);
+    if hybrid == HybridMode::None && (sold_hybrid || hybrid_features) {
+        let what = if sold_hybrid { "a plan" } else { "features" };
+        it.problem("hybrid", format!("the product has {what} for channel hybrid; write `hybrid = \"entra\"` or \"licensee\", or remove them"));
+    }
+    let id = id?;
+    let name = own_name.map_or_else(|| id.as_str().into(), |it| it.as_str().into());
+    Some(Product { id, name, hybrid, features, plans })
+}
+
+fn features(it: &mut Section<'_>) -> BTreeMap<Channel, Features> {
+    let mut features = BTreeMap::new();
+    for channel in Channel::ALL {
+        let key = channel.as_str();
+        if it.has(key) {
+            let list: Vec<String> = it.or(key, Vec::new());
+            features.insert(*channel, set(&[], &list));
+        } else {
+            it.know(key);
+        }
+    }
+    features
+}
+
+/// The features of a channel and more, sorted, without repeats.
+fn set(channel: &[Feature], more: &[String]) -> Features {
+    let all: BTreeSet<Feature> =
+        channel.iter().cloned().chain(more.iter().map(|it| Feature::from(it.as_str()))).collect();
+    all.into_iter().collect()
+}
+
+fn plan(
+    it: &mut Section<'_>,
+    publisher: Option<&str>,
+    release_after: SignedDuration,
+    features: &BTreeMap<Channel, Features>,
+    seen: &mut Seen,
+) -> Option<Plan> {
+    let service_id: Option<ServiceId> = it.required("service_id", "\"vizmaker.synoptic.team\"");
+    let channel: Option<Channel> = it.required("channel", "\"appsource\"");
+    let coverage = it.or("coverage", Coverage::Tenant);
+    let more: Vec<String> = it.or("features", Vec::new());
+    let sku_ids: Vec<SkuId> = it.or("sku_ids", Vec::new());
+    let service_plan_ids: Vec<ServicePlanId> = it.or("service_plan_ids", Vec::new());
+    let release_after = it.period("release_after", release_after);
+    if let Some(id) = &service_id {
+        check_service_id(it, id, publisher, seen);
+    }
+    let twice = "another plan has the same id; one assignment would count for both";
+    if !sku_ids.iter().all(|it| seen.skus.insert(*it)) {
+        it.warning("sku_ids", twice);
+    }
+    if !service_plan_ids.iter().all(|it| seen.service_plans.insert(*it)) {
+        it.warning("service_plan_ids", twice);
+    }
+    let channel = channel?;
+    check_effect(it, channel, coverage);
+    let base = features.get(&channel).map_or(&[][..], |it| it);
+    Some(Plan {
+        service_id: service_id?,
+        channel,
+        coverage,
+        features: set(base, &more),
+        sku_ids,
+        service_plan_ids,
+        release_after,
+    })
+}
+
+fn check_service_id(
+    it: &mut Section<'_>,
+    id: &ServiceId,
+    publisher: Option<&str>,
+    seen: &mut Seen,
+) {
+    if !seen.services.insert(id.clone()) {
+        it.problem(
+            "service_id",
+            format!("there is another plan `{id}`; each plan is one product's and one channel's"),
+        );
+    }
+    if let Some(publisher) = publisher
+        && id.publisher() != publisher
+    {
+        it.warning("service_id", format!("it begins with `{}`, not with publisher.id `{publisher}`; Partner Center shows the Service ID on the plan's overview", id.publisher()));
+    }
+}
+
+/// Names keys that have no effect on this channel.
+fn check_effect(it: &mut Section<'_>, channel: Channel, coverage: Coverage) {
+    let saas = channel == Channel::Saas;
+    if it.is_set("coverage") && !saas {
+        it.warning(
+            "coverage",
+            format!("it has no effect on channel {channel}; only saas plans have a coverage"),
+        );
+    }
+    if it.is_set("release_after") && !(saas && coverage == Coverage::Seats) {
+        it.warning(
+            "release_after",
+            "it has no effect here; only saas plans with coverage = \"seats\" release seats",
+        );
+    }
+    if !matches!(channel, Channel::Appsource | Channel::IsvApp) {
+        for key in ["sku_ids", "service_plan_ids"] {
+            if it.is_set(key) {
+                it.warning(key, format!("it has no effect on channel {channel}; only appsource and isv_app plans have licences of Microsoft"));
+            }
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! How a section reads its keys: every value it asks for is noted with its origin, every problem
+//! with its key, and what it never asks for is unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+
+use super::environment;
+use super::tree::{Node, Table, Value};
+use super::value::Readable;
+use super::{Config, ConfigError, Finding, Loaded, Origin, Setting};
+
+/// Where things outside the file are found.
+#[derive(Debug)]
+pub(super) struct Places {
+    environment: BTreeMap<String, String>,
+    beside: Option<PathBuf>,
+}
+
+impl Places {
+    /// These variables, and the folder of the configuration file.
+    pub(super) fn new(
+        environment: impl Iterator<Item = (String, String)>,
+        beside: Option<PathBuf>,
+    ) -> Self {
+        Self { environment: environment.collect(), beside }
+    }
+
+    /// All variables.
+    pub(super) fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// One variable; one without text counts as not set.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(|it| it.trim()).filter(|it| !it.is_empty())
+    }
+
+    /// The folder of systemd's credentials.
+    pub(super) fn credentials(&self) -> Option<&Path> {
+        self.variable("CREDENTIALS_DIRECTORY").map(Path::new)
+    }
+
+    /// The folder of the configuration file.
+    pub(super) fn beside(&self) -> Option<&Path> {
+        self.beside.as_deref()
+    }
+}
+
+/// Everything that was noted while reading.
+#[derive(Debug)]
+pub(super) struct Report {
+    places: Places,
+    settings: Vec<Setting>,
+    keys: BTreeSet<String>,
+    unknown: Vec<(String, Origin)>,
+    problems: Vec<Finding>,
+    warnings: Vec<Finding>,
+    notes: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn new(places: Places) -> Self {
+        Self {
+            places,
+            settings: Vec::new(),
+            keys: BTreeSet::new(),
+            unknown: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(super) fn add_problem(&mut self, finding: Finding) {
+        self.problems.push(finding);
+    }
+
+    /// A finding about this key, which was read already.
+    fn about(&self, key: &str, message: impl Into<String>) -> Finding {
+        let setting = self.settings.iter().rfind(|it| it.key == key);
+        let origin = setting.map_or(Origin::Default, |it| it.origin.clone());
+        Finding { key: key.to_owned(), origin, message: message.into() }
+    }
+
+    pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.push(self.about(key, message));
+    }
+
+    pub(super) fn warning(&mut self, key: &str, message: impl Into<String>) {
+        self.warnings.push(self.about(key, message));
+    }
+
+    /// Whether somebody set this key.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.settings.iter().any(|it| it.key == key && it.origin != Origin::Default)
+    }
+
+    /// Reports every key that nobody asked for, with the nearest one that exists.
+    pub(super) fn name_unknown_keys(&mut self) {
+        for (key, origin) in std::mem::take(&mut self.unknown) {
+            let nearest = self.nearest(&key);
+            let (what, nearest) = match &origin {
+                Origin::Environment(_) => ("variable", environment::variable(&nearest)),
+                Origin::Default | Origin::Line(_) | Origin::SecretFile(_) => ("key", nearest),
+            };
+            let message = format!("there is no such {what}; did you mean `{nearest}`?");
+            self.problems.push(Finding { key, origin, message });
+        }
+    }
+
+    /// The existing key that was most likely meant: a namesake elsewhere, or one spelled alike.
+    fn nearest(&self, key: &str) -> String {
+        let last = |it: &str| it.rsplit('.').next().unwrap_or_default().to_owned();
+        let parent = |it: &str| it.rsplit_once('.').map_or("", |(parent, _)| parent).to_owned();
+        let plain = without_numbers(key);
+        let numbers = |it: &str| with_numbers(it, key);
+        // Tables count as keys, so that a misspelt section is compared with sections.
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        for full in &self.keys {
+            let ends = full.match_indices('.').map(|(at, _)| at).chain([full.len()]);
+            known.extend(ends.filter_map(|at| full.get(..at).map(str::to_owned)));
+        }
+        let score = |it: &String| {
+            let whole = strsim::normalized_damerau_levenshtein(it, &plain);
+            let name = strsim::normalized_damerau_levenshtein(&last(it), &last(&plain));
+            let sibling = if parent(it) == parent(&plain) { 0.5 } else { 0.0 };
+            whole + name + sibling
+        };
+        let best = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        best.map_or_else(String::new, |it| numbers(it))
+    }
+
+    /// The end of reading: the configuration, or all problems.
+    pub(super) fn finish(
+        self,
+        config: Option<Config>,
+        path: Option<&Path>,
+    ) -> Result<Loaded, ConfigError> {
+        match config {
+            Some(config) if self.problems.is_empty() => Ok(Loaded {
+                config,
+                settings: self.settings,
+                keys: self.keys.into_iter().collect(),
+                warnings: self.warnings,
+                notes: self.notes,
+            }),
+            Some(_) | None => Err(ConfigError::Invalid {
+                path: path.map(Path::to_owned),
+                problems: self.problems,
+                warnings: self.warnings,
+            }),
+        }
+    }
+}
+
+/// `product[0].id` as `product[].id`.
+fn without_numbers(key: &str) -> String {
+    let mut inside = false;
+    let keep = |c: &char| {
+        inside = (inside || *c == '[') && *c != ']';
+        !(inside && c.is_ascii_digit())
+    };
+    key.chars().filter(keep).collect()
+}
+
+/// `product[].id` as `product[3].id`, with the numbers of a key of the same list.
+fn with_numbers(plain: &str, like: &str) -> String {
+    let mut numbers = like.split('[').skip(1).filter_map(|it| it.split(']').next());
+    let mut parts = plain.split("[]");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |key, part| format!("{key}[{}]{part}", numbers.next().unwrap_or("0")))
+}
+
+/// The keys of one table that nobody has read yet.
+#[derive(Debug)]
+pub(super) struct Section<'r> {
+    report: &'r mut Report,
+    path: String,
+    table: Table,
+}
+
+impl Section<'_> {
+    /// Reads the whole file.
+    pub(super) fn read_root<T>(
+        table: Table,
+        report: &mut Report,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
+        let mut section = Section { report, path: String::new(), table };
+        let it = read(&mut section);
+        section.leave();
+        it
+    }
+
+    /// What is left is unknown.
+    fn leave(self) {
+        for (key, node) in self.table {
+            let key = join(&self.path, &key);
+            self.report.unknown.push((key, node.origin));
+        }
+    }
+
+    /// The full name of a key of this section.
+    pub(super) fn key(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
+    /// Takes a key out, so that it is known.
+    fn take(&mut self, key: &str) -> Option<Node> {
+        self.report.keys.insert(without_numbers(&join(&self.path, key)));
+        self.table.remove(key)
+    }
+
+    fn note_setting(&mut self, key: &str, value: serde_json::Value, origin: Origin) {
+        let key = self.key(key);
+        self.report.settings.push(Setting { key, value, origin });
+    }
+
+    /// The value, if it was set and reads.
+    fn read<T: Readable>(&mut self, key: &str) -> Reading<T> {
+        let Some(node) = self.take(key) else { return Reading::Absent };
+        match T::read(&node) {
+            Ok(it) => {
+                self.note_setting(key, it.show(), node.origin);
+                Reading::Is(it)
+            }
+            Err(message) => {
+                let key = self.key(key);
+                self.report.add_problem(Finding { key, origin: node.origin, message });
+                Reading::Wrong
+            }
+        }
+    }
+
+    /// A key that need not be set.
+    pub(super) fn optional<T: Readable>(&mut self, key: &str) -> Option<T> {
+        match self.read(key) {
+            Reading::Is(it) => Some(it),
+            Reading::Wrong => None,
+            Reading::Absent => {
+                self.note_setting(key, serde_json::Value::Null, Origin::Default);
+                None
+            }
+        }
+    }
+
+    /// A key with a default; also the default when its value is wrong, which was reported.
+    pub(super) fn or<T: Readable>(&mut self, key: &str, default: T) -> T {
+        match self.read(key) {
+            Reading::Is(it) => it,
+            Reading::Wrong => default,
+            Reading::Absent => {
+                self.note_setting(key, default.show(), Origin::Default);
+                default
+            }
+        }
+    }
+
+    /// A key that must be set; `example` is what one could write.
+    pub(super) fn required<T: Readable>(&mut self, key: &str, example: &str) -> Option<T> {
+        match self.read(key) {
+            Reading::Is(it) => Some(it),
+            Reading::Wrong => None,
+            Reading::Absent => {
+                let table =
+                    if self.path.is_empty() { "at the top".to_owned() } else { self.header() };
+                self.problem(key, format!("it is missing; write `{key} = {example}` {table}"));
+                None
+            }
+        }
+    }
+
+    fn header(&self) -> String {
+        if self.path.ends_with(']') {
+            format!("under its [[{}]]", without_numbers(&self.path).replace("[]", ""))
+        } else {
+            format!("under [{}]", self.path)
+        }
+    }
+
+    /// A duration that must not be zero.
+    pub(super) fn period(&mut self, key: &str, default: SignedDuration) -> SignedDuration {
+        let it = self.or(key, default);
+        if it.is_zero() {
+            self.problem(key, "zero makes no sense here; write a duration such as \"15m\"");
+        }
+        it
+    }
+
+    /// A key that is a secret, from the environment alone; in the file it is an error. `file` is
+    /// the key that names a file in its place.
+    pub(super) fn secret(&mut self, key: &str, file: &str) -> Option<(String, Origin)> {
+        let node = self.take(key)?;
+        match (&node.value, &node.origin) {
+            (Value::Text(it), Origin::Environment(_)) => Some((it.clone(), node.origin)),
+            (_, origin) => {
+                let message = format!(
+                    "a secret is never read from the configuration file; put it alone into a file \
+                     (mode 0600, or a systemd credential) and name that as `{file}`, or set {}. \
+                     Replace the secret: it has stood in a plain file",
+                    environment::variable(&self.key(key))
+                );
+                let origin = origin.clone();
+                self.report.add_problem(Finding { key: join(&self.path, key), origin, message });
+                None
+            }
+        }
+    }
+
+    /// Notes the origin of a secret that was read.
+    pub(super) fn note_secret(&mut self, key: &str, origin: Origin) {
+        self.note_setting(key, serde_json::Value::from("********"), origin);
+    }
+
+    /// Whether the table has this key, unread.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Makes a key known without reading it.
+    pub(super) fn know(&mut self, key: &str) {
+        self.report.keys.insert(without_numbers(&join(&self.path, key)));
+    }
+
+    /// A table inside; an empty one if it is not there.
+    pub(super) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let path = self.key(key);
+        let table = match self.table.remove(key) {
+            Some(Node { value: Value::Table(it), .. }) => it,
+            Some(node) => {
+                let message = format!("this is {}; it must be a table: [{path}]", node.kind());
+                let key = path.clone();
+                self.report.add_problem(Finding { key, origin: node.origin, message });
+                Table::new()
+            }
+            None => Table::new(),
+        };
+        let mut inner = Section { report: &mut *self.report, path, table };
+        let it = read(&mut inner);
+        inner.leave();
+        it
+    }
+
+    /// A list of tables inside; what reads as `None` was reported and is left out.
+    pub(super) fn sections<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
+    ) -> Vec<T> {
+        let path = self.key(key);
+        let Some(node) = self.take(key) else { return Vec::new() };
+        let mut list = Vec::new();
+        let wrong = |origin, kind| {
+            let message = format!("this is {kind}; it must be tables: [[{}]]", strip(&path));
+            Finding { key: path.clone(), origin, message }
+        };
+        let Value::List(nodes) = node.value else {
+            self.report.add_problem(wrong(node.origin.clone(), node.kind()));
+            return list;
+        };
+        for (at, node) in nodes.into_iter().enumerate() {
+            let kind = node.kind();
+            let Value::Table(table) = node.value else {
+                self.report.add_problem(wrong(node.origin, kind));
+                continue;
+            };
+            let path = format!("{path}[{at}]");
+            let mut inner = Section { report: &mut *self.report, path, table };
+            list.extend(read(&mut inner));
+            inner.leave();
+        }
+        list
+    }
+
+    /// Where things outside the file are found.
+    pub(super) fn places(&self) -> &Places {
+        &self.report.places
+    }
+
+    /// Whether somebody set this key, which was read already.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.report.is_set(&self.key(key))
+    }
+
+    /// Something is wrong with a key of this section.
+    pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let key = self.key(key);
+        self.report.problem(&key, message);
+    }
+
+    /// A key of this section is allowed and probably not meant.
+    pub(super) fn warning(&mut self, key: &str, message: impl Into<String>) {
+        let key = self.key(key);
+        self.report.warning(&key, message);
+    }
+
+    /// A key of this section, if it was set, takes effect only later.
+    pub(super) fn note_later(&mut self, key: &str, message: &str) {
+        if self.is_set(key) {
+            let finding = self.report.about(&self.key(key), message);
+            self.report.notes.push(finding);
+        }
+    }
+}
+
+enum Reading<T> {
+    Is(T),
+    Wrong,
+    Absent,
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn strip(path: &str) -> String {
+    without_numbers(path).replace("[]", "")
+}

@@ -1,0 +1,121 @@
+//! `[sync.*]`: how often sources are read and how long they are believed.
+
+use jiff::SignedDuration;
+
+use super::section::Section;
+use super::value::{Share, in_words};
+
+/// How often sources are read and how long they are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSection {
+    /// Subscriptions of the marketplace.
+    pub subscriptions: SourceSchedule,
+    /// Graph, a tenant at a time.
+    pub directory: DirectorySchedule,
+    /// The licence report of Partner Center.
+    pub reports: SourceSchedule,
+}
+
+/// One source's times. Invariant: `every ≤ max_age ≤ trust_for`, none zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceSchedule {
+    /// Between two runs.
+    pub every: SignedDuration,
+    /// Older answers say `stale: true`.
+    pub max_age: SignedDuration,
+    /// Older rights fall under `policy.on_stale`.
+    pub trust_for: SignedDuration,
+}
+
+/// The directory's times, and its brake. Invariant: as [`SourceSchedule`], and `every ≤ sweep`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectorySchedule {
+    /// Between two runs.
+    pub every: SignedDuration,
+    /// Between two full reads.
+    pub sweep: SignedDuration,
+    /// Older answers say `stale: true`.
+    pub max_age: SignedDuration,
+    /// Older rights fall under `policy.on_stale`.
+    pub trust_for: SignedDuration,
+    /// The brake: a removal of more than this share of a tenant's seats, and of more than 5, in
+    /// one run needs a second complete read.
+    pub remove_limit: Share,
+}
+
+impl SyncSection {
+    pub(super) fn read(root: &mut Section<'_>) -> Self {
+        let hours = SignedDuration::from_hours;
+        root.section("sync", |sync| Self {
+            subscriptions: sync.section("subscriptions", |it| {
+                let every = SignedDuration::from_mins(15);
+                SourceSchedule::read(it, every, hours(1), hours(72))
+            }),
+            directory: sync.section("directory", DirectorySchedule::read),
+            reports: sync.section("reports", |it| {
+                let schedule = SourceSchedule::read(it, hours(24), hours(48), hours(7 * 24));
+                for key in ["every", "max_age", "trust_for"] {
+                    it.note_later(key, "accepted; used once licence reports are read (issue 4)");
+                }
+                schedule
+            }),
+        })
+    }
+}
+
+impl SourceSchedule {
+    fn read(
+        it: &mut Section<'_>,
+        every: SignedDuration,
+        max_age: SignedDuration,
+        trust_for: SignedDuration,
+    ) -> Self {
+        let every = it.period("every", every);
+        let max_age = it.period("max_age", max_age);
+        let trust_for = it.period("trust_for", trust_for);
+        at_least(
+            it,
+            ("max_age", max_age),
+            ("every", every),
+            "every answer would be stale between two runs",
+        );
+        at_least(
+            it,
+            ("trust_for", trust_for),
+            ("max_age", max_age),
+            "a right would lapse before it is even called stale",
+        );
+        Self { every, max_age, trust_for }
+    }
+}
+
+impl DirectorySchedule {
+    fn read(it: &mut Section<'_>) -> Self {
+        let hours = SignedDuration::from_hours;
+        let times = SourceSchedule::read(it, SignedDuration::from_mins(10), hours(1), hours(72));
+        let sweep = it.period("sweep", hours(24));
+        at_least(it, ("sweep", sweep), ("every", times.every), "every run would be a full read");
+        let remove_limit = it.or("remove_limit", Share::FIFTH);
+        if remove_limit.is_all() {
+            it.warning(
+                "remove_limit",
+                "at 100% nothing ever brakes a mass removal; \"20%\" is the default",
+            );
+        }
+        let SourceSchedule { every, max_age, trust_for } = times;
+        Self { every, sweep, max_age, trust_for, remove_limit }
+    }
+}
+
+/// Reports a key that is shorter than another.
+fn at_least(
+    it: &mut Section<'_>,
+    (long, longer): (&str, SignedDuration),
+    (short, shorter): (&str, SignedDuration),
+    else_: &str,
+) {
+    if longer < shorter {
+        let (longer, shorter) = (in_words(longer), in_words(shorter));
+        it.problem(long, format!("`{longer}` is shorter than {short} (`{shorter}`): {else_}; raise {long} or lower {short}"));
+    }
+}

@@ -1,0 +1,354 @@
+//! Single values: durations, shares, links, and how each reads from a file or a variable.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use url::{Host, Url};
+
+use super::tree::{Node, Value};
+use super::{AcceptChanges, Origin, Permission, environment};
+use crate::domain::{
+    Channel, Coverage, HybridMode, OnStale, OverLimit, ProductId, ServiceId, ServicePlanId, SkuId,
+    TenantId,
+};
+
+/// A value that a key can have.
+pub(super) trait Readable: Sized {
+    /// Reads it; the error says what is wrong and what would be right.
+    fn read(node: &Node) -> Result<Self, String>;
+
+    /// How `config show` shows it.
+    fn show(&self) -> serde_json::Value;
+}
+
+fn text<'n>(node: &'n Node, wanted: &str) -> Result<&'n str, String> {
+    match &node.value {
+        Value::Text(it) => Ok(it.trim()),
+        Value::Number(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
+            Err(format!("this is {}; write {wanted}", node.kind()))
+        }
+    }
+}
+
+/// Types that are written as one text: what to write, and how it reads.
+macro_rules! from_text {
+    ($($type:ty: $wanted:literal, $parse:expr;)+) => {
+        $(impl Readable for $type {
+            fn read(node: &Node) -> Result<Self, String> {
+                let parse: fn(&str) -> Result<$type, String> = $parse;
+                parse(text(node, $wanted)?)
+            }
+
+            fn show(&self) -> serde_json::Value {
+                json!(self.to_string())
+            }
+        })+
+    };
+}
+
+/// [`FromStr`] with its error in words.
+pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+from_text! {
+    TenantId: "a GUID in quotes", parsed;
+    SkuId: "a GUID in quotes", parsed;
+    ServicePlanId: "a GUID in quotes", parsed;
+    ProductId: "an id in quotes", parsed;
+    ServiceId: "publisher.offer.plan in quotes", parsed;
+    Channel: "a channel in quotes", parsed;
+    Coverage: "\"tenant\" or \"seats\"", parsed;
+    HybridMode: "\"entra\", \"licensee\" or \"none\"", parsed;
+    OnStale: "\"grace\" or \"deny\"", parsed;
+    OverLimit: "\"warn\" or \"deny\"", parsed;
+    AcceptChanges: "\"always\" or \"known_plans\"", parsed;
+    Permission: "a permission in quotes", parsed;
+    Url: "a link in quotes", link;
+    SocketAddr: "an address in quotes, such as \"127.0.0.1:8080\"", address;
+}
+
+impl Readable for String {
+    fn read(node: &Node) -> Result<Self, String> {
+        match text(node, "a text in quotes")? {
+            "" => Err("it is empty; write a value, or leave the key out".to_owned()),
+            it => Ok(it.to_owned()),
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
+impl Readable for PathBuf {
+    fn read(node: &Node) -> Result<Self, String> {
+        String::read(node).map(Self::from)
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self.display().to_string())
+    }
+}
+
+impl<T: Readable> Readable for Vec<T> {
+    fn read(node: &Node) -> Result<Self, String> {
+        let numbered = |(at, it): (usize, &Node)| {
+            T::read(it).map_err(|error| format!("entry {}: {error}", at.saturating_add(1)))
+        };
+        match &node.value {
+            Value::List(it) => it.iter().enumerate().map(numbered).collect(),
+            Value::Text(it) if matches!(node.origin, Origin::Environment(_)) => {
+                environment::list(it, &node.origin)?.iter().enumerate().map(numbered).collect()
+            }
+            Value::Text(_) | Value::Number(_) | Value::Table(_) | Value::Other(_) => {
+                Err(format!("this is {}; write a list: [\"…\", \"…\"]", node.kind()))
+            }
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.iter().map(T::show).collect()
+    }
+}
+
+impl Readable for SignedDuration {
+    fn read(node: &Node) -> Result<Self, String> {
+        duration(text(node, "a number and s, m, h or d in quotes, such as \"15m\"")?)
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(in_words(*self))
+    }
+}
+
+/// No duration of the configuration is longer.
+const LONGEST: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
+
+/// A duration as the configuration writes it: a number and `s`, `m`, `h` or `d`.
+///
+/// # Errors
+///
+/// It is none, or longer than ten years; the message says what to write.
+pub fn duration(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || {
+        let shown: String = text.chars().take(40).collect();
+        format!("`{shown}` is no duration; write a number and s, m, h or d, such as \"15m\"")
+    };
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let digits = text.strip_suffix(unit).unwrap_or_default().trim_end();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let total = digits.parse::<i64>().ok().and_then(|number| number.checked_mul(seconds));
+    match total.map(SignedDuration::from_secs) {
+        Some(it) if it <= LONGEST => Ok(it),
+        Some(_) | None => Err(format!("`{text}` is too long; ten years (\"3650d\") is the most")),
+    }
+}
+
+/// The duration as the configuration would write it.
+pub(super) fn in_words(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let whole = units.iter().find(|(size, _)| seconds > 0 && seconds % size == 0);
+    whole.map_or_else(|| format!("{seconds}s"), |(size, unit)| format!("{}{unit}", seconds / size))
+}
+
+/// A share of a whole, above nothing and up to all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share {
+    /// In hundredths of a percent: 1 to 10,000.
+    per_myriad: u32,
+}
+
+impl Share {
+    /// A fifth.
+    pub const FIFTH: Self = Self { per_myriad: 2_000 };
+
+    /// This many percent, 1 to 100; anything outside is taken as the nearer end.
+    pub fn from_percent(percent: u32) -> Self {
+        Self { per_myriad: percent.clamp(1, 100).saturating_mul(100) }
+    }
+
+    /// Whether `part` is more than this share of `whole`.
+    pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
+        let wide = |it: usize| u128::try_from(it).unwrap_or(u128::MAX);
+        wide(part).saturating_mul(10_000) > wide(whole).saturating_mul(self.per_myriad.into())
+    }
+
+    /// Whether nothing can ever exceed it.
+    pub fn is_all(self) -> bool {
+        self.per_myriad == 10_000
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.per_myriad) / 100.0)
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown: String = text.chars().take(40).collect();
+        let (digits, scale) = match text.strip_suffix('%') {
+            Some(percent) => (percent.trim_end(), 100.0),
+            None => (text, 10_000.0),
+        };
+        let number: f64 = digits.parse().map_err(|_bad| {
+            format!("`{shown}` is no share; write a percentage such as \"20%\", or 0.2")
+        })?;
+        let scaled = (number * scale).round();
+        if !(1.0..=10_000.0).contains(&scaled) {
+            return Err(format!(
+                "`{shown}` is out of range; it must be from \"0.01%\" to \"100%\""
+            ));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number from 1 to 10,000, as just checked"
+        )]
+        Ok(Self { per_myriad: scaled as u32 })
+    }
+}
+
+impl Readable for Share {
+    fn read(node: &Node) -> Result<Self, String> {
+        match &node.value {
+            Value::Text(it) | Value::Number(it) => it.trim().parse(),
+            Value::List(_) | Value::Table(_) | Value::Other(_) => {
+                Err(format!("this is {}; write a percentage such as \"20%\"", node.kind()))
+            }
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self.to_string())
+    }
+}
+
+/// An address to listen on.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_bad| {
+        let shown: String = text.chars().take(60).collect();
+        format!("`{shown}` is no address; write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+    })
+}
+
+/// A link that something may be sent to: https, or http to this very machine.
+fn link(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| {
+        format!("this is no link ({error}); write the whole of it, such as https://host.example")
+    })?;
+    let local = is_loopback(&url);
+    match url.scheme() {
+        "https" => {}
+        "http" if local => {}
+        "http" => return Err("plain http is for loopback only; write https://".to_owned()),
+        other => return Err(format!("`{other}:` is no way to reach it; write https://")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it holds a user name or password; a link is no place for them".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("leave out everything from `?` or `#` on".to_owned());
+    }
+    Ok(url)
+}
+
+/// Whether the link leads to this very machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        let check = |text, seconds| {
+            assert_eq!(duration(text).ok(), seconds, "{text}");
+        };
+        let s = |it| Some(SignedDuration::from_secs(it));
+        check("90m", s(5_400));
+        check("72h", s(259_200));
+        check("30d", s(2_592_000));
+        check("0s", s(0));
+        check("10 m", s(600));
+        for wrong in ["", "m", "15", "1.5h", "-1m", "15 minutes", "mm", "1mm", "٣m", "99999d"] {
+            check(wrong, None);
+        }
+        check("9223372036854775807d", None);
+    }
+
+    #[test]
+    fn a_duration_is_shown_as_it_would_be_written() {
+        for text in ["90m", "3d", "7s", "1h", "0s"] {
+            assert_eq!(in_words(duration(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn a_share_is_exceeded_only_by_more() {
+        let check = |text: &str, part, whole, exceeded| {
+            let share: Share = text.parse().unwrap();
+            assert_eq!(share.is_exceeded_by(part, whole), exceeded, "{text} {part}/{whole}");
+        };
+        check("20%", 20, 100, false);
+        check("20%", 21, 100, true);
+        check("0.2", 21, 100, true);
+        check("12.5 %", 1, 8, false);
+        check("100%", 8, 8, false);
+        check("100%", usize::MAX, usize::MAX, false);
+        for wrong in ["", "%", "0", "0%", "1.5", "101%", "-5%", "NaN", "inf", "a fifth"] {
+            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        }
+        assert_eq!("20%".parse::<Share>().unwrap(), Share::FIFTH);
+        assert_eq!(Share::from_percent(20).to_string(), "20%");
+    }
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        for right in [
+            "https://graph.microsoft.com",
+            "http://127.0.0.1:4000/graph",
+            "http://[::1]:1",
+            "http://localhost:9",
+        ] {
+            assert!(link(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "http://graph.microsoft.com",
+            "http://127.0.0.1.evil.example",
+            "ftp://127.0.0.1",
+            "graph.microsoft.com",
+            "https://me:pw@host.example",
+            "https://host.example/?a=b",
+            "https://host.example/#x",
+            "",
+        ] {
+            assert!(link(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What happens to every request before and after its handler: limits, time, panics, CORS, the
+//! one line in the log.
+
+use std::any::Any;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{error, info};
+
+use super::limits::Limits;
+use super::metrics::{Metrics, RequestLabels, Route, RuleLabel};
+use super::problem::{Cause, Problem};
+
+/// Who may read the answers of a listener from a web page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cors {
+    /// Any page, without credentials: a visual's frame has no origin of its own.
+    AnyPage,
+    /// None.
+    NoPage,
+}
+
+/// What all requests of one listener share.
+pub(super) struct Edge {
+    listener: &'static str,
+    cors: Cors,
+    limits: Limits,
+    routes: Vec<Route>,
+    metrics: Metrics,
+    in_flight: AtomicUsize,
+    requests: AtomicU64,
+}
+
+/// Puts the edge around a router whose routes are these.
+pub(super) fn around(
+    router: Router,
+    routes: Vec<Route>,
+    (listener, cors): (&'static str, Cors),
+    limits: &Limits,
+    metrics: &Metrics,
+) -> Router {
+    let edge = Arc::new(Edge {
+        listener,
+        cors,
+        limits: limits.clone(),
+        routes,
+        metrics: metrics.clone(),
+        in_flight: AtomicUsize::new(0),
+        requests: AtomicU64::new(0),
+    });
+    router
+        .fallback(|| async { Problem::not_found("see /openapi.json for what there is") })
+        .method_not_allowed_fallback(|| async {
+            Problem::method_not_allowed("see /openapi.json for the methods of this route")
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(edge, pass))
+}
+
+async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = edge.routes.iter().copied().find(|it| Some(*it) == matched).unwrap_or("");
+    let number = edge.requests.fetch_add(1, Ordering::Relaxed);
+    let mut response = if method == Method::OPTIONS && edge.cors == Cors::AnyPage {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        edge.answer(request, next).await
+    };
+    let took = began.elapsed();
+    let status = response.status().as_u16();
+    edge.metrics
+        .requests
+        .get_or_create(&RequestLabels { route, status })
+        .observe(took.as_secs_f64());
+    edge.log(number, &method, route, &response, took.as_secs_f64() * 1000.0);
+    edge.head(response.headers_mut(), number);
+    response
+}
+
+impl Edge {
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        if let Err(problem) = self.check_head(&request) {
+            return problem.into_response();
+        }
+        let Some(_running) = Running::start(self) else {
+            self.metrics.limited.get_or_create(&RuleLabel { rule: "in_flight" }).inc();
+            // Not all at the same moment again: 1 to 5 s, by what came just before.
+            let spread = u32::try_from(self.requests.load(Ordering::Relaxed) % 5).unwrap_or(0);
+            return Problem::unavailable("too many requests at once: try again in a moment")
+                .retry_after(spread.saturating_add(1))
+                .into_response();
+        };
+        match timeout(self.limits.request, next.run(request)).await {
+            Ok(response) => response,
+            Err(_elapsed) => {
+                Problem::timeout("send the whole request, and sooner").into_response()
+            }
+        }
+    }
+
+    fn check_head(&self, request: &Request) -> Result<(), Problem> {
+        let limits = &self.limits;
+        let uri_bytes = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
+        if uri_bytes > limits.uri_bytes {
+            let detail = format!("at most {} bytes; send data in the body", limits.uri_bytes);
+            return Err(Problem::uri_too_long(detail));
+        }
+        let headers = request.headers();
+        let bytes: usize = headers.iter().map(|(k, v)| k.as_str().len() + v.len() + 4).sum();
+        if headers.len() > limits.headers || bytes.saturating_add(uri_bytes) > limits.head_bytes {
+            let (fields, bytes) = (limits.headers, limits.head_bytes);
+            let detail = format!("at most {fields} header fields and {bytes} bytes of them");
+            return Err(Problem::head_too_large(detail));
+        }
+        Ok(())
+    }
+
+    /// The one line of this request. A cause is logged here and nowhere else.
+    fn log(&self, number: u64, method: &Method, route: &str, response: &Response, ms: f64) {
+        let (listener, id, status) = (self.listener, request_id(number), response.status());
+        let (status, method) = (status.as_u16(), method.as_str());
+        let cause = response.extensions().get::<Cause>();
+        let error = cause.map(|it| it.0.as_ref() as &(dyn std::error::Error + 'static));
+        if status >= 500 && status != 503 {
+            error!(error, listener, request.id = id, http.method = method, http.route = route,
+                http.status = status, duration_ms = ms, "Answering failed");
+        } else {
+            info!(error, listener, request.id = id, http.method = method, http.route = route,
+                http.status = status, duration_ms = ms, "Answered");
+        }
+    }
+
+    fn head(&self, headers: &mut HeaderMap, number: u64) {
+        if let Ok(id) = HeaderValue::from_str(&request_id(number)) {
+            headers.insert(REQUEST_ID, id);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.cors == Cors::AnyPage {
+            for (name, value) in CORS {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// On every answer, errors included: without them a visual sees nothing but "network error".
+///
+/// Source: `visuals-and-isv.md` section 3.2. A wildcard does not cover `Authorization`, so the
+/// headers are named; browsers cap the age of a preflight at two hours.
+const CORS: [(HeaderName, &str); 5] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "authorization, content-type, x-visual-version, idempotency-key",
+    ),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag, retry-after, x-request-id"),
+    (header::ACCESS_CONTROL_MAX_AGE, "7200"),
+];
+
+fn request_id(number: u64) -> String {
+    let mut id = String::with_capacity(17);
+    // Writing into a String cannot fail.
+    drop(write!(id, "q{number:x}"));
+    id
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a handler panicked: {0}")]
+struct Panicked(String);
+
+fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    let said = payload
+        .downcast_ref::<&str>()
+        .map(|it| (*it).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    let cause = Panicked(said.unwrap_or_default());
+    Problem::internal("this is our fault; the request id helps to find it")
+        .because(cause)
+        .into_response()
+}
+
+/// A request being answered; counted until dropped.
+struct Running<'a>(&'a Edge);
+
+impl<'a> Running<'a> {
+    fn start(edge: &'a Edge) -> Option<Self> {
+        edge.metrics.in_flight.inc();
+        let before = edge.in_flight.fetch_add(1, Ordering::Relaxed);
+        // From here on dropping gives the place back, whether or not it was one too many.
+        let running = Self(edge);
+        (before < edge.limits.in_flight).then_some(running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.in_flight.dec();
+    }
+}

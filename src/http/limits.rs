@@ -1,0 +1,56 @@
+//! How much a client may ask of us, in numbers.
+
+use std::time::Duration;
+
+/// The limits of one listener.
+///
+/// Source of the defaults: `reliability.md` section 4.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Until the first bytes of a connection, and until a TLS handshake is through.
+    pub first_byte: Duration,
+    /// Until a request's head is complete; also how long an idle HTTP/1 connection is kept.
+    pub head: Duration,
+    /// Until a whole request is answered, its body included.
+    pub request: Duration,
+    /// How often an HTTP/2 connection is pinged.
+    pub ping_every: Duration,
+    /// How long the answer to a ping may take.
+    pub ping_timeout: Duration,
+    /// How long requests in flight may go on once the listener is told to stop.
+    pub grace: Duration,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once from one address. Behind a proxy all of them come from one: raise it.
+    pub connections_per_address: usize,
+    /// Requests at once; more are told to come again.
+    pub in_flight: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Bytes of a request's URI.
+    pub uri_bytes: usize,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(5),
+            head: Duration::from_secs(5),
+            request: Duration::from_secs(10),
+            ping_every: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+            connections: 4_096,
+            connections_per_address: 64,
+            in_flight: 512,
+            headers: 64,
+            head_bytes: 16 * 1024,
+            uri_bytes: 2 * 1024,
+            body_bytes: 64 * 1024,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! How often one address, tenant or caller may ask.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota};
+
+use super::problem::Problem;
+use crate::domain::TenantId;
+
+/// More entries than this in one table and those that would be allowed again anyway are dropped.
+const ENTRIES_MAX: usize = 100_000;
+
+/// One allowance: so many at once, and as many again in that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many at once.
+    pub burst: NonZeroU32,
+    /// In which time as many again may follow.
+    pub per: Duration,
+}
+
+/// How often each may ask.
+///
+/// Source of the defaults: `reliability.md` section 4.1; contract section 5 for wrong keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// One address, whatever it asks, unless it shows a caller's key.
+    pub address: Rate,
+    /// All users of one tenant together.
+    pub tenant: Rate,
+    /// One caller key.
+    pub caller: Rate,
+    /// Wrong keys, unknown license ids and bad packages from one address.
+    pub wrong: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        let rate = |burst, per_s| Rate {
+            burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
+            per: Duration::from_secs(per_s),
+        };
+        Self {
+            address: rate(50, 1),
+            tenant: rate(100, 1),
+            caller: rate(10_000, 1),
+            wrong: rate(10, 60),
+        }
+    }
+}
+
+/// The tables that keep count.
+pub(super) struct Limiters {
+    address: Table<IpAddr>,
+    tenant: Table<TenantId>,
+    caller: Table<usize>,
+    wrong: Table<IpAddr>,
+}
+
+impl Limiters {
+    pub(super) fn new(rates: &Rates) -> Self {
+        Self {
+            address: Table::new("address", rates.address),
+            tenant: Table::new("tenant", rates.tenant),
+            caller: Table::new("caller", rates.caller),
+            wrong: Table::new("wrong", rates.wrong),
+        }
+    }
+
+    pub(super) fn address(&self, ip: IpAddr) -> Result<(), Limited> {
+        self.address.check(ip)
+    }
+
+    pub(super) fn tenant(&self, tenant: TenantId) -> Result<(), Limited> {
+        self.tenant.check(tenant)
+    }
+
+    pub(super) fn caller(&self, index: usize) -> Result<(), Limited> {
+        self.caller.check(index)
+    }
+
+    /// Counts a wrong key. The one that goes over the limit is told so instead of being judged.
+    pub(super) fn wrong(&self, ip: IpAddr) -> Result<(), Limited> {
+        self.wrong.check(ip)
+    }
+}
+
+/// A limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limited {
+    /// Which.
+    pub(super) rule: &'static str,
+    /// After how many seconds it is open again.
+    pub(super) wait_s: u32,
+}
+
+impl From<Limited> for Problem {
+    fn from(it: Limited) -> Self {
+        let detail = format!("ask again in {} s, and less often", it.wait_s);
+        Self::too_many(detail).retry_after(it.wait_s)
+    }
+}
+
+struct Table<K: Clone + Eq + Hash> {
+    rule: &'static str,
+    limiter: DefaultKeyedRateLimiter<K>,
+}
+
+impl<K: Clone + Eq + Hash> Table<K> {
+    fn new(rule: &'static str, rate: Rate) -> Self {
+        let quota = Quota::new(rate.burst, rate.per)
+            .unwrap_or_else(|| Quota::per_second(rate.burst).allow_burst(rate.burst));
+        Self { rule, limiter: DefaultKeyedRateLimiter::keyed(quota) }
+    }
+
+    fn check(&self, key: K) -> Result<(), Limited> {
+        // Bounded: entries that have recovered are worth nothing. Those that have not are at most
+        // as many as requests came in one recovery time, which other limits bound.
+        if self.limiter.len() >= ENTRIES_MAX {
+            self.limiter.retain_recent();
+        }
+        self.limiter.check_key(&key).map_err(|not_until| {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            Limited { rule: self.rule, wait_s }
+        })
+    }
+}
+
+/// Whose request it is: the connection's address, or what a proxy on this machine says it is.
+///
+/// Only a local peer is believed, and of what it sends only the last entry, which it added itself.
+/// An IPv6 client holds a /64, so that is what counts as one address.
+pub(super) fn client(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let forwarded = || {
+        let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        last.rsplit(',').next()?.trim().parse::<IpAddr>().ok()
+    };
+    let ip = if peer.is_loopback() { forwarded().unwrap_or(peer) } else { peer };
+    match ip.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_proxy_on_this_machine_is_believed() {
+        let check = |peer: &str, forwarded: &[&str], expected: &str| {
+            let mut headers = HeaderMap::new();
+            for it in forwarded {
+                headers.append("x-forwarded-for", it.parse().unwrap());
+            }
+            let found = client(peer.parse().unwrap(), &headers);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {forwarded:?}");
+        };
+        check("203.0.113.7", &["198.51.100.1"], "203.0.113.7");
+        check("127.0.0.1", &[], "127.0.0.1");
+        check("127.0.0.1", &["6.6.6.6, 198.51.100.1"], "198.51.100.1");
+        check("127.0.0.1", &["6.6.6.6", "198.51.100.1"], "198.51.100.1");
+        check("127.0.0.1", &["nonsense"], "127.0.0.1");
+        check("2001:db8::1:2:3:4", &[], "2001:db8::");
+        check("::ffff:203.0.113.7", &[], "203.0.113.7");
+    }
+
+    #[test]
+    fn a_burst_ends_and_the_wait_is_told() {
+        let per = Duration::from_secs(60);
+        let table = Table::new("wrong", Rate { burst: NonZeroU32::new(3).unwrap(), per });
+        assert!((0..3).all(|_| table.check(1).is_ok()));
+        let limited = table.check(1).unwrap_err();
+        assert!((15..=21).contains(&limited.wait_s), "{limited:?}");
+        assert!(table.check(2).is_ok(), "another key has its own allowance");
+    }
+}

@@ -1,0 +1,350 @@
+//! The accept loop: connections in, limits kept, drained on the way out.
+//!
+//! Why not `axum::serve`: it has no timeout for a request's head, and hyper's automatic builder
+//! waits for ever for a client that sends nothing, or no more than the start of HTTP/2's preface
+//! (hyper#3756). So the first bytes are read here, under a deadline.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::{Bytes, BytesMut};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use tracing::{debug, error, info, warn};
+
+use super::limits::Limits;
+
+/// The first bytes of every HTTP/2 connection.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long to wait before accepting again when the system has run out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The smallest buffer that hyper takes, in bytes.
+const MIN_BUFFER: usize = 8_192;
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 64;
+
+/// The address a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// What serves the connections of one listener.
+#[derive(Clone)]
+pub(super) struct Server {
+    /// What it is called in the log.
+    pub(super) name: &'static str,
+    /// What answers.
+    pub(super) router: Router,
+    /// TLS, where we end it ourselves.
+    pub(super) tls: Option<TlsAcceptor>,
+    /// The limits.
+    pub(super) limits: Limits,
+}
+
+impl Server {
+    /// Serves until cancelled; then lets requests in flight end, within the grace.
+    pub(super) async fn run(self, listener: TcpListener, cancel: CancellationToken) {
+        let room = Arc::new(Semaphore::new(self.limits.connections));
+        let addresses = Arc::new(Addresses::default());
+        let mut connections = JoinSet::new();
+        loop {
+            let permit = tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                permit = Arc::clone(&room).acquire_owned() => permit,
+            };
+            while let Some(ended) = connections.try_join_next() {
+                log_end(self.name, ended);
+            }
+            let accepted = tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.accept_failed(&error).await;
+                    continue;
+                }
+            };
+            let ip = peer.ip().to_canonical();
+            // Dropping the stream closes it: no answer, since writing one would cost what the
+            // limit is there to save.
+            let Some(place) = addresses.enter(ip, self.limits.connections_per_address) else {
+                continue;
+            };
+            let (server, cancel) = (self.clone(), cancel.clone());
+            connections.spawn(async move {
+                let _held = (permit, place);
+                server.connection(stream, ip, cancel).await;
+            });
+        }
+        drop(listener);
+        self.drain(connections).await;
+    }
+
+    /// The client gave up, or the system is out of descriptors: neither is a reason to stop.
+    async fn accept_failed(&self, error: &io::Error) {
+        use io::ErrorKind as Kind;
+        let of_client = [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::ConnectionRefused];
+        if !of_client.contains(&error.kind()) {
+            let error = error as &dyn std::error::Error;
+            warn!(error, listener = self.name, "Cannot accept connections, waiting");
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    async fn drain(&self, mut connections: JoinSet<()>) {
+        let all = async {
+            while let Some(ended) = connections.join_next().await {
+                log_end(self.name, ended);
+            }
+        };
+        if timeout(self.limits.grace, all).await.is_err() {
+            let left = connections.len();
+            warn!(listener = self.name, connections = left, "Connections did not end, closing");
+        } else {
+            info!(listener = self.name, "Listener drained");
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, ip: IpAddr, cancel: CancellationToken) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(error = &error as &dyn std::error::Error, "Cannot switch Nagle's wait off");
+        }
+        let Some(tls) = &self.tls else { return self.http(stream, ip, cancel).await };
+        match timeout(self.limits.first_byte, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.http(stream, ip, cancel).await,
+            Ok(Err(_)) | Err(_) => debug!(listener = self.name, "No TLS handshake"),
+        }
+    }
+
+    async fn http<S>(&self, mut stream: S, ip: IpAddr, cancel: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let start = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            start = timeout(self.limits.first_byte, first_bytes(&mut stream)) => start,
+        };
+        let Ok(Ok(start)) = start else { return };
+        let is_http2 = start.as_ref() == PREFACE;
+        let io = TokioIo::new(Rewound { start, stream });
+        let router = self.router.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(ip));
+            let request: Request = request.map(Body::new);
+            router.clone().oneshot(request)
+        });
+        // Whatever ends a connection, the client knows better than we do; requests are logged.
+        let ended = if is_http2 {
+            let mut connection = pin!(self.http2().serve_connection(io, service));
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = cancel.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        } else {
+            let mut connection = pin!(self.http1().serve_connection(io, service));
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = cancel.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        };
+        if let Err(error) = ended {
+            let error = &error as &dyn std::error::Error;
+            debug!(error, listener = self.name, "Connection broke");
+        }
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            // Twice ours: up to there we answer ourselves, so that a visual can read the answer.
+            .max_header_size(self.limits.head_bytes.saturating_mul(2))
+            .max_buf_size(self.limits.head_bytes.saturating_mul(2).max(MIN_BUFFER));
+        builder
+    }
+
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let head = u32::try_from(self.limits.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.limits.ping_every)
+            .keep_alive_timeout(self.limits.ping_timeout)
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(head);
+        builder
+    }
+}
+
+fn log_end(listener: &'static str, ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        let error = &error as &dyn std::error::Error;
+        error!(error, listener, "A connection's task ended badly");
+    }
+}
+
+/// Reads until it is clear whether HTTP/2 is spoken: at least a byte, at most its preface.
+async fn first_bytes<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Bytes> {
+    let mut start = BytesMut::with_capacity(PREFACE.len());
+    while start.is_empty() || (PREFACE.starts_with(&start) && start.len() < PREFACE.len()) {
+        let mut rest = [0; PREFACE.len()];
+        let room = PREFACE.len().saturating_sub(start.len());
+        let read = stream.read(rest.get_mut(..room).unwrap_or_default()).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        start.extend_from_slice(rest.get(..read).unwrap_or_default());
+    }
+    Ok(start.freeze())
+}
+
+/// A stream whose start was already read.
+struct Rewound<S> {
+    start: Bytes,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.start.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let take = self.start.len().min(buf.remaining());
+        buf.put_slice(&self.start.split_to(take));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// How many connections each address holds. As large as the number of connections, so bounded.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection's place; given back when dropped.
+struct Place {
+    addresses: Arc<Addresses>,
+    ip: IpAddr,
+}
+
+impl Addresses {
+    /// A place for one more connection of this address, if it may have one.
+    fn enter(self: &Arc<Self>, ip: IpAddr, max: usize) -> Option<Place> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(ip).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Place { addresses: Arc::clone(self), ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.ip) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                held.remove(&self.ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_gets_its_places_back() {
+        let (addresses, ip) = (Arc::new(Addresses::default()), IpAddr::from([127, 0, 0, 1]));
+        let first = addresses.enter(ip, 2);
+        let second = addresses.enter(ip, 2);
+        assert!(first.is_some() && second.is_some() && addresses.enter(ip, 2).is_none());
+        drop(first);
+        assert!(addresses.enter(ip, 2).is_some());
+        drop(second);
+        assert!(addresses.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_protocol() {
+        async fn check(sent: &[u8], read: usize) {
+            let mut from = sent;
+            let start = first_bytes(&mut from).await.unwrap();
+            assert_eq!(start.len(), read);
+            assert_eq!([start.as_ref(), from].concat(), sent);
+        }
+        check(b"GET / HTTP/1.1\r\n\r\nand more of it", 24).await;
+        check(PREFACE, 24).await;
+        assert!(first_bytes(&mut &PREFACE[..10]).await.is_err());
+        assert!(first_bytes(&mut &b""[..]).await.is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! Our answers as compact JWS (ES256), and the keys with which anyone can check them.
+
+use aws_lc_rs::{hmac, signature};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use serde_json::{Map, Value, json};
+
+use super::json;
+use crate::domain::{ProductId, TenantId, UserId};
+
+/// Signs answers with one key.
+pub struct Signer {
+    kid: Box<str>,
+    key: EncodingKey,
+    issuer: Box<str>,
+    secret: hmac::Key,
+}
+
+/// Whom an answer is about. The token names him by a pseudonym that differs from product to
+/// product and from tenant to tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The product asked about.
+    pub product: &'a ProductId,
+    /// His tenant.
+    pub tenant: Option<TenantId>,
+    /// The user.
+    pub user: Option<UserId>,
+}
+
+/// An answer could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The key is no P-256 key in PKCS #8 form.
+    #[error("signing key `{0}` is no P-256 key in PKCS #8 form")]
+    Key(String),
+    /// The library refused.
+    #[error("the answer could not be signed")]
+    Sign(#[source] jsonwebtoken::errors::Error),
+}
+
+/// The public half of a key that signs answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    /// Its id.
+    pub kid: String,
+    /// The point's first coordinate, big-endian.
+    pub x: [u8; 32],
+    /// The point's second coordinate, big-endian.
+    pub y: [u8; 32],
+}
+
+impl Signer {
+    /// A signer with this P-256 key (PKCS #8) that calls itself `issuer`; pseudonyms are derived
+    /// from `secret`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::Key`].
+    pub fn new(
+        kid: &str,
+        pkcs8: &[u8],
+        issuer: &str,
+        secret: &[u8; 32],
+    ) -> Result<Self, SignError> {
+        let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+        signature::EcdsaKeyPair::from_pkcs8(algorithm, pkcs8)
+            .map_err(|_rejected| SignError::Key(kid.to_owned()))?;
+        Ok(Self {
+            kid: kid.into(),
+            key: EncodingKey::from_ec_der(pkcs8),
+            issuer: issuer.into(),
+            secret: hmac::Key::new(hmac::HMAC_SHA256, secret),
+        })
+    }
+
+    /// The id of the key.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The signed form of an answer: its fields, and who says so to whom about whom from when
+    /// until when. `valid_until` becomes `exp`, in whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::Sign`].
+    pub fn sign(
+        &self,
+        answer: &Map<String, Value>,
+        subject: Subject<'_>,
+        now: Timestamp,
+        valid_until: Timestamp,
+    ) -> Result<String, SignError> {
+        let mut claims = answer.clone();
+        let mut put = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
+        put("iss", Value::from(&*self.issuer));
+        put("aud", Value::from(subject.product.as_str()));
+        put("sub", Value::from(self.pseudonym(subject)));
+        put("iat", Value::from(now.as_second()));
+        put("exp", Value::from(valid_until.as_second()));
+        let header = json!({ "alg": "ES256", "kid": self.kid, "typ": "JWT" });
+        let encode = |it: String| URL_SAFE_NO_PAD.encode(it);
+        let message =
+            format!("{}.{}", encode(header.to_string()), encode(Value::Object(claims).to_string()));
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, Algorithm::ES256)
+            .map_err(SignError::Sign)?;
+        Ok(format!("{message}.{signature}"))
+    }
+
+    /// The same for the same three, and telling nothing about them.
+    fn pseudonym(&self, subject: Subject<'_>) -> String {
+        let mut context = hmac::Context::with_key(&self.secret);
+        context.update(subject.product.as_str().as_bytes());
+        // A product id holds no NUL, and the ids are of fixed length: no two triples run together.
+        context.update(&[0]);
+        context.update(&subject.tenant.map_or([0; 16], |it| *it.as_bytes()));
+        context.update(&subject.user.map_or([0; 16], |it| *it.as_bytes()));
+        URL_SAFE_NO_PAD.encode(context.sign())
+    }
+}
+
+/// The key set that checks our answers, as JSON.
+pub fn jwks<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> String {
+    let key = |it: &PublicKey| {
+        json!({
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": it.kid,
+            "x": URL_SAFE_NO_PAD.encode(it.x), "y": URL_SAFE_NO_PAD.encode(it.y),
+        })
+    };
+    json!({ "keys": keys.into_iter().map(key).collect::<Vec<_>>() }).to_string()
+}
+
+/// Why a signed answer is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyAnswerError {
+    /// It is no compact JWS of ours, or the key set is none.
+    #[error("the answer or the key set is not of the expected form")]
+    Form,
+    /// The key set lacks its key.
+    #[error("the key set lacks the key of the answer")]
+    Key,
+    /// The signature does not fit.
+    #[error("the answer's signature does not fit")]
+    Signature,
+    /// It is about another product.
+    #[error("the answer is about another product")]
+    Audience,
+    /// It is no longer valid.
+    #[error("the answer is no longer valid")]
+    Expired,
+}
+
+/// Checks a signed answer as a visual would, and hands out its claims.
+///
+/// # Errors
+///
+/// [`VerifyAnswerError`].
+pub fn verify_answer(
+    token: &str,
+    jwks: &str,
+    product: &str,
+    now: Timestamp,
+) -> Result<Map<String, Value>, VerifyAnswerError> {
+    use VerifyAnswerError as E;
+    let object = |part: &str| {
+        let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
+        json::object(&bytes)
+    };
+    let (message, signature) = token.rsplit_once('.').ok_or(E::Form)?;
+    let (header, claims) = message.split_once('.').ok_or(E::Form)?;
+    let (header, claims) = (object(header).ok_or(E::Form)?, object(claims).ok_or(E::Form)?);
+    if header.get("alg").and_then(Value::as_str) != Some("ES256") {
+        return Err(E::Form);
+    }
+    let set: Value = serde_json::from_str(jwks).map_err(|_bad| E::Form)?;
+    let keys = set.get("keys").and_then(Value::as_array).ok_or(E::Form)?;
+    let key = keys.iter().find(|it| it.get("kid") == header.get("kid")).ok_or(E::Key)?;
+    let part = |name| key.get(name).and_then(Value::as_str).ok_or(E::Form);
+    let key = DecodingKey::from_ec_components(part("x")?, part("y")?).map_err(|_bad| E::Form)?;
+    let fits = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, Algorithm::ES256);
+    if !fits.unwrap_or(false) {
+        return Err(E::Signature);
+    }
+    if claims.get("aud").and_then(Value::as_str) != Some(product) {
+        return Err(E::Audience);
+    }
+    let valid = claims.get("exp").and_then(Value::as_i64).is_some_and(|it| now.as_second() < it);
+    if valid { Ok(claims) } else { Err(E::Expired) }
+}
