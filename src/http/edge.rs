@@ -2,7 +2,6 @@
 //! one line in the log.
 
 use std::any::Any;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -103,9 +102,7 @@ impl Edge {
         };
         match timeout(self.limits.request, next.run(request)).await {
             Ok(response) => response,
-            Err(_elapsed) => {
-                Problem::timeout("send the whole request, and sooner").into_response()
-            }
+            Err(_elapsed) => Problem::timeout("send the whole request, and sooner").into_response(),
         }
     }
 
@@ -133,11 +130,27 @@ impl Edge {
         let cause = response.extensions().get::<Cause>();
         let error = cause.map(|it| it.0.as_ref() as &(dyn std::error::Error + 'static));
         if status >= 500 && status != 503 {
-            error!(error, listener, request.id = id, http.method = method, http.route = route,
-                http.status = status, duration_ms = ms, "Answering failed");
+            error!(
+                error,
+                listener,
+                request.id = id,
+                http.method = method,
+                http.route = route,
+                http.status = status,
+                duration_ms = ms,
+                "Answering failed"
+            );
         } else {
-            info!(error, listener, request.id = id, http.method = method, http.route = route,
-                http.status = status, duration_ms = ms, "Answered");
+            info!(
+                error,
+                listener,
+                request.id = id,
+                http.method = method,
+                http.route = route,
+                http.status = status,
+                duration_ms = ms,
+                "Answered"
+            );
         }
     }
 
@@ -172,10 +185,7 @@ const CORS: [(HeaderName, &str); 5] = [
 ];
 
 fn request_id(number: u64) -> String {
-    let mut id = String::with_capacity(17);
-    // Writing into a String cannot fail.
-    drop(write!(id, "q{number:x}"));
-    id
+    format!("q{number:x}")
 }
 
 #[derive(Debug, thiserror::Error)]

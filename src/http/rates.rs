@@ -113,8 +113,10 @@ struct Table<K: Clone + Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> Table<K> {
     fn new(rule: &'static str, rate: Rate) -> Self {
-        let quota = Quota::new(rate.burst, rate.per)
-            .unwrap_or_else(|| Quota::per_second(rate.burst).allow_burst(rate.burst));
+        // One comes back each `per / burst`; a rate of no time at all is one a nanosecond.
+        let each = (rate.per / rate.burst.get()).max(Duration::from_nanos(1));
+        let quota = Quota::with_period(each).unwrap_or(Quota::per_second(rate.burst));
+        let quota = quota.allow_burst(rate.burst);
         Self { rule, limiter: DefaultKeyedRateLimiter::keyed(quota) }
     }
 
