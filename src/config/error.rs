@@ -122,6 +122,6 @@ fn of(path: Option<&PathBuf>) -> String {
 
 fn list(problems: &[Finding]) -> String {
     let noun = if problems.len() == 1 { "problem" } else { "problems" };
-    let lines: String = problems.iter().map(|it| format!("\n  {it}")).collect();
-    format!("{} {noun}{lines}", problems.len())
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    format!("{} {noun}\n  {}", problems.len(), lines.join("\n  "))
 }

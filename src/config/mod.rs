@@ -41,7 +41,7 @@ pub use secret::Secret;
 pub use store::StoreSection;
 pub use sync::{DirectorySchedule, SourceSchedule, SyncSection};
 pub use tenant::ConfiguredTenant;
-pub use value::Share;
+pub use value::{Share, duration};
 pub use visuals::Visuals;
 
 use crate::domain::{Catalog, Freshness, Policy};
@@ -135,7 +135,7 @@ fn read(text: &str, path: Option<&Path>, places: Places) -> Result<Loaded, Confi
     let mut root = tree::parse(text).map_err(syntax)?;
     let mut report = Report::new(places);
     environment::apply(&mut root, &mut report);
-    let config = Section::read_root(root, &mut report, read_sections).flatten();
+    let config = Section::read_root(root, &mut report, read_sections);
     report.name_unknown_keys();
     if let Some(config) = &config {
         check::whole(config, &mut report);

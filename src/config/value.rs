@@ -129,8 +129,12 @@ impl Readable for SignedDuration {
 /// No duration of the configuration is longer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
 
-/// A number and `s`, `m`, `h` or `d`.
-fn duration(text: &str) -> Result<SignedDuration, String> {
+/// A duration as the configuration writes it: a number and `s`, `m`, `h` or `d`.
+///
+/// # Errors
+///
+/// It is none, or longer than ten years; the message says what to write.
+pub fn duration(text: &str) -> Result<SignedDuration, String> {
     let wrong = || {
         let shown: String = text.chars().take(40).collect();
         format!("`{shown}` is no duration; write a number and s, m, h or d, such as \"15m\"")
@@ -143,7 +147,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         'd' => 86_400,
         _ => return Err(wrong()),
     };
-    let digits = text.trim_end_matches(unit).trim();
+    let digits = text.strip_suffix(unit).unwrap_or_default().trim_end();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
@@ -154,11 +158,14 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     }
 }
 
-/// The duration as the configuration would write it.
+/// The duration as the configuration would write it; days only from four of them on (`72h`).
 pub(super) fn in_words(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
-    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
-    let whole = units.iter().find(|(size, _)| seconds > 0 && seconds % size == 0);
+    let units = [(86_400, 4, 'd'), (3_600, 1, 'h'), (60, 1, 'm')];
+    let fits = |(size, least, _): &&(i64, i64, char)| {
+        seconds % size == 0 && seconds >= size.saturating_mul(*least)
+    };
+    let whole = units.iter().find(fits).map(|(size, _, unit)| (size, unit));
     whole.map_or_else(|| format!("{seconds}s"), |(size, unit)| format!("{}{unit}", seconds / size))
 }
 
@@ -300,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_as_it_would_be_written() {
-        for text in ["90m", "3d", "7s", "1h", "0s"] {
+        for text in ["90m", "72h", "7d", "7s", "1h", "0s"] {
             assert_eq!(in_words(duration(text).unwrap()), text);
         }
     }
