@@ -188,7 +188,7 @@ fn nothing_found(
     };
     let never = sources().any(|(known, _)| known.last_complete.is_none());
     let oldest = sources().filter_map(|(known, _)| known.last_complete).min();
-    let stale = |(known, limits): &(Known, &Freshness)| {
+    let is_old = |(known, limits): &(Known, &Freshness)| {
         known.last_complete.is_some() && is_stale(known.last_complete, limits, now)
     };
     let valid_until = valid_until(false, None, now);
@@ -204,7 +204,7 @@ fn nothing_found(
         grace_end: None,
         notice: None,
         as_of: if never { None } else { Some(oldest.unwrap_or(now)) },
-        stale: sources().any(stale),
+        stale: sources().any(is_old),
         check_after_s: check_after_s(state, valid_until, now),
         valid_until,
         seat: None,

@@ -11,6 +11,8 @@ mod gather;
 pub mod host;
 mod judge;
 mod rewind;
+#[cfg(test)]
+mod tests;
 mod trail;
 mod words;
 

@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn every_reason_has_a_word_and_a_sentence_of_its_own() {
         for reason in Reason::ALL {
-            let same = |it: &&&Reason| it.as_str() == reason.as_str();
+            let same = |it: &&Reason| it.as_str() == reason.as_str();
             assert_eq!(Reason::ALL.iter().filter(same).count(), 1, "{reason}");
             let word = |c: char| c.is_ascii_lowercase() || c == '_';
             assert!(reason.as_str().chars().all(word), "{reason}");

@@ -46,6 +46,13 @@ pub struct Tenant {
     pub cloud: Cloud,
 }
 
+impl Tenant {
+    /// A tenant of which nothing is known yet but that it exists.
+    pub const fn heard_of(id: TenantId, name: Option<Arc<str>>) -> Self {
+        Self { id, name, consent: Consent::Unknown, cloud: Cloud::Public }
+    }
+}
+
 /// What a capability status says of a SKU.
 ///
 /// Source: Graph, `subscribedSku.capabilityStatus`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    Cloud, Commit, Consent, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
+    Commit, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
     SubscriptionId, Tenant, TenantId, TenantUsers, UserTable, UserWrites,
 };
 
@@ -171,14 +171,8 @@ impl Mirror {
     }
 
     fn change_tenant(&mut self, id: TenantId, change: impl FnOnce(&mut TenantView)) {
-        let view = self.tenants.entry(id).or_insert_with(|| {
-            Arc::new(TenantView::unread(Tenant {
-                id,
-                name: None,
-                consent: Consent::Unknown,
-                cloud: Cloud::Public,
-            }))
-        });
+        let unread = || Arc::new(TenantView::unread(Tenant::heard_of(id, None)));
+        let view = self.tenants.entry(id).or_insert_with(unread);
         change(Arc::make_mut(view));
     }
 }

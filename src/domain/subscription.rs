@@ -166,12 +166,21 @@ impl Holders {
     ) -> bool {
         let Some(own) = self.seat(tenant, user) else { return false };
         let live = |it: &HeldSeat| now.duration_since(it.last_used) <= release_after;
+        if u64::try_from(self.seats.len()).is_ok_and(|all| all <= quantity) {
+            return live(&own); // nobody is too many
+        }
         let rank = |key: &(TenantId, UserId), seat: &HeldSeat| (seat.taken_at, *key);
         let mine = rank(&(tenant, user), &own);
         let before =
             |(key, seat): &(&(TenantId, UserId), &HeldSeat)| live(seat) && rank(key, seat) < mine;
         let ahead = self.seats.iter().filter(before).count();
         live(&own) && u64::try_from(ahead).is_ok_and(|ahead| ahead < quantity)
+    }
+
+    /// Whether one of the `quantity` seats is free.
+    pub fn has_free(&self, quantity: u64, release_after: SignedDuration, now: Timestamp) -> bool {
+        let few = u64::try_from(self.seats.len()).is_ok_and(|all| all < quantity);
+        few || self.in_use(release_after, now) < quantity
     }
 
     /// How many seats are in use.

@@ -1,3 +1,251 @@
 //! Brings the mirror to what Microsoft says.
+//!
+//! One reconciler per source: **read → plan (pure: mirror × reading → commit) → commit →
+//! publish**. A run is made the same way whatever woke it: the clock, a nudge or an operator; a
+//! nudge carries nothing but "look". Everything a run found, the cursor that stands for it and its
+//! journal are one [`Commit`](crate::domain::Commit), so that nothing is ever half applied and a
+//! cursor is never ahead of its data. A run that could not read everything removes nothing.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`subscriptions`] | the list of SaaS subscriptions |
+//! | [`directory`] | one tenant's SKUs and licences |
+//! | [`reading`] | folds pages of users into what they hold |
+//! | [`plan`] | mirror × reading → commit, the brake included. Pure |
+//! | [`task`] | when which run begins |
+//! | `progress` | how far a run is, for whoever watches |
+//! | [`keys`] | Entra's signing keys |
 
+pub mod directory;
 pub mod keys;
+pub mod plan;
+mod progress;
+pub mod reading;
+pub mod subscriptions;
+pub mod task;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::{
+    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, Trigger,
+};
+use crate::microsoft::{ErrorKind, Microsoft, MicrosoftError};
+use crate::store::{Store, StoreError};
+
+use progress::Gauge;
+
+pub use progress::Progress;
+pub use task::{
+    RequestError, RunRequest, Schedule, SyncHandle, TaskStatus, scheduler,
+};
+
+/// The time, asked for and not looked up: tests set it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Everything a run works with.
+#[derive(Clone)]
+pub struct Sources {
+    /// Where facts go.
+    pub store: Store,
+    /// Where they come from.
+    pub microsoft: Arc<Microsoft>,
+    /// Which of them are ours.
+    pub catalog: Arc<Catalog>,
+    /// The time.
+    pub clock: Clock,
+    /// When a full enumeration is due, and what the brake lets pass.
+    pub limits: Limits,
+}
+
+/// What decides how a run reads and what it may remove.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// After how long a tenant is enumerated in full again (`[sync.directory] sweep`).
+    pub sweep: SignedDuration,
+    /// The share of a tenant's seats, 0 to 1, that one full read may remove
+    /// (`[sync.directory] remove_limit`).
+    pub remove_share: f64,
+}
+
+/// A run that began: what all its commits and log lines share.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) id: RunId,
+    pub(crate) key: SourceKey,
+    pub(crate) trigger: Trigger,
+    pub(crate) full: bool,
+    pub(crate) started: Timestamp,
+}
+
+impl Begun {
+    pub(crate) fn cause(&self) -> Cause {
+        Cause::Run(self.id)
+    }
+}
+
+/// What a run counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records read.
+    pub seen: u64,
+    /// Facts that are new.
+    pub added: u64,
+    /// Facts that differ.
+    pub changed: u64,
+    /// Facts that are gone.
+    pub removed: u64,
+    /// Records that could not be understood.
+    pub odd: u64,
+}
+
+/// Why a run ended without applying what it read.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// Microsoft could not be read.
+    #[error("{0}")]
+    Microsoft(#[from] MicrosoftError),
+    /// The store could not take it: the daemon stops.
+    #[error("the store refused what was read")]
+    Store(#[from] StoreError),
+    /// A task of the scheduler ended in a way that it cannot.
+    #[error("a run ended without saying how")]
+    Panicked(#[source] tokio::task::JoinError),
+}
+
+/// Whether any plan of the catalog is licensed per user in customers' tenants: without one no
+/// tenant needs to be read.
+pub fn needs_directory(catalog: &Catalog) -> bool {
+    let per_user = [Channel::Appsource, Channel::IsvApp];
+    catalog.products().any(|product| per_user.iter().any(|channel| product.sells_on(*channel)))
+}
+
+/// The log line of a run and the state of its source, whatever became of it.
+pub(crate) fn ended(
+    sources: &Sources,
+    begun: &Begun,
+    gauge: &Gauge,
+    tally: Tally,
+    end: End,
+) -> (Run, SourceState) {
+    let before = sources.store.snapshot().source(begun.key).cloned().unwrap_or_default();
+    let run = Run {
+        id: begun.id,
+        key: begun.key,
+        trigger: begun.trigger,
+        full: begun.full,
+        started: begun.started,
+        ended: (sources.clock)(),
+        outcome: end.outcome,
+        seen: tally.seen,
+        added: tally.added,
+        changed: tally.changed,
+        removed: tally.removed,
+        odd: tally.odd,
+        requests: gauge.meter.requests(),
+        throttled: SignedDuration::try_from(gauge.meter.throttled()).unwrap_or(SignedDuration::MAX),
+        error: end.error.clone(),
+    };
+    let failures = match end.outcome {
+        Outcome::Failed => before.failures.saturating_add(1),
+        Outcome::Complete | Outcome::Partial => 0,
+    };
+    let state = SourceState {
+        last_run: Some(begun.started),
+        last_outcome: Some(end.outcome),
+        last_error: end.error,
+        failures,
+        ..before
+    };
+    (run, state)
+}
+
+/// How a run ended, and what an operator should know about it.
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) error: Option<Arc<str>>,
+}
+
+impl End {
+    /// Applied; records that could not be understood make it partial.
+    pub(crate) fn applied(odd: u64) -> Self {
+        match odd {
+            0 => Self { outcome: Outcome::Complete, error: None },
+            _ => Self {
+                outcome: Outcome::Partial,
+                error: Some(
+                    format!(
+                        "{odd} record(s) could not be understood: kept as they came and skipped; \
+                         `entitled status` counts them, the log says what is wrong with each"
+                    )
+                    .into(),
+                ),
+            },
+        }
+    }
+
+    pub(crate) fn failed(error: &MicrosoftError) -> Self {
+        Self { outcome: Outcome::Failed, error: Some(crate::telemetry::chain(error).into()) }
+    }
+}
+
+/// A commit that only says that a run failed.
+pub(crate) fn failure(run: Run, key: SourceKey, state: SourceState) -> Commit {
+    Commit { sources: vec![(key, state)], runs: vec![run], ..Commit::default() }
+}
+
+/// How long a source rests after a run.
+///
+/// Unit: the result is at least a second. Failures that pass by themselves are tried again soon, in
+/// doubling steps up to `every`; Microsoft's own wish comes first; what a person must mend is
+/// looked at again after a full period, and after an hour at least where a customer must consent.
+pub fn rest_after(
+    every: SignedDuration,
+    failures: u32,
+    failure: Option<(ErrorKind, Option<std::time::Duration>)>,
+) -> std::time::Duration {
+    use std::time::Duration;
+    const SOONEST: Duration = Duration::from_secs(15);
+    const CONSENT: Duration = Duration::from_secs(3600);
+    let every = Duration::try_from(every).unwrap_or(SOONEST).max(Duration::from_secs(1));
+    match failure {
+        None => every,
+        Some((ErrorKind::Consent | ErrorKind::National, _)) => every.max(CONSENT),
+        Some((ErrorKind::Credential | ErrorKind::Refused, _)) => every,
+        Some((
+            ErrorKind::Transient
+            | ErrorKind::Throttled
+            | ErrorKind::Resync
+            | ErrorKind::RestartSequence
+            | ErrorKind::NotFound
+            | ErrorKind::Unreadable,
+            asked,
+        )) => {
+            let doubled = SOONEST.saturating_mul(1_u32 << failures.saturating_sub(1).min(10));
+            doubled.min(every).max(asked.unwrap_or_default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_passes_by_itself_is_tried_again_soon_and_what_a_person_must_mend_later() {
+        let every = SignedDuration::from_mins(10);
+        let check = |failures, failure, seconds| {
+            let rest = rest_after(every, failures, failure);
+            assert_eq!(rest, Duration::from_secs(seconds), "{failures} {failure:?}");
+        };
+        check(0, None, 600);
+        check(1, Some((ErrorKind::Transient, None)), 15);
+        check(3, Some((ErrorKind::Transient, None)), 60);
+        check(30, Some((ErrorKind::Transient, None)), 600);
+        check(1, Some((ErrorKind::Throttled, Some(Duration::from_secs(900)))), 900);
+        check(1, Some((ErrorKind::Credential, None)), 600);
+        check(1, Some((ErrorKind::Consent, None)), 3600);
+    }
+}

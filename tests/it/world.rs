@@ -1,1 +1,292 @@
-//! (subject: world)
+//! A whole world: the sandbox, a daemon against it, and a clock that only moves when it is told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use entitled::config::Config;
+use entitled::daemon::{Daemon, Surroundings};
+use entitled::domain::{Mirror, Run};
+use entitled::sandbox::{Options, Sandbox, TokenRequest, TokenVersion, World as Microsoft, story};
+use entitled::store::Guard;
+use entitled::sync::RunRequest;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The key of the caller `web-shop` in every test.
+pub const CALLER_KEY: &str = "ent_c2VjcmV0LW9mLXRoZS13ZWItc2hvcC1pbi1ldmVyeS10ZXN0";
+
+/// When every test begins.
+pub const START: i64 = 1_795_000_000;
+
+/// See the module.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub daemon: Daemon,
+    pub dir: TempDir,
+    clock: Arc<AtomicI64>,
+    slept: Arc<AtomicU64>,
+    extra: String,
+    stop: CancellationToken,
+    daemon_task: JoinSet<()>,
+    sandbox_task: JoinSet<()>,
+    http: reqwest::Client,
+}
+
+impl World {
+    /// The story's customers, nothing generated.
+    pub async fn new() -> Self {
+        Self::with(Options::default(), "").await
+    }
+
+    /// A world with more customers, or more configuration.
+    pub async fn with(options: Options, extra: &str) -> Self {
+        let clock = Arc::new(AtomicI64::new(START));
+        let (sandbox, serving) = Sandbox::bind(options, reader(&clock)).await.unwrap();
+        let mut sandbox_task = JoinSet::new();
+        sandbox_task.spawn(serving);
+        let dir = tempfile::tempdir().unwrap();
+        let slept = Arc::new(AtomicU64::new(0));
+        let config = config(&dir, &sandbox.base(), extra);
+        let (daemon, stop, daemon_task) = start(config, &clock, &slept).await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let extra = extra.to_owned();
+        Self { sandbox, daemon, dir, clock, slept, extra, stop, daemon_task, sandbox_task, http }
+    }
+
+    /// Stops the daemon in order and starts it again on the same store.
+    pub async fn restart(&mut self) {
+        self.stop_daemon().await;
+        let config = config(&self.dir, &self.sandbox.base(), &self.extra);
+        let (daemon, stop, task) = start(config, &self.clock, &self.slept).await;
+        (self.daemon, self.stop, self.daemon_task) = (daemon, stop, task);
+    }
+
+    pub async fn stop_daemon(&mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.daemon_task.join_next().await {
+            ended.unwrap();
+        }
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("entitled.toml")
+    }
+
+    pub fn now(&self) -> Timestamp {
+        reader(&self.clock)()
+    }
+
+    /// Moves everybody's clock.
+    pub fn advance(&self, by: SignedDuration) {
+        self.clock.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+
+    /// How long the daemon would have waited for Microsoft.
+    pub fn slept(&self) -> Duration {
+        Duration::from_millis(self.slept.load(Ordering::SeqCst))
+    }
+
+    /// Changes what is true at Microsoft.
+    pub fn microsoft<R>(&self, change: impl FnOnce(&mut Microsoft) -> R) -> R {
+        self.sandbox.with_world(change)
+    }
+
+    pub fn mirror(&self) -> Arc<Mirror> {
+        self.daemon.store.snapshot()
+    }
+
+    /// Reads everything now.
+    pub async fn sync(&self) -> Vec<Run> {
+        self.sync_by(RunRequest::default()).await
+    }
+
+    pub async fn sync_tenant(&self, tenant: Uuid) -> Run {
+        let tenant = Some(tenant.to_string().parse().unwrap());
+        self.sync_by(RunRequest { tenant, ..RunRequest::default() }).await.remove(0)
+    }
+
+    pub async fn sync_by(&self, request: RunRequest) -> Vec<Run> {
+        let (progress, mut steps) = mpsc::channel(16);
+        let (runs, ()) = tokio::join!(self.daemon.sync.run_now(request, progress), async {
+            while steps.recv().await.is_some() {}
+        });
+        runs.unwrap()
+    }
+
+    /// Asks as a visual does, with the person's own token.
+    pub async fn ask(&self, person: story::Person, product: &str, host: &str) -> Value {
+        let token = self.token(person.tenant, person.user);
+        let body = json!({ "product": product, "host": host });
+        let (status, answer) = self.post("/v1/entitlements", &token, &body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// State and reason of an answer, for comparing.
+    pub async fn answer(&self, person: story::Person, product: &str) -> String {
+        let answer = self.ask(person, product, "web").await;
+        let text = |field: &str| answer[field].as_str().unwrap_or("-").to_owned();
+        let stale = if answer["stale"] == true { " stale" } else { "" };
+        format!("{} {}{stale}", text("state"), text("reason"))
+    }
+
+    pub fn token(&self, tenant: Uuid, user: Uuid) -> String {
+        self.sandbox.user_token(TokenRequest {
+            tenant,
+            user,
+            audience: story::VISUAL_AUDIENCE.to_owned(),
+            caller: story::POWER_BI_WEB.to_owned(),
+            scope: story::VISUAL_SCOPE.to_owned(),
+            version: TokenVersion::V1,
+            expires_in: SignedDuration::from_hours(1),
+        })
+    }
+
+    pub async fn post(&self, path: &str, bearer: &str, body: &Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.daemon.public);
+        let response = self.http.post(url).bearer_auth(bearer).json(body).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap())
+    }
+
+    pub async fn ops(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.daemon.ops);
+        let response = self.http.get(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.sandbox_task.abort_all();
+    }
+}
+
+fn reader(clock: &Arc<AtomicI64>) -> entitled::sync::Clock {
+    let clock = Arc::clone(clock);
+    Arc::new(move || Timestamp::from_second(clock.load(Ordering::SeqCst)).unwrap())
+}
+
+async fn start(
+    config: Config,
+    clock: &Arc<AtomicI64>,
+    slept: &Arc<AtomicU64>,
+) -> (Daemon, CancellationToken, JoinSet<()>) {
+    let slept = Arc::clone(slept);
+    let moved = Arc::clone(clock);
+    let surroundings = Surroundings {
+        clock: reader(clock),
+        // A wait moves the clock instead of passing time.
+        sleep: Arc::new(move |wait: Duration| {
+            slept.fetch_add(u64::try_from(wait.as_millis()).unwrap(), Ordering::SeqCst);
+            moved.fetch_add(i64::try_from(wait.as_secs() + 1).unwrap(), Ordering::SeqCst);
+            Box::pin(tokio::task::yield_now())
+        }),
+        guard: Guard::Off,
+    };
+    let (daemon, running) = Daemon::start(config, surroundings).await.unwrap();
+    let stop = CancellationToken::new();
+    let ended = stop.clone().cancelled_owned();
+    let mut task = JoinSet::new();
+    task.spawn(async move { running.until(ended).await.unwrap() });
+    (daemon, stop, task)
+}
+
+/// The story's configuration; `extra` is appended.
+pub fn config(dir: &TempDir, sandbox: &str, extra: &str) -> Config {
+    let write = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    if !dir.path().join("client-secret").exists() {
+        write("client-secret", story::CLIENT_SECRET);
+    }
+    write("web-shop-key", CALLER_KEY);
+    write("entitled.toml", &config_text(dir, sandbox, extra));
+    Config::load(&dir.path().join("entitled.toml"), std::iter::empty()).unwrap().config
+}
+
+fn config_text(dir: &TempDir, sandbox: &str, extra: &str) -> String {
+    let folder = dir.path().display();
+    let mut text = format!(
+        r#"
+[publisher]
+id = "vizmaker"
+tenant = "{home}"
+[identity]
+client_id = "{client}"
+credential = "secret"
+secret_file = "{folder}/client-secret"
+[microsoft]
+login = "{sandbox}/login"
+issuer_v1 = "{sandbox}/sts"
+marketplace = "{sandbox}/marketplace"
+graph = "{sandbox}/graph"
+[store]
+path = "{folder}/store"
+[listen]
+public = "127.0.0.1:0"
+public_url = "https://lic.vizmaker.example"
+ops = "127.0.0.1:0"
+admin = "{folder}/admin.sock"
+[marketplace]
+app_id = "{client}"
+[visuals]
+audience = ["{audience}", "{visual}"]
+callers = ["{power_bi}"]
+[[caller]]
+name = "web-shop"
+key_file = "{folder}/web-shop-key"
+may = ["query", "licenses"]
+[[product]]
+id = "synoptic-panel"
+name = "Synoptic Panel"
+features = {{ appsource = ["maps"], hybrid = ["maps", "storage"] }}
+hybrid = "entra"
+[[product.plan]]
+service_id = "vizmaker.synoptic.team"
+channel = "appsource"
+[[product]]
+id = "field-app"
+name = "Field App"
+features = {{ isv_app = ["routes"] }}
+hybrid = "none"
+[[product.plan]]
+service_id = "vizmaker.fieldapp.pro"
+channel = "isv_app"
+[[product]]
+id = "viz-suite"
+name = "Viz Suite"
+features = {{ saas = ["dashboards"] }}
+hybrid = "none"
+[[product.plan]]
+service_id = "vizmaker.viz-suite.company"
+channel = "saas"
+coverage = "tenant"
+[[product.plan]]
+service_id = "vizmaker.viz-suite.team"
+channel = "saas"
+coverage = "seats"
+features = ["alerts"]
+"#,
+        home = story::PUBLISHER_TENANT,
+        client = story::CLIENT_ID,
+        audience = story::VISUAL_AUDIENCE,
+        visual = story::VISUAL_CLIENT_ID,
+        power_bi = story::POWER_BI_WEB,
+    );
+    for customer in story::CUSTOMERS.iter().filter(|it| !it.has_subscription) {
+        text.push_str(&format!("[[tenant]]\nid = \"{}\"\n", customer.tenant));
+    }
+    text + extra
+}

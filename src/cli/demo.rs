@@ -1,0 +1,127 @@
+//! `entitled demo`: the sandbox and a daemon against it, sample customers, sample questions.
+
+mod questions;
+mod world;
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::output::Output;
+use super::{Exit, clock};
+use crate::daemon::Daemon;
+use crate::domain::Outcome;
+use crate::sandbox::Sandbox;
+use crate::sync::RunRequest;
+use questions::Answered;
+use world::World;
+
+/// Runs the demo; stays up until Ctrl-C unless `exit`.
+///
+/// # Errors
+///
+/// What kept a part of it from starting, or from answering.
+pub(super) async fn run(exit: bool, out: &Output) -> anyhow::Result<Exit> {
+    let world = World::new()?;
+    let (sandbox, served) = Sandbox::bind(world.sandbox_options(), clock()).await?;
+    let stop = CancellationToken::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! { () = served => {}, () = stopped.cancelled() => {} }
+    });
+    out.line(&format!("Microsoft stand-in     {}", sandbox.base()))?;
+
+    let config = world.config(&sandbox.base())?;
+    let (daemon, running) = Daemon::start(config, clock()).await.context("start the daemon")?;
+    let ended = stop.clone();
+    let running = tasks.spawn(async move {
+        if let Err(error) = running.until(ended.cancelled_owned()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "The demo's daemon ended");
+        }
+    });
+    out.line(&format!("Entitlement answers    http://{}", daemon.public))?;
+    out.line(&format!("Status page            http://{}", daemon.ops))?;
+    out.line(&format!("Configuration          {}", world.config_path().display()))?;
+    out.line("")?;
+
+    sync(&daemon, out).await?;
+    let answers = questions::ask_all(&daemon, &sandbox).await?;
+    print(&answers, out)?;
+    print_next(&world, &daemon, out)?;
+    std::io::stdout().flush().ok();
+
+    if !exit {
+        out.line("Running until Ctrl-C.")?;
+        tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;
+    }
+    stop.cancel();
+    drop(running);
+    while tasks.join_next().await.is_some() {}
+    Ok(Exit::Done)
+}
+
+/// One synchronization, shown as it goes.
+async fn sync(daemon: &Daemon, out: &Output) -> anyhow::Result<()> {
+    let (progress, mut steps) = mpsc::channel(64);
+    let request = RunRequest::default();
+    let runs = daemon.sync.run_now(request, progress);
+    let bar = out.progress("Reading the sample customers");
+    let shown = async {
+        let mut ended = 0_u64;
+        while let Some(step) = steps.recv().await {
+            ended = ended.saturating_add(u64::from(step.ended.is_some()));
+            bar.say(&format!("{ended} sources read, {}: {} records", step.key.source, step.seen));
+        }
+    };
+    let (runs, ()) = tokio::join!(runs, shown);
+    let runs = runs?;
+    bar.done();
+    let of = |outcome| runs.iter().filter(|it| it.outcome == outcome).count();
+    out.line(&format!(
+        "Synchronized {} sources: {} complete, {} partial, {} refused (a customer who did not consent)",
+        runs.len(),
+        of(Outcome::Complete),
+        of(Outcome::Partial),
+        of(Outcome::Failed)
+    ))?;
+    out.line("")
+}
+
+fn print(answers: &[Answered], out: &Output) -> anyhow::Result<()> {
+    for (number, answered) in (1_u32..).zip(answers) {
+        let mark = if answered.usable { "✔" } else { "✘" };
+        out.line(&format!("{number:>3}  {}", answered.question))?;
+        let by = answered.source.as_deref().map(|it| format!(" by {it}")).unwrap_or_default();
+        let features = match answered.features.as_slice() {
+            [] => String::new(),
+            features => format!(" with {}", features.join(", ")),
+        };
+        out.line(&format!("     {mark} {}{by}{features}", answered.state))?;
+        out.line(&format!("       {} ({})", answered.sentence, answered.reason))?;
+    }
+    let states: std::collections::BTreeSet<_> = answers.iter().map(|it| it.state.as_str()).collect();
+    out.line("")?;
+    let states: Vec<_> = states.into_iter().collect();
+    out.line(&format!("{} questions; states seen: {}", answers.len(), states.join(", ")))?;
+    out.line("")
+}
+
+fn print_next(world: &World, daemon: &Daemon, out: &Output) -> anyhow::Result<()> {
+    use crate::sandbox::story;
+    let config = world.config_path().display();
+    let asked = format!("--tenant {} --user {}", story::BEN.tenant, story::BEN.user);
+    out.line("What to try next, in another terminal:")?;
+    out.line(&format!("  entitled --config {config} status"))?;
+    out.line(&format!("  entitled --config {config} query synoptic-panel {asked} --explain"))?;
+    out.line(&format!("  entitled --config {config} seats --errors"))?;
+    out.line(&format!("  entitled --config {config} log"))?;
+    out.line(&format!("  open http://{} in a browser", daemon.ops))?;
+    out.line(&format!(
+        "  curl -s http://{}/v1/entitlements -H 'Authorization: Bearer {}' -d '{{\"product\":\"synoptic-panel\",\"host\":\"web\",\"tenant\":\"{}\",\"user\":\"{}\"}}'",
+        daemon.public, world.caller_key(), story::BEN.tenant, story::BEN.user
+    ))?;
+    out.line("")
+}

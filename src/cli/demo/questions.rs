@@ -1,0 +1,141 @@
+//! The sample questions: one for each channel and each state, asked over HTTP as visuals and
+//! servers ask them.
+
+use anyhow::Context as _;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::daemon::Daemon;
+use crate::decision::Reason;
+use crate::sandbox::{Sandbox, TokenRequest, TokenVersion, story};
+
+/// A question in words and its answer.
+pub(super) struct Answered {
+    pub(super) question: String,
+    pub(super) usable: bool,
+    pub(super) state: String,
+    pub(super) source: Option<String>,
+    pub(super) features: Vec<String>,
+    pub(super) reason: String,
+    pub(super) sentence: String,
+}
+
+struct Question {
+    who: &'static str,
+    tenant: Uuid,
+    user: Uuid,
+    product: &'static str,
+    name: &'static str,
+    host: &'static str,
+    place: &'static str,
+}
+
+const SYNOPTIC: (&str, &str) = ("synoptic-panel", "Synoptic Panel");
+const SUITE: (&str, &str) = ("viz-suite", "Viz Suite");
+const FIELD_APP: (&str, &str) = ("field-app", "Field App");
+const CALENDAR: (&str, &str) = ("calendar-pro", "Calendar Pro");
+const WEB: (&str, &str) = ("web", "on powerbi.com");
+const DESKTOP: (&str, &str) = ("desktop", "in Desktop");
+const MOBILE: (&str, &str) = ("mobile", "on a phone");
+
+const fn by(
+    person: story::Person,
+    product: (&'static str, &'static str),
+    host: (&'static str, &'static str),
+    who: &'static str,
+) -> Question {
+    let (tenant, user) = (person.tenant, person.user);
+    Question { who, tenant, user, product: product.0, name: product.1, host: host.0, place: host.1 }
+}
+
+/// A tenant that nobody has ever heard of.
+const STRANGER: story::Person = story::Person {
+    name: "A stranger",
+    tenant: Uuid::from_u128(0xdead_0000_0000_4000_8000_0000_0000_0001),
+    user: Uuid::from_u128(0xdead_0000_0000_4000_8000_0000_0000_0002),
+};
+
+const QUESTIONS: [Question; 22] = [
+    by(story::ANA, SYNOPTIC, WEB, "Ana of Contoso, licence assigned to her"),
+    by(story::BEN, SYNOPTIC, DESKTOP, "Ben of Contoso, member of the group BI users"),
+    by(story::EVA, SYNOPTIC, MOBILE, "Eva of Contoso, directly and through a group"),
+    by(story::CLEO, SYNOPTIC, WEB, "Cleo of Contoso, whose group has run out of licences"),
+    by(story::FINN, SYNOPTIC, WEB, "Finn of Contoso, with the service plan switched off"),
+    by(story::DAN, SYNOPTIC, WEB, "Dan of Contoso, without a licence"),
+    by(story::DAN, CALENDAR, WEB, "Dan of Contoso"),
+    by(story::ANA, SYNOPTIC, ("embed", "embedded in a web shop"), "Ana of Contoso"),
+    by(story::ANA, SYNOPTIC, ("publish_to_web", "on a public web page"), "Ana of Contoso"),
+    by(story::GIL, SYNOPTIC, WEB, "Gil of Fabrikam, whose purchase has expired a few days ago"),
+    by(story::HANA, SYNOPTIC, WEB, "Hana of Northwind, whose purchase is suspended"),
+    by(story::IVO, FIELD_APP, WEB, "Ivo of Tailspin, a Power Apps user"),
+    by(story::JO, SYNOPTIC, WEB, "Jo of Woodgrove, a customer without any licence"),
+    by(story::KAI, SYNOPTIC, WEB, "Kai of Litware, whose administrator did not consent"),
+    by(story::MIA, SUITE, WEB, "Mia of Proseware, whose company subscribed"),
+    by(story::NOA, SUITE, WEB, "Noa of Graphic, in a free trial"),
+    by(story::OLI, SUITE, WEB, "Oli of Lamna, bought and not activated"),
+    by(story::PIA, SUITE, WEB, "Pia of Relecloud, who did not pay"),
+    by(story::QUIN, SUITE, WEB, "Quin of Lucerne, who cancelled"),
+    by(story::WIM, SUITE, WEB, "Wim of Wingtip, first of five on three seats"),
+    by(story::RUTH, SUITE, WEB, "Ruth of Coho, bought through a reseller"),
+    by(STRANGER, SYNOPTIC, WEB, "A user of a tenant that nobody knows"),
+];
+
+/// Asks all of them; then two more of Wingtip sit down, and a third finds no seat.
+pub(super) async fn ask_all(daemon: &Daemon, sandbox: &Sandbox) -> anyhow::Result<Vec<Answered>> {
+    let client = reqwest::Client::builder().no_proxy().build().context("make an HTTP client")?;
+    let mut answers = Vec::new();
+    for question in &QUESTIONS {
+        answers.push(ask(&client, daemon, sandbox, question).await?);
+    }
+    let seats = [
+        by(story::XIA, SUITE, WEB, "Xia of Wingtip, second"),
+        by(story::YAN, SUITE, WEB, "Yan of Wingtip, third"),
+        by(story::ZOE, SUITE, WEB, "Zoe of Wingtip, fourth"),
+    ];
+    for question in &seats {
+        answers.push(ask(&client, daemon, sandbox, question).await?);
+    }
+    Ok(answers)
+}
+
+/// Asks as a visual does: with the user's own token.
+async fn ask(
+    client: &reqwest::Client,
+    daemon: &Daemon,
+    sandbox: &Sandbox,
+    question: &Question,
+) -> anyhow::Result<Answered> {
+    let token = sandbox.user_token(TokenRequest {
+        tenant: question.tenant,
+        user: question.user,
+        audience: story::VISUAL_AUDIENCE.to_owned(),
+        caller: story::POWER_BI_WEB.to_owned(),
+        scope: story::VISUAL_SCOPE.to_owned(),
+        version: TokenVersion::V1,
+        expires_in: SignedDuration::from_hours(1),
+    });
+    let response = client
+        .post(format!("http://{}/v1/entitlements", daemon.public))
+        .bearer_auth(token)
+        .json(&json!({ "product": question.product, "host": question.host }))
+        .send()
+        .await
+        .context("ask the daemon")?;
+    let status = response.status();
+    let answer: Value = response.json().await.context("read the daemon's answer")?;
+    anyhow::ensure!(status.is_success(), "the daemon answered {status}: {answer}");
+    let text = |field: &str| answer.get(field).and_then(Value::as_str).map(str::to_owned);
+    let reason = text("reason").unwrap_or_default();
+    let sentence = Reason::ALL.iter().find(|it| it.as_str() == reason).map(|it| it.sentence());
+    let features = answer.get("features").and_then(Value::as_array).into_iter().flatten();
+    Ok(Answered {
+        question: format!("{} opens {} {}", question.who, question.name, question.place),
+        usable: answer.get("usable").and_then(Value::as_bool).unwrap_or_default(),
+        state: text("state").unwrap_or_default(),
+        source: text("source"),
+        features: features.filter_map(Value::as_str).map(str::to_owned).collect(),
+        sentence: sentence.unwrap_or_default().to_owned(),
+        reason,
+    })
+}

@@ -1,0 +1,99 @@
+//! How far a run is, for whoever watches it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::domain::{Run, SourceKey};
+use crate::microsoft::{Meter, Step};
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Which source and scope.
+    pub key: SourceKey,
+    /// Records read so far.
+    pub seen: u64,
+    /// Requests sent so far.
+    pub requests: u64,
+    /// Time that Microsoft made us wait so far.
+    pub throttled: Duration,
+    /// The run, once it has ended.
+    pub ended: Option<Run>,
+}
+
+/// Counts what a run does and tells those who watch.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    /// Passed to every call to Microsoft.
+    pub(crate) meter: Meter,
+    told: Arc<Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    key: SourceKey,
+    watchers: Vec<mpsc::Sender<Progress>>,
+    seen: AtomicU64,
+    requests: AtomicU64,
+    throttled_ms: AtomicU64,
+}
+
+impl Gauge {
+    pub(crate) fn new(key: SourceKey, watchers: Vec<mpsc::Sender<Progress>>) -> Self {
+        let zero = || AtomicU64::new(0);
+        let told =
+            Told { key, watchers, seen: zero(), requests: zero(), throttled_ms: zero() };
+        let told = Arc::new(told);
+        let hook = Arc::clone(&told);
+        let meter = Meter::with_hook(move |step| hook.step(step));
+        Self { meter, told }
+    }
+
+    /// So many records have been read.
+    pub(crate) fn seen(&self, seen: u64) {
+        self.told.seen.store(seen, Relaxed);
+        self.told.tell();
+    }
+
+    /// The run has ended: whoever watches hears it for certain.
+    pub(crate) async fn ended(&self, run: &Run) {
+        let progress = Progress { ended: Some(run.clone()), ..self.told.now() };
+        for watcher in &self.told.watchers {
+            // Nobody may be looking any more; the run stands in the log all the same.
+            drop(watcher.send(progress.clone()).await);
+        }
+    }
+}
+
+impl Told {
+    fn step(&self, step: Step) {
+        match step {
+            Step::Request => drop(self.requests.fetch_add(1, Relaxed)),
+            Step::Waiting(wait) => {
+                let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                self.throttled_ms.fetch_add(wait, Relaxed);
+            }
+        }
+        self.tell();
+    }
+
+    fn now(&self) -> Progress {
+        Progress {
+            key: self.key,
+            seen: self.seen.load(Relaxed),
+            requests: self.requests.load(Relaxed),
+            throttled: Duration::from_millis(self.throttled_ms.load(Relaxed)),
+            ended: None,
+        }
+    }
+
+    fn tell(&self) {
+        for watcher in &self.watchers {
+            // A full channel means that nobody looks closely: what is missed is only shown.
+            drop(watcher.try_send(self.now()));
+        }
+    }
+}
