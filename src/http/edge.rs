@@ -33,25 +33,25 @@ pub(super) struct Edge {
     listener: &'static str,
     cors: Cors,
     limits: Limits,
-    routes: Vec<Route>,
+    templates: Vec<Route>,
     metrics: Metrics,
     in_flight: AtomicUsize,
     requests: AtomicU64,
 }
 
-/// Puts the edge around a router whose routes are these.
+/// Puts the edge around a router; `templates` are the paths of its routes.
 pub(super) fn around(
     router: Router,
-    routes: Vec<Route>,
+    templates: Vec<Route>,
     (listener, cors): (&'static str, Cors),
-    limits: &Limits,
+    limits: Limits,
     metrics: &Metrics,
 ) -> Router {
     let edge = Arc::new(Edge {
         listener,
         cors,
-        limits: limits.clone(),
-        routes,
+        limits,
+        templates,
         metrics: metrics.clone(),
         in_flight: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
@@ -69,7 +69,7 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Re
     let began = Instant::now();
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let route = edge.routes.iter().copied().find(|it| Some(*it) == matched).unwrap_or("");
+    let route = edge.templates.iter().copied().find(|it| Some(*it) == matched).unwrap_or("");
     let number = edge.requests.fetch_add(1, Ordering::Relaxed);
     let mut response = if method == Method::OPTIONS && edge.cors == Cors::AnyPage {
         StatusCode::NO_CONTENT.into_response()
@@ -192,6 +192,7 @@ fn request_id(number: u64) -> String {
 #[error("a handler panicked: {0}")]
 struct Panicked(String);
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn panicked(payload: Box<dyn Any + Send>) -> Response {
     let said = payload
         .downcast_ref::<&str>()

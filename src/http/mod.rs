@@ -14,18 +14,16 @@
 mod edge;
 mod limits;
 mod metrics;
-mod ops;
+pub mod ops;
 mod problem;
-mod public;
+pub mod public;
 mod rates;
 mod serve;
-mod tls;
+pub mod tls;
 mod who;
 
 pub use limits::Limits;
 pub use metrics::Metrics;
-pub use ops::{Activity, OpsSettings, OpsState, serve_ops};
 pub use problem::{Problem, ProblemBody};
-pub use public::{PublicSettings, PublicState, openapi, routes, serve_public};
+pub use public::answer_json;
 pub use rates::{Rate, Rates};
-pub use tls::{TlsError, acceptor};

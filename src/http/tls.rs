@@ -1,5 +1,6 @@
 //! TLS from PEM files, for a public listener without a proxy before it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,8 +34,12 @@ pub enum TlsError {
 ///
 /// # Errors
 ///
-/// [`TlsError`].
-pub fn acceptor(files: &Tls) -> Result<TlsAcceptor, TlsError> {
+/// With a [`TlsError`] inside.
+pub fn acceptor(files: &Tls) -> io::Result<TlsAcceptor> {
+    build(files).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn build(files: &Tls) -> Result<TlsAcceptor, TlsError> {
     let wrong = |path: &Path| {
         let path = path.to_owned();
         |source| TlsError::Pem { path, source }

@@ -24,8 +24,7 @@ pub(super) async fn ready(State(ops): State<Arc<Ops>>) -> Response {
     let mirror = ops.store.mirror();
     let subscriptions = mirror.source(SourceKey::SUBSCRIPTIONS);
     let read = mirror.tenants().filter(|it| it.directory.last_complete.is_some()).count();
-    let status =
-        if writable.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if writable.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": writable.is_ok(),
         "store": {

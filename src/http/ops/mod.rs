@@ -34,23 +34,13 @@ use super::limits::Limits;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::serve::Server;
-use crate::domain::{Catalog, Policy, SourceKey};
+use crate::domain::{Catalog, Policy};
 use crate::store::Store;
+use crate::sync::TaskStatus;
 use crate::sync::keys::{Clock, EntraKeys};
 
-/// What a source's task is doing right now; what it has done is in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Activity {
-    /// Which source.
-    pub key: SourceKey,
-    /// Since when a run is under way.
-    pub running_since: Option<Timestamp>,
-    /// When the next run begins by itself.
-    pub next: Option<Timestamp>,
-}
-
-/// Tells what the tasks are doing.
-pub type Activities = Arc<dyn Fn() -> Vec<Activity> + Send + Sync>;
+/// Tells what the sources' tasks are doing right now; what they have done is in the store.
+pub type Activities = Arc<dyn Fn() -> Arc<Vec<TaskStatus>> + Send + Sync>;
 
 /// What the ops listener needs.
 pub struct OpsSettings {
@@ -64,14 +54,17 @@ pub struct OpsSettings {
     pub entra: Arc<EntraKeys>,
     /// What the listeners count.
     pub metrics: Metrics,
-    /// What other floors count; its prefix is `entitled`.
+    /// What other floors count: made by [`registry`].
     pub registry: Registry,
     /// What the tasks are doing.
     pub activities: Activities,
-    /// When the daemon started.
-    pub started: Timestamp,
     /// Tells the time.
     pub clock: Clock,
+}
+
+/// A registry whose metrics are called `entitled_…`, for all floors to register theirs.
+pub fn registry() -> Registry {
+    Registry::with_prefix("entitled")
 }
 
 /// The ops listener's state. Cheap to clone.
@@ -105,7 +98,7 @@ impl OpsState {
             metrics: settings.metrics,
             registry,
             activities: settings.activities,
-            started: settings.started,
+            started: (settings.clock)(),
             clock: settings.clock,
         }))
     }
@@ -125,14 +118,14 @@ pub async fn serve_ops(
     cancel: CancellationToken,
 ) {
     let metrics = state.0.metrics.clone();
-    let routes = vec!["/", "/metrics", "/healthz", "/readyz"];
+    let templates = vec!["/", "/metrics", "/healthz", "/readyz"];
     let router = Router::new()
         .route("/", get(status_page))
         .route("/metrics", get(exposition))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(state.0);
-    let router = edge::around(router, routes, ("ops", Cors::NoPage), &limits, &metrics);
+    let router = edge::around(router, templates, ("ops", Cors::NoPage), limits, &metrics);
     Server { name: "ops", router, tls: None, limits }.run(listener, cancel).await;
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::decision::{Decision, Trail};
+use crate::domain::{Channel, ServiceId};
 
 /// The answer to a question; also what its signed token says.
 #[derive(Serialize, ToSchema)]
@@ -132,8 +133,8 @@ impl<'a> Answer<'a> {
             state: decision.state.as_str(),
             usable: decision.usable,
             reason: decision.reason.as_str(),
-            source: decision.source.map(|it| it.as_str()),
-            plan: decision.plan.as_ref().map(|it| it.plan()),
+            source: decision.source.map(Channel::as_str),
+            plan: decision.plan.as_ref().map(ServiceId::plan),
             features: decision.features.iter().map(|it| &**it).collect(),
             period_end: decision.period_end.map(Seconds),
             grace_end: decision.grace_end.map(Seconds),
@@ -146,6 +147,13 @@ impl<'a> Answer<'a> {
             trail: None,
         }
     }
+}
+
+/// The answer that a decision is, as JSON without its signature, for the command line.
+pub fn answer_json(decision: &Decision, trail: Option<Trail>) -> serde_json::Value {
+    let mut answer = Answer::new(decision);
+    answer.trail = trail.map(TrailBody::from);
+    serde_json::to_value(&answer).unwrap_or_default()
 }
 
 impl From<Trail> for TrailBody {

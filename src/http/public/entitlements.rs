@@ -51,12 +51,12 @@ pub(super) async fn answer_one(
     let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
     let asker = public.who(&head.headers, ip).await?;
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
-    let asked = Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, public)?;
+    let question = Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, public)?;
     if matches!(asker, Asker::Nobody) {
         // Only a license or package that nobody knows comes here: somebody may be guessing.
         public.limiters.wrong(ip).map_err(|it| public.limited(it))?;
     }
-    Ok(json(public.answer(&asked).await?))
+    Ok(json(public.answer(&question).await?))
 }
 
 /// Up to a hundred questions at once, for servers.
@@ -81,7 +81,7 @@ pub(super) struct BatchAnswer<'a> {
 #[expect(dead_code, reason = "batches are written as bytes from kept answers; this describes them")]
 pub(super) enum OneOf<'a> {
     /// The answer.
-    Answer(Answer<'a>),
+    Answer(Box<Answer<'a>>),
     /// Why there is none.
     Problem(ProblemBody<'a>),
 }

@@ -34,6 +34,7 @@ use crate::store::Store;
 use crate::sync::keys::{Clock, EntraKeys};
 use crate::tokens::UserRules;
 
+pub use answer::answer_json;
 pub use openapi::openapi;
 
 /// What the public listener needs.
@@ -127,7 +128,7 @@ pub async fn serve_public(
     }
     let metrics = state.0.metrics.clone();
     let router = router.with_state(Shared { public: state.0, body_bytes: limits.body_bytes });
-    let router = edge::around(router, templates, ("public", Cors::AnyPage), &limits, &metrics);
+    let router = edge::around(router, templates, ("public", Cors::AnyPage), limits, &metrics);
     Server { name: "public", router, tls, limits }.run(listener, cancel).await;
 }
 

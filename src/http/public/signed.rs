@@ -119,9 +119,8 @@ impl Public {
 
     fn sign(&self, asked: &Asked, decision: Decision, now: Timestamp) -> Result<Kept, Problem> {
         let mut answer = Answer::new(&decision);
-        let fields = match serde_json::to_value(&answer) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) | Err(_) => return Err(unsigned()),
+        let Ok(Value::Object(fields)) = serde_json::to_value(&answer) else {
+            return Err(unsigned());
         };
         let subject =
             Subject { product: &asked.product.id, tenant: asked.tenant, user: asked.user };
