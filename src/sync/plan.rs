@@ -221,9 +221,7 @@ impl Planner<'_> {
 
     /// Whether losing this many of so many seats waits for a second read.
     fn brakes(&self, lost: usize, total: usize) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "a share of seats needs no 52 bits")]
-        let over = lost as f64 > total as f64 * self.limits.remove_share;
-        lost > ALWAYS_REMOVABLE && over
+        lost > ALWAYS_REMOVABLE && self.limits.remove_limit.is_exceeded_by(lost, total)
     }
 
     /// Writes what a user holds if it differs, and notes the change if it is one.
@@ -349,7 +347,7 @@ mod tests {
     }
 
     fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
-        let limits = Limits { sweep: SignedDuration::from_hours(24), remove_share: 0.2 };
+        let limits = Limits { sweep: SignedDuration::from_hours(24), remove_limit: crate::config::Share::FIFTH };
         let planned = directory(view, found, &run(id), limits, NOW);
         let mirror = Mirror::default().applied(&Commit {
             tenants: vec![view.tenant.clone()],
