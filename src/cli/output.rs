@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One column of a table.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +92,27 @@ impl Printer {
     /// Whether programs read this.
     pub const fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// The time by which what is shown is measured.
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Prints one object: a JSON line, or its fields below each other.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub fn record(&self, record: &Value) -> io::Result<()> {
+        if self.json {
+            return self.rows(std::slice::from_ref(record), &[], "");
+        }
+        let fields = record.as_object().into_iter().flatten();
+        let pairs: Vec<Value> =
+            fields.map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let columns = [Column::text("", "/name"), Column::text("", "/value")];
+        self.rows(&pairs, &columns, "nothing")
     }
 
     /// Prints a line of text for people.
@@ -289,7 +310,6 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn printer(json: bool, width: Option<u16>) -> Printer {
         Printer { json, width, colours: false, now: "2026-11-22T02:00:00Z".parse().unwrap() }
