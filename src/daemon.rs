@@ -1,26 +1,364 @@
 //! Build, bind, spawn, notify, supervise, drain.
 //!
-//! Everything is built before anything listens, so that what is wrong is said at once and by the
-//! command that started it. All tasks live in one `JoinSet`: the first that ends unasked ends the
-//! daemon in order, and systemd starts all of it afresh, through the one startup path that is
-//! tested every day.
+//! Everything is built and bound before anything is served, so that what is wrong is said at once
+//! and by the command that started it. All tasks live in one `JoinSet`: the first that ends unasked
+//! ends the daemon in order, and systemd starts all of it afresh, through the one startup path
+//! that is tested every day.
 
+mod housekeeping;
+mod settings;
+
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::domain::{Cause, Change, Commit, Mirror, Tenant};
-use crate::microsoft::{Microsoft, MicrosoftError};
+use crate::domain::{Cause, Change, Commit, Tenant};
+use crate::http::admin::{self, AdminState};
+use crate::http::ops::{OpsSettings, OpsState, serve_ops};
+use crate::http::public::{PublicSettings, PublicState, serve_public};
+use crate::http::{Limits, Metrics, Rates};
+use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::store::{Guard, Opened, Store, StoreError, StoreOptions};
-use crate::sync::{self, Clock, Limits, Schedule, Sources, SyncError, SyncHandle};
+use crate::sync::keys::EntraKeys;
+use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
 const STOP_GRACE: Duration = Duration::from_secs(20);
+
+/// What a daemon takes from outside: tests bring their own.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Clock,
+    /// How it waits for Microsoft.
+    pub sleep: Sleep,
+    /// Whether sled is kept from believing that it has synced.
+    pub guard: Guard,
+}
+
+/// Why the daemon could not start, or ended without being asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The store cannot be opened.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// The client for Microsoft cannot be made.
+    #[error("the client for Microsoft cannot be made")]
+    Microsoft(#[from] MicrosoftError),
+    /// An address is taken or not ours.
+    #[error(
+        "cannot listen on {address} ({key}): is another daemon running? choose another address, or \
+         stop what holds it"
+    )]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address or path.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS files cannot be used.
+    #[error("listen.tls_certificate and listen.tls_key cannot be used")]
+    Tls(#[source] io::Error),
+    /// A task ended that should not.
+    #[error("{task} ended unasked; the log says why; the daemon stops so that it is started afresh")]
+    Ended {
+        /// Which.
+        task: &'static str,
+        /// Why, if it said so.
+        #[source]
+        source: Option<SyncError>,
+    },
+    /// A task panicked.
+    #[error("a task panicked; the daemon stops so that it is started afresh; please report it")]
+    Panicked(#[source] JoinError),
+    /// A blocking part of the start was cut off.
+    #[error("the start was cut off")]
+    Cut(#[source] JoinError),
+}
+
+/// A daemon that serves.
+pub struct Daemon {
+    /// Where questions are answered.
+    pub public: SocketAddr,
+    /// Where operators look.
+    pub ops: SocketAddr,
+    /// Where the command line talks to it.
+    pub admin: PathBuf,
+    /// Its store.
+    pub store: Store,
+    /// Its scheduler.
+    pub sync: SyncHandle,
+}
+
+/// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
+/// order.
+pub struct Running {
+    tasks: JoinSet<Exit>,
+    cancel: CancellationToken,
+    store: Store,
+}
+
+/// How a task ended.
+pub(crate) struct Exit {
+    pub(crate) task: &'static str,
+    pub(crate) result: Result<(), SyncError>,
+}
+
+struct Bound {
+    public: TcpListener,
+    ops: TcpListener,
+    admin: admin::Listener,
+}
+
+impl Daemon {
+    /// Builds everything, binds everything, then starts to serve.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError`]: nothing is left running.
+    pub async fn start(
+        config: Config,
+        surroundings: Surroundings,
+    ) -> Result<(Self, Running), DaemonError> {
+        let Surroundings { clock, sleep, guard } = surroundings;
+        let bound = bind(&config).await?;
+        let store = open(&config, guard, &clock).await?;
+        introduce(&config, &store, &clock).await?;
+        let microsoft =
+            Arc::new(Microsoft::new(settings::microsoft(&config), Arc::clone(&clock), sleep)?);
+        let sources = Sources {
+            store: store.clone(),
+            microsoft: Arc::clone(&microsoft),
+            catalog: Arc::new(config.catalog.clone()),
+            clock: Arc::clone(&clock),
+            limits: settings::limits(&config),
+        };
+        let cancel = CancellationToken::new();
+        let (sync, scheduler) =
+            sync::scheduler(sources, settings::schedule(&config), cancel.clone());
+        let parts = Parts { config, store, microsoft, sync, clock, cancel };
+        let daemon = parts.daemon(&bound)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
+        parts.serve(bound, &mut tasks)?;
+        let running = Running { tasks, cancel: parts.cancel, store: parts.store };
+        Ok((daemon, running))
+    }
+}
+
+/// What the tasks are made of.
+struct Parts {
+    config: Config,
+    store: Store,
+    microsoft: Arc<Microsoft>,
+    sync: SyncHandle,
+    clock: Clock,
+    cancel: CancellationToken,
+}
+
+impl Parts {
+    fn daemon(&self, bound: &Bound) -> Result<Daemon, DaemonError> {
+        let address = |listener: &TcpListener, key| {
+            listener.local_addr().map_err(|source| DaemonError::Bind {
+                key,
+                address: String::from("its socket"),
+                source,
+            })
+        };
+        Ok(Daemon {
+            public: address(&bound.public, "listen.public")?,
+            ops: address(&bound.ops, "listen.ops")?,
+            admin: self.config.listen.admin.clone(),
+            store: self.store.clone(),
+            sync: self.sync.clone(),
+        })
+    }
+
+    /// Spawns everything that serves.
+    fn serve(&self, bound: Bound, tasks: &mut JoinSet<Exit>) -> Result<(), DaemonError> {
+        let metrics = Metrics::default();
+        let limits = Limits::default();
+        let entra = Arc::new(self.entra_keys());
+        let tls = self.config.listen.tls.as_ref().map(crate::http::tls::acceptor).transpose();
+        let tls = tls.map_err(DaemonError::Tls)?;
+
+        let public = PublicState::new(self.public_settings(&entra, &metrics));
+        let served = serve_public(bound.public, public, tls, limits, self.cancel.clone());
+        spawn(tasks, "the public listener", served);
+
+        let ops = OpsState::new(OpsSettings {
+            store: self.store.clone(),
+            catalog: Arc::new(self.config.catalog.clone()),
+            policy: self.config.policy(),
+            sync: self.sync.clone(),
+            metrics,
+            clock: Arc::clone(&self.clock),
+        });
+        spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
+
+        let admin = AdminState::new(settings::admin(
+            &self.config,
+            self.store.clone(),
+            self.sync.clone(),
+            Arc::clone(&self.clock),
+        ));
+        spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
+
+        let cancel = self.cancel.clone();
+        spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
+        let kept = housekeeping::run(
+            self.store.clone(),
+            Arc::clone(&self.clock),
+            self.cancel.clone(),
+        );
+        spawn(tasks, "housekeeping", kept);
+        Ok(())
+    }
+
+    fn entra_keys(&self) -> EntraKeys {
+        let microsoft = Arc::clone(&self.microsoft);
+        let fetch: sync::keys::Fetch = Arc::new(move || {
+            let microsoft = Arc::clone(&microsoft);
+            Box::pin(async move {
+                let fetched = microsoft.keys().fetch().await;
+                fetched.map_err(|error| sync::keys::FetchError(Box::new(error)))
+            })
+        });
+        EntraKeys::new(self.store.clone(), fetch, Arc::clone(&self.clock))
+    }
+
+    fn public_settings(&self, entra: &Arc<EntraKeys>, metrics: &Metrics) -> PublicSettings {
+        PublicSettings {
+            store: self.store.clone(),
+            catalog: Arc::new(self.config.catalog.clone()),
+            policy: self.config.policy(),
+            callers: self.config.callers.clone(),
+            rules: settings::user_rules(&self.config),
+            entra: Arc::clone(entra),
+            issuer: settings::issuer(&self.config),
+            rates: Rates::default(),
+            metrics: metrics.clone(),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+}
+
+fn spawn(
+    tasks: &mut JoinSet<Exit>,
+    task: &'static str,
+    future: impl Future<Output = ()> + Send + 'static,
+) {
+    tasks.spawn(async move {
+        future.await;
+        Exit { task, result: Ok(()) }
+    });
+}
+
+impl Running {
+    /// Waits for the signal or for the first task to end, then stops the rest in order and closes
+    /// the store.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError`] if it was a task, not the signal, that ended it.
+    pub async fn until(mut self, signal: impl Future<Output = ()>) -> Result<(), DaemonError> {
+        let outcome = tokio::select! {
+            () = signal => Ok(()),
+            Some(exit) = self.tasks.join_next() => Err(unexpected(exit)),
+        };
+        if let Err(error) = &outcome {
+            error!(error = error as &dyn std::error::Error, "The daemon stops");
+        }
+        info!(tasks.left = self.tasks.len(), "Shutting down");
+        self.cancel.cancel();
+        if tokio::time::timeout(STOP_GRACE, drain(&mut self.tasks)).await.is_err() {
+            let grace_s = STOP_GRACE.as_secs();
+            warn!(grace_s, "Tasks did not stop within {grace_s} s: dropping them");
+        }
+        self.store.close().await;
+        outcome
+    }
+}
+
+fn unexpected(exit: Result<Exit, JoinError>) -> DaemonError {
+    match exit {
+        Ok(Exit { task, result }) => DaemonError::Ended { task, source: result.err() },
+        Err(panicked) => DaemonError::Panicked(panicked),
+    }
+}
+
+async fn drain(tasks: &mut JoinSet<Exit>) {
+    while let Some(exit) = tasks.join_next().await {
+        match exit {
+            Ok(Exit { result: Ok(()), .. }) => {}
+            Ok(Exit { task, result: Err(error) }) => {
+                error!(error = &error as &dyn std::error::Error, "While stopping, {task} failed");
+            }
+            Err(error) => error!(error = &error as &dyn std::error::Error, "While stopping, a task panicked"),
+        }
+    }
+}
+
+async fn bind(config: &Config) -> Result<Bound, DaemonError> {
+    let listen = &config.listen;
+    let tcp = async |key, address: SocketAddr| {
+        let address_text = address.to_string();
+        TcpListener::bind(address)
+            .await
+            .map_err(|source| DaemonError::Bind { key, address: address_text, source })
+    };
+    Ok(Bound {
+        public: tcp("listen.public", listen.public).await?,
+        ops: tcp("listen.ops", listen.ops).await?,
+        admin: admin::Listener::bind(&listen.admin).await.map_err(|source| DaemonError::Bind {
+            key: "listen.admin",
+            address: listen.admin.display().to_string(),
+            source,
+        })?,
+    })
+}
+
+async fn open(config: &Config, guard: Guard, clock: &Clock) -> Result<Store, DaemonError> {
+    let options = StoreOptions::new(config.store.path.clone(), guard);
+    let now = clock();
+    let opened = tokio::task::spawn_blocking(move || Store::open(options, now)).await;
+    let (store, opened) = opened.map_err(DaemonError::Cut)??;
+    settings::report_opened(&opened, &store);
+    Ok(store)
+}
+
+/// Makes the configured tenants known, and takes over the names that the operator gives them.
+async fn introduce(config: &Config, store: &Store, clock: &Clock) -> Result<(), DaemonError> {
+    let mirror = store.snapshot();
+    let mut commit = Commit::default();
+    for configured in &config.tenants {
+        let known = mirror.tenant(configured.id).map(|it| &it.tenant);
+        let mut tenant = known.cloned().unwrap_or_else(|| Tenant::heard_of(configured.id, None));
+        if configured.name.is_some() {
+            tenant.name.clone_from(&configured.name);
+        }
+        if known == Some(&tenant) {
+            continue;
+        }
+        if known.is_none() {
+            let change = Change::of_tenant(clock(), Cause::Command, None, &tenant);
+            commit.changes.push(change);
+        }
+        commit.tenants.push(tenant);
+    }
+    if !commit.tenants.is_empty() {
+        store.commit(commit).await?;
+    }
+    Ok(())
+}

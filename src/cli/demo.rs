@@ -3,17 +3,16 @@
 mod questions;
 mod world;
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::output::Output;
+use super::output::{Printer, Progress};
 use super::{Exit, clock};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Surroundings};
 use crate::domain::Outcome;
 use crate::sandbox::Sandbox;
+use crate::store::Guard;
 use crate::sync::RunRequest;
 use questions::Answered;
 use world::World;
@@ -23,7 +22,8 @@ use world::World;
 /// # Errors
 ///
 /// What kept a part of it from starting, or from answering.
-pub(super) async fn run(exit: bool, out: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
+    let out = &Printer::stdout(false);
     let world = World::new()?;
     let (sandbox, served) = Sandbox::bind(world.sandbox_options(), clock()).await?;
     let stop = CancellationToken::new();
@@ -35,7 +35,13 @@ pub(super) async fn run(exit: bool, out: &Output) -> anyhow::Result<Exit> {
     out.line(&format!("Microsoft stand-in     {}", sandbox.base()))?;
 
     let config = world.config(&sandbox.base())?;
-    let (daemon, running) = Daemon::start(config, clock()).await.context("start the daemon")?;
+    let surroundings = Surroundings {
+        clock: clock(),
+        sleep: std::sync::Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
+        guard,
+    };
+    let (daemon, running) =
+        Daemon::start(config, surroundings).await.context("start the daemon")?;
     let ended = stop.clone();
     let running = tasks.spawn(async move {
         if let Err(error) = running.until(ended.cancelled_owned()).await {
@@ -51,8 +57,6 @@ pub(super) async fn run(exit: bool, out: &Output) -> anyhow::Result<Exit> {
     let answers = questions::ask_all(&daemon, &sandbox).await?;
     print(&answers, out)?;
     print_next(&world, &daemon, out)?;
-    std::io::stdout().flush().ok();
-
     if !exit {
         out.line("Running until Ctrl-C.")?;
         tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;
@@ -64,16 +68,16 @@ pub(super) async fn run(exit: bool, out: &Output) -> anyhow::Result<Exit> {
 }
 
 /// One synchronization, shown as it goes.
-async fn sync(daemon: &Daemon, out: &Output) -> anyhow::Result<()> {
+async fn sync(daemon: &Daemon, out: &Printer) -> anyhow::Result<()> {
     let (progress, mut steps) = mpsc::channel(64);
     let request = RunRequest::default();
     let runs = daemon.sync.run_now(request, progress);
-    let bar = out.progress("Reading the sample customers");
+    let bar = Progress::default().line("Reading the sample customers");
     let shown = async {
         let mut ended = 0_u64;
         while let Some(step) = steps.recv().await {
             ended = ended.saturating_add(u64::from(step.ended.is_some()));
-            bar.say(&format!("{ended} sources read, {}: {} records", step.key.source, step.seen));
+            bar.at(ended, &format!("sources; {} {} records", step.key.source, step.seen));
         }
     };
     let (runs, ()) = tokio::join!(runs, shown);
@@ -87,10 +91,11 @@ async fn sync(daemon: &Daemon, out: &Output) -> anyhow::Result<()> {
         of(Outcome::Partial),
         of(Outcome::Failed)
     ))?;
-    out.line("")
+    out.line("")?;
+    Ok(())
 }
 
-fn print(answers: &[Answered], out: &Output) -> anyhow::Result<()> {
+fn print(answers: &[Answered], out: &Printer) -> anyhow::Result<()> {
     for (number, answered) in (1_u32..).zip(answers) {
         let mark = if answered.usable { "✔" } else { "✘" };
         out.line(&format!("{number:>3}  {}", answered.question))?;
@@ -106,10 +111,11 @@ fn print(answers: &[Answered], out: &Output) -> anyhow::Result<()> {
     out.line("")?;
     let states: Vec<_> = states.into_iter().collect();
     out.line(&format!("{} questions; states seen: {}", answers.len(), states.join(", ")))?;
-    out.line("")
+    out.line("")?;
+    Ok(())
 }
 
-fn print_next(world: &World, daemon: &Daemon, out: &Output) -> anyhow::Result<()> {
+fn print_next(world: &World, daemon: &Daemon, out: &Printer) -> anyhow::Result<()> {
     use crate::sandbox::story;
     let config = world.config_path().display();
     let asked = format!("--tenant {} --user {}", story::BEN.tenant, story::BEN.user);
@@ -123,5 +129,6 @@ fn print_next(world: &World, daemon: &Daemon, out: &Output) -> anyhow::Result<()
         "  curl -s http://{}/v1/entitlements -H 'Authorization: Bearer {}' -d '{{\"product\":\"synoptic-panel\",\"host\":\"web\",\"tenant\":\"{}\",\"user\":\"{}\"}}'",
         daemon.public, world.caller_key(), story::BEN.tenant, story::BEN.user
     ))?;
-    out.line("")
+    out.line("")?;
+    Ok(())
 }

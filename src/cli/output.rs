@@ -3,11 +3,15 @@
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle,
+};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+
+/// A line under the header, and nothing between rows.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
 /// One column of a table.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +157,7 @@ impl Printer {
 
     fn table(&self, rows: &[Value], columns: &[Column]) -> Table {
         let mut table = Table::new();
-        table.load_style(UTF8_HORIZONTAL_ONLY).force_no_tty();
+        table.load_style(STYLE).force_no_tty();
         if let Some(width) = self.width {
             table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
         }
@@ -208,6 +212,7 @@ fn plain(value: &Value) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::String(it) => printable(it),
+        Value::Array(list) if list.is_empty() => "–".to_owned(),
         Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
         Value::Number(_) | Value::Object(_) => printable(&value.to_string()),
     }

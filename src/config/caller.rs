@@ -72,10 +72,16 @@ pub(super) fn read(root: &mut Section<'_>) -> Vec<Caller> {
             it.problem("may", "an empty list lets it do nothing; write [\"query\"]");
         }
         if may.contains(&Permission::Licenses) {
-            it.note_later("may", "`licenses` is accepted; used once licenses are issued (issue 5)");
+            it.note_later(
+                "may",
+                "`licenses` is accepted; takes effect in the version that issues licenses",
+            );
         }
         if may.contains(&Permission::Usage) {
-            it.note_later("may", "`usage` is accepted; used once usage is reported");
+            it.note_later(
+                "may",
+                "`usage` is accepted; takes effect in the version that takes usage reports",
+            );
         }
         let (name, key) = (name?, key?);
         if !names.insert(name.clone()) {

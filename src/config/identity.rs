@@ -53,6 +53,11 @@ pub enum Assertion {
     },
 }
 
+/// Where the platform says the service account's token is.
+///
+/// Source: Azure Workload Identity, "Mutating admission webhook".
+const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+
 /// The words of `identity.credential`.
 const KINDS: &[&str] =
     &["secret", "certificate", "managed_identity", "workload_identity", "federated"];
@@ -60,7 +65,8 @@ const KINDS: &[&str] =
 impl Identity {
     pub(super) fn read(root: &mut Section<'_>) -> Option<Self> {
         root.section("identity", |it| {
-            let client_id = application_id(it, "client_id", true);
+            let client_id = it.required("client_id", "\"<the app's application (client) id>\"");
+            let client_id = application_id(it, "client_id", client_id);
             let kind = it.or("credential", "secret".to_owned());
             let all = Keys::read(it);
             let credential = all.choose(it, &kind);
@@ -69,17 +75,20 @@ impl Identity {
     }
 }
 
-/// An application id: a GUID, as Microsoft spells it.
-pub(super) fn application_id(it: &mut Section<'_>, key: &str, required: bool) -> Option<String> {
-    let text: Option<String> = if required {
-        it.required(key, "\"<the application (client) id of the app registration>\"")
-    } else {
-        it.optional(key)
-    };
-    match uuid::Uuid::try_parse(text?.trim()) {
+/// An application id that was read: a GUID, as Microsoft spells it.
+pub(super) fn application_id(
+    it: &mut Section<'_>,
+    key: &str,
+    text: Option<String>,
+) -> Option<String> {
+    match uuid::Uuid::try_parse(&text?) {
         Ok(id) if !id.is_nil() => Some(id.hyphenated().to_string()),
         Ok(_) | Err(_) => {
-            it.problem(key, "this is no GUID; Entra shows the application (client) id on the app registration's overview");
+            it.problem(
+                key,
+                "this is no GUID; Entra shows the application (client) id on the app \
+                 registration's overview",
+            );
             None
         }
     }
@@ -96,11 +105,12 @@ struct Keys {
 
 impl Keys {
     fn read(it: &mut Section<'_>) -> Self {
+        let managed = it.optional("managed_identity_client_id");
         Self {
             secret: secret::read(it, "secret", "secret_file"),
             certificate: secret::read(it, "certificate", "certificate_file"),
-            managed_identity: application_id(it, "managed_identity_client_id", false),
-            token_file: it.optional("token_file"),
+            managed_identity: application_id(it, "managed_identity_client_id", managed),
+            token_file: it.or_variable("token_file", TOKEN_FILE),
             assertion_file: it.optional("assertion_file"),
         }
     }
@@ -130,7 +140,7 @@ impl Keys {
             "token_file",
             "assertion_file",
         ] {
-            let unused = it.is_set(key) && !uses.contains(&key);
+            let unused = it.is_set_by_hand(key) && !uses.contains(&key);
             let twice =
                 matches!(key, "secret" | "certificate") && it.is_set(&format!("{key}_file"));
             if unused && !twice {
@@ -183,8 +193,7 @@ impl Keys {
     }
 
     fn workload(self, it: &mut Section<'_>) -> Option<Credential> {
-        let platform = it.places().variable("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from);
-        match self.token_file.or(platform) {
+        match self.token_file {
             Some(token_file) => {
                 let (token_file, _) = secret::locate(&token_file, it.places());
                 Some(Credential::WorkloadIdentity { token_file })

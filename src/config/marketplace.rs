@@ -47,14 +47,19 @@ impl FromStr for AcceptChanges {
 }
 
 /// When webhooks and the landing page take effect.
-const LATER: &str = "accepted; used once webhooks and the landing page are served (issue 3)";
+const LATER: &str =
+    "accepted; takes effect in the version that serves webhooks and the landing page";
 
 impl MarketplaceSection {
     /// `client_id` is that of `[identity]`.
     pub(super) fn read(root: &mut Section<'_>, client_id: Option<&str>) -> Self {
         root.section("marketplace", |it| {
-            let own = application_id(it, "app_id", false);
-            let app_id = own.or(client_id.map(str::to_owned)).unwrap_or_default();
+            let app_id = match client_id {
+                Some(client_id) => Some(it.or("app_id", client_id.to_owned())),
+                None => it.optional("app_id"),
+            };
+            // Without one there is no client id either, which was reported.
+            let app_id = application_id(it, "app_id", app_id).unwrap_or_default();
             let accept_changes = it.or("accept_changes", AcceptChanges::Always);
             it.note_later("app_id", LATER);
             it.note_later("accept_changes", LATER);
@@ -73,7 +78,8 @@ pub struct LandingSection {
 impl LandingSection {
     pub(super) fn read(root: &mut Section<'_>) -> Self {
         root.section("landing", |it| {
-            let client_id = application_id(it, "client_id", false);
+            let client_id = it.optional("client_id");
+            let client_id = application_id(it, "client_id", client_id);
             it.note_later("client_id", LATER);
             Self { client_id }
         })

@@ -35,7 +35,7 @@ impl MicrosoftHosts {
             };
             it.note_later(
                 "partner_center",
-                "accepted; used once licence reports are read (issue 4)",
+                "accepted; takes effect in the version that reads licence reports",
             );
             hosts
         })

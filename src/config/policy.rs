@@ -28,7 +28,7 @@ impl PolicySection {
                 release_after: it.period("release_after", SignedDuration::from_hours(30 * 24)),
             };
             for key in ["grace", "over_limit"] {
-                it.note_later(key, "accepted; used once licenses are issued (issue 5)");
+                it.note_later(key, "accepted; takes effect in the version that issues licenses");
             }
             policy
         })

@@ -41,7 +41,10 @@ fn product(
     {
         it.problem("id", format!("there is another product `{id}`; ids must differ"));
     }
-    let own_name: Option<String> = it.optional("name");
+    let name = match &id {
+        Some(id) => Some(it.or("name", id.to_string())),
+        None => it.optional("name"),
+    };
     let hybrid = it.or("hybrid", HybridMode::None);
     let features = it.section("features", features);
     let plans = it.sections("plan", |it| plan(it, publisher, release_after, &features, seen));
@@ -51,9 +54,7 @@ fn product(
         let what = if sold_hybrid { "a plan" } else { "features" };
         it.problem("hybrid", format!("the product has {what} for channel hybrid; write `hybrid = \"entra\"` or \"licensee\", or remove them"));
     }
-    let id = id?;
-    let name = own_name.map_or_else(|| id.as_str().into(), |it| it.as_str().into());
-    Some(Product { id, name, hybrid, features, plans })
+    Some(Product { id: id?, name: name?.as_str().into(), hybrid, features, plans })
 }
 
 fn features(it: &mut Section<'_>) -> BTreeMap<Channel, Features> {

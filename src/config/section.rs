@@ -104,36 +104,48 @@ impl Report {
     /// Reports every key that nobody asked for, with the nearest one that exists.
     pub(super) fn name_unknown_keys(&mut self) {
         for (key, origin) in std::mem::take(&mut self.unknown) {
-            let nearest = self.nearest(&key);
-            let (what, nearest) = match &origin {
-                Origin::Environment(_) => ("variable", environment::variable(&nearest)),
-                Origin::Default | Origin::Line(_) | Origin::SecretFile(_) => ("key", nearest),
+            let from_environment = matches!(origin, Origin::Environment(_));
+            let nearest = self.nearest(&key, from_environment);
+            let mut message = if from_environment {
+                let nearest = environment::variable(&nearest);
+                format!("there is no such variable; did you mean `{nearest}`?")
+            } else {
+                format!("there is no such key; did you mean `{nearest}`?")
             };
-            let message = format!("there is no such {what}; did you mean `{nearest}`?");
+            let secret = ["secret", "password", "private_key"].iter().any(|it| key.contains(it));
+            if secret && !from_environment {
+                message.push_str(" Secrets never stand in this file; replace this one");
+            }
             self.problems.push(Finding { key, origin, message });
         }
     }
 
     /// The existing key that was most likely meant: a namesake elsewhere, or one spelled alike.
-    fn nearest(&self, key: &str) -> String {
-        let last = |it: &str| it.rsplit('.').next().unwrap_or_default().to_owned();
-        let parent = |it: &str| it.rsplit_once('.').map_or("", |(parent, _)| parent).to_owned();
-        let plain = without_numbers(key);
-        let numbers = |it: &str| with_numbers(it, key);
-        // Tables count as keys, so that a misspelt section is compared with sections.
-        let mut known: BTreeSet<String> = BTreeSet::new();
-        for full in &self.keys {
-            let ends = full.match_indices('.').map(|(at, _)| at).chain([full.len()]);
-            known.extend(ends.filter_map(|at| full.get(..at).map(str::to_owned)));
+    fn nearest(&self, key: &str, from_environment: bool) -> String {
+        let mut known = self.keys.clone();
+        if !from_environment {
+            // A misspelt section is compared with sections.
+            for full in &self.keys {
+                let dots = full.match_indices('.').map(|(at, _)| at);
+                known.extend(dots.filter_map(|at| full.get(..at).map(str::to_owned)));
+            }
         }
+        // One underscore too few in a variable makes another level.
+        let level = |it: &str| if from_environment { it.replace('.', "_") } else { it.to_owned() };
+        let parts = |it: &str| {
+            let (parent, last) = it.rsplit_once('.').unwrap_or(("", it));
+            (parent.to_owned(), last.to_owned())
+        };
+        let alike = strsim::normalized_damerau_levenshtein;
+        let plain = without_numbers(key);
+        let (plain_parent, plain_last) = parts(&plain);
         let score = |it: &String| {
-            let whole = strsim::normalized_damerau_levenshtein(it, &plain);
-            let name = strsim::normalized_damerau_levenshtein(&last(it), &last(&plain));
-            let sibling = if parent(it) == parent(&plain) { 0.5 } else { 0.0 };
-            whole + name + sibling
+            let (parent, last) = parts(it);
+            let sibling = if parent == plain_parent && !from_environment { 0.5 } else { 0.0 };
+            alike(&level(it), &level(&plain)) + alike(&last, &plain_last) + sibling
         };
         let best = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
-        best.map_or_else(String::new, |it| numbers(it))
+        best.map_or_else(String::new, |it| with_numbers(it, key))
     }
 
     /// The end of reading: the configuration, or all problems.
@@ -246,6 +258,27 @@ impl Section<'_> {
             Reading::Absent => {
                 self.note_setting(key, serde_json::Value::Null, Origin::Default);
                 None
+            }
+        }
+    }
+
+    /// A key that need not be set, and then is what a variable of the platform says.
+    pub(super) fn or_variable(&mut self, key: &str, variable: &str) -> Option<PathBuf> {
+        match self.read(key) {
+            Reading::Is(it) => Some(it),
+            Reading::Wrong => None,
+            Reading::Absent => {
+                let path = self.places().variable(variable).map(PathBuf::from);
+                let origin = match path {
+                    Some(_) => Origin::Environment(variable.to_owned()),
+                    None => Origin::Default,
+                };
+                self.note_setting(
+                    key,
+                    path.as_ref().map_or_else(Default::default, Readable::show),
+                    origin,
+                );
+                path
             }
         }
     }
@@ -386,6 +419,17 @@ impl Section<'_> {
     /// Whether somebody set this key, which was read already.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.report.is_set(&self.key(key))
+    }
+
+    /// Whether the operator set this key, which was read already, and not the platform.
+    pub(super) fn is_set_by_hand(&self, key: &str) -> bool {
+        let key = self.key(key);
+        let by_hand = |it: &&Setting| match &it.origin {
+            Origin::Environment(name) => *name == environment::variable(&key),
+            Origin::Line(_) | Origin::SecretFile(_) => true,
+            Origin::Default => false,
+        };
+        self.report.settings.iter().filter(|it| it.key == key).any(|it| by_hand(&it))
     }
 
     /// Something is wrong with a key of this section.

@@ -55,7 +55,10 @@ impl SyncSection {
             reports: sync.section("reports", |it| {
                 let schedule = SourceSchedule::read(it, hours(24), hours(48), hours(7 * 24));
                 for key in ["every", "max_age", "trust_for"] {
-                    it.note_later(key, "accepted; used once licence reports are read (issue 4)");
+                    it.note_later(
+                        key,
+                        "accepted; takes effect in the version that reads licence reports",
+                    );
                 }
                 schedule
             }),

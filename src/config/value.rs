@@ -158,11 +158,14 @@ pub fn duration(text: &str) -> Result<SignedDuration, String> {
     }
 }
 
-/// The duration as the configuration would write it.
+/// The duration as the configuration would write it; days only from four of them on (`72h`).
 pub(super) fn in_words(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
-    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
-    let whole = units.iter().find(|(size, _)| seconds > 0 && seconds % size == 0);
+    let units = [(86_400, 4, 'd'), (3_600, 1, 'h'), (60, 1, 'm')];
+    let fits = |(size, least, _): &&(i64, i64, char)| {
+        seconds % size == 0 && seconds >= size.saturating_mul(*least)
+    };
+    let whole = units.iter().find(fits).map(|(size, _, unit)| (size, unit));
     whole.map_or_else(|| format!("{seconds}s"), |(size, unit)| format!("{}{unit}", seconds / size))
 }
 
@@ -304,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_as_it_would_be_written() {
-        for text in ["90m", "3d", "7s", "1h", "0s"] {
+        for text in ["90m", "72h", "7d", "7s", "1h", "0s"] {
             assert_eq!(in_words(duration(text).unwrap()), text);
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    Commit, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, TenantUsers, UserTable, UserWrites,
+    Commit, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId,
+    Tenant, TenantId, TenantUsers, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -108,6 +108,16 @@ impl Mirror {
         self.holders.iter().map(|(id, it)| (*id, it))
     }
 
+    /// All named documents, in no order that means anything.
+    pub fn documents(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<[u8]>)> {
+        self.documents.iter()
+    }
+
+    /// All sources that are read for no tenant, with how far they have been read.
+    pub fn sources(&self) -> impl Iterator<Item = (SourceKey, &SourceState)> {
+        self.sources.iter().map(|(key, state)| (*key, state))
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -142,12 +152,25 @@ impl Mirror {
             }
         }
         for (id, holders) in &commit.holders {
-            next.holders.insert(*id, Arc::new(holders.clone()));
+            if holders.iter().next().is_none() {
+                next.holders.remove(id);
+            } else {
+                next.holders.insert(*id, Arc::new(holders.clone()));
+            }
         }
         for document in &commit.documents {
             next.documents.insert(Arc::clone(&document.name), document.bytes.as_slice().into());
         }
         next
+    }
+
+    /// The mirror with what these tenants' users hold, as it was read from disk.
+    #[must_use]
+    pub fn with_users(mut self, users: impl IntoIterator<Item = (TenantId, UserTable)>) -> Self {
+        for (tenant, table) in users {
+            self.change_tenant(tenant, |view| view.users = table);
+        }
+        self
     }
 
     fn put_subscription(&mut self, subscription: &Subscription) {

@@ -30,4 +30,4 @@ pub use product::{
 };
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
-pub use users::UserTable;
+pub use users::{BadBucket, UserTable};

@@ -1,1 +1,137 @@
 //! What Microsoft says, in our words: wire formats end here.
+//!
+//! [`Marketplace`] tells subscriptions, [`Graph`] tells SKUs and who holds them, [`EntraKeySource`]
+//! tells whose signature to believe. Each call is one request or one page with its own retries;
+//! what a failure means is its [`ErrorKind`]. Nothing here decides, remembers or removes anything.
+
+mod error;
+mod graph;
+mod http;
+mod json;
+mod keys;
+mod limits;
+mod link;
+mod login;
+mod marketplace;
+mod meter;
+mod pace;
+
+use std::sync::Arc;
+
+use url::Url;
+use uuid::Uuid;
+
+pub use self::error::{ErrorKind, MicrosoftError};
+pub use self::graph::{
+    AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, Organization, PageEnd, Removed,
+    UserRow,
+};
+pub use self::json::Read;
+pub use self::keys::EntraKeySource;
+pub use self::link::{Link, PAGES_MAX};
+pub use self::login::{Assertion, Credential, Secret};
+pub use self::marketplace::Marketplace;
+pub use self::meter::{Meter, Step};
+pub use self::pace::{Clock, Jitter, Sleep};
+
+use self::http::Http;
+use self::login::TokenSource;
+use self::pace::Pace;
+use crate::domain::TenantId;
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What it holds, in Microsoft's order; may be nothing.
+    pub records: Vec<Read<T>>,
+    /// The next one; `None` after the last.
+    pub next: Option<Link>,
+}
+
+/// Where Microsoft is: contract section 3, `[microsoft]`.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    /// Entra's token endpoints, metadata and keys.
+    pub login: Url,
+    /// The SaaS fulfillment API.
+    pub marketplace: Url,
+    /// Microsoft Graph.
+    pub graph: Url,
+}
+
+/// All that talking to Microsoft needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where Microsoft is.
+    pub hosts: Hosts,
+    /// The publisher's own tenant.
+    pub tenant: TenantId,
+    /// Our app.
+    pub client_id: String,
+    /// How our app proves that it is itself.
+    pub credential: Credential,
+    /// Where a managed identity is asked, path included; `None` for wherever Azure says.
+    pub identity_endpoint: Option<Url>,
+}
+
+/// Microsoft, as far as we talk to it.
+pub struct Microsoft {
+    marketplace: Marketplace,
+    graph: Graph,
+    keys: EntraKeySource,
+}
+
+impl Microsoft {
+    /// Sends nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Credential`] when the certificate's PEM cannot be used or TLS cannot be set up,
+    /// [`ErrorKind::Refused`] for an address that cannot carry paths.
+    pub fn new(settings: Settings, clock: Clock, sleep: Sleep) -> Result<Self, MicrosoftError> {
+        Self::with_jitter(settings, clock, sleep, Arc::new(chance))
+    }
+
+    /// [`Self::new`] with the chance in its backoffs handed in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn with_jitter(
+        settings: Settings,
+        clock: Clock,
+        sleep: Sleep,
+        jitter: Jitter,
+    ) -> Result<Self, MicrosoftError> {
+        let (http, pace) = (Http::new()?, Pace::new(clock, sleep, jitter));
+        let tokens = Arc::new(TokenSource::new(http.clone(), pace.clone(), &settings)?);
+        let Settings { hosts: Hosts { login, marketplace, graph }, tenant, .. } = settings;
+        let (of_http, of_pace, of_tokens) = (http.clone(), pace.clone(), Arc::clone(&tokens));
+        Ok(Self {
+            marketplace: Marketplace::new(marketplace, of_http, of_pace, of_tokens),
+            graph: Graph::new(&graph, http.clone(), pace.clone(), tokens)?,
+            keys: EntraKeySource::new(login, tenant, http, pace),
+        })
+    }
+
+    /// The SaaS fulfillment API.
+    pub fn marketplace(&self) -> &Marketplace {
+        &self.marketplace
+    }
+
+    /// Microsoft Graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Entra's signing keys.
+    pub fn keys(&self) -> &EntraKeySource {
+        &self.keys
+    }
+}
+
+/// From 0 to 1, out of the random bits of a UUID.
+fn chance() -> f64 {
+    let (_, low) = Uuid::new_v4().as_u64_pair();
+    f64::from(u32::try_from(low & u64::from(u32::MAX)).unwrap_or(0)) / (f64::from(u32::MAX) + 1.0)
+}

@@ -239,7 +239,7 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
             world.group_license(tenant, group, sku, Some(&disabled_plans))?;
         }
         C::GroupUnlicense { tenant, group, sku } => {
-            world.group_license(tenant, group, sku, None)?
+            world.group_license(tenant, group, sku, None)?;
         }
         C::SkuStatus { tenant, sku, status } => world.sku_status(tenant, sku, &status)?,
         C::SkuUnits { tenant, sku, enabled, warning } => {

@@ -1,4 +1,4 @@
-//! Entra: the token endpoint, OpenID metadata, signing keys, and user tokens as it would sign them.
+//! Entra: the token endpoint, `OpenID` metadata, signing keys, and user tokens as it would sign them.
 //! Source: graph-licensing.md 10, marketplace-saas.md 2, visuals-and-isv.md 3.4.
 
 use axum::http::Method;
@@ -185,7 +185,7 @@ fn token(world: &mut World, ask: &Ask, tenant: &str, two: bool) -> Reply {
     let client = field("client_id").or(basic.as_ref().map(|(id, _)| id.as_str()));
     let secret = field("client_secret").or(basic.as_ref().map(|(_, secret)| secret.as_str()));
     let roles = world.tenant(tenant).and_then(|tenant| tenant.consent.clone());
-    let ours = client.is_some_and(|id| id.eq_ignore_ascii_case(&world.client_id().to_string()));
+    let ours = client.is_some_and(|id| id.eq_ignore_ascii_case(&story::CLIENT_ID.to_string()));
     let (true, Some(roles)) = (ours, roles) else {
         let text = format!(
             "Application with identifier '{}' was not found in the directory '{tenant}'.",
@@ -210,12 +210,11 @@ fn token(world: &mut World, ask: &Ask, tenant: &str, two: bool) -> Reply {
     } else {
         field("resource")
     };
-    match resource {
-        Some(resource) => issue(world, tenant, resource, &roles, two),
-        None => {
-            let text = "The provided value for the input parameter 'scope' is not valid.";
-            refusal(world, 400, "invalid_scope", 70_011, text)
-        }
+    if let Some(resource) = resource {
+        issue(world, tenant, resource, &roles, two)
+    } else {
+        let text = "The provided value for the input parameter 'scope' is not valid.";
+        refusal(world, 400, "invalid_scope", 70_011, text)
     }
     .about(tenant)
 }
@@ -233,7 +232,7 @@ fn issue(world: &mut World, tenant: Uuid, resource: &str, roles: &[String], two:
         return refusal(world, 400, "invalid_resource", 500_011, &text);
     };
     let now = world.now_s();
-    let (client, base) = (world.client_id(), world.base());
+    let (client, base) = (story::CLIENT_ID, world.base());
     let principal = chance::guid(&[2, chance::hash(&chance::halves(tenant))]);
     let mut claims = json!({
         "aud": audience,

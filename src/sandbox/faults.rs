@@ -129,12 +129,12 @@ impl Faults {
             expected,
         };
         match name {
-            "seed" => self.seed = value.parse().map_err(|_| bad("a whole number"))?,
-            "page" => self.page = value.parse().map_err(|_| bad("a whole number"))?,
+            "seed" => self.seed = value.parse().ok().ok_or_else(|| bad("a whole number"))?,
+            "page" => self.page = value.parse().ok().ok_or_else(|| bad("a whole number"))?,
             "lag" => self.lag = duration(value).ok_or_else(|| bad("a duration like 30s"))?,
             "slow" => self.slow = duration(value).ok_or_else(|| bad("a duration like 200ms"))?,
             "budget" => {
-                let budget: f64 = value.parse().map_err(|_| bad("a factor like 0.1"))?;
+                let budget: f64 = value.parse().ok().ok_or_else(|| bad("a factor like 0.1"))?;
                 if !budget.is_finite() || budget < 0.0 {
                     return Err(bad("a factor like 0.1"));
                 }
@@ -144,7 +144,8 @@ impl Faults {
                 let position = NAMES.iter().position(|(_, known)| *known == name);
                 let slot = position.and_then(|at| self.chances.get_mut(at));
                 let slot = slot.ok_or_else(|| FaultsError::Name(name.to_owned()))?;
-                let chance: f64 = value.parse().map_err(|_| bad("a probability from 0 to 1"))?;
+                let chance: f64 =
+                    value.parse().ok().ok_or_else(|| bad("a probability from 0 to 1"))?;
                 if !(0.0..=1.0).contains(&chance) {
                     return Err(bad("a probability from 0 to 1"));
                 }

@@ -100,15 +100,15 @@ impl KeyRing {
         };
         let header = json!({"typ": "JWT", "alg": "RS256", "x5t": key.kid, "kid": key.kid});
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", encode(&header), encode(claims));
+        let content = format!("{}.{}", encode(&header), encode(claims));
         let mut signature = vec![0; key.pair.public_modulus_len()];
         let random = SystemRandom::new();
         // Signing with a key that was just generated fails only when memory is gone; the empty
         // signature that is left then is refused by everyone.
-        if key.pair.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).is_err() {
+        if key.pair.sign(&RSA_PKCS1_SHA256, &random, content.as_bytes(), &mut signature).is_err() {
             signature.clear();
         }
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        format!("{content}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// The claims of a token that one of the published keys signed.

@@ -73,18 +73,17 @@ fn admit(world: &World, ask: &Ask) -> Result<(), u16> {
         return Err(401);
     }
     let registered = is("tid", &story::PUBLISHER_TENANT.to_string())
-        && is("appid", &world.client_id().to_string());
+        && is("appid", &story::CLIENT_ID.to_string());
     if registered { Ok(()) } else { Err(403) }
 }
 
 fn one(world: &World, id: &str) -> Reply {
     let found = id.parse::<Uuid>().ok().and_then(|id| world.shelf().one(id));
-    match found {
-        Some(text) => Reply::raw(200, "application/json; charset=utf-8", text),
-        None => {
-            let message = "Subscription with the specified id is not found.";
-            Reply::json(404, &json!({"code": "NotFound", "message": message}))
-        }
+    if let Some(text) = found {
+        Reply::raw(200, "application/json; charset=utf-8", text)
+    } else {
+        let message = "Subscription with the specified id is not found.";
+        Reply::json(404, &json!({"code": "NotFound", "message": message}))
     }
 }
 
@@ -121,13 +120,14 @@ fn list(world: &mut World, ask: &Ask) -> Reply {
     let seed = world.seed();
     let cursor = match ask.option("continuationToken").filter(|text| !text.is_empty()) {
         None => Cursor::default(),
-        Some(text) => match Cursor::decode(text, seed) {
-            Some(cursor) => cursor,
-            None => {
+        Some(text) => {
+            if let Some(cursor) = Cursor::decode(text, seed) {
+                cursor
+            } else {
                 let body = json!({"code": "BadRequest", "message": "Invalid continuation token."});
                 return Reply::json(400, &body);
             }
-        },
+        }
     };
     let total = world.shelf().len();
     if total == 0 {
@@ -155,7 +155,8 @@ fn list(world: &mut World, ask: &Ask) -> Reply {
     }
     body.push(']');
     if let Some(link) = link {
-        body.push_str(&format!(",\"@nextLink\":{}", Value::from(link)));
+        body.push_str(",\"@nextLink\":");
+        body.push_str(&Value::from(link).to_string());
     }
     body.push('}');
     Reply::raw(200, "application/json; charset=utf-8", body)

@@ -118,7 +118,8 @@ pub(crate) fn encode_lower(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02x}"));
+            let hex = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
+            out.extend(['%', hex(byte >> 4), hex(byte & 15)]);
         }
     }
     out

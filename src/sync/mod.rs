@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::config::Share;
 use crate::domain::{
     Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, Trigger,
 };
@@ -37,9 +38,7 @@ use crate::store::{Store, StoreError};
 use progress::Gauge;
 
 pub use progress::Progress;
-pub use task::{
-    RequestError, RunRequest, Schedule, SyncHandle, TaskStatus, scheduler,
-};
+pub use task::{RequestError, RunRequest, Schedule, SyncHandle, TaskStatus, scheduler};
 
 /// The time, asked for and not looked up: tests set it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -60,13 +59,13 @@ pub struct Sources {
 }
 
 /// What decides how a run reads and what it may remove.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// After how long a tenant is enumerated in full again (`[sync.directory] sweep`).
     pub sweep: SignedDuration,
-    /// The share of a tenant's seats, 0 to 1, that one full read may remove
+    /// The share of a tenant's seats that one full read may remove
     /// (`[sync.directory] remove_limit`).
-    pub remove_share: f64,
+    pub remove_limit: Share,
 }
 
 /// A run that began: what all its commits and log lines share.

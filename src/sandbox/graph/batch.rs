@@ -62,7 +62,8 @@ pub(super) fn answer(world: &mut World, ask: &Ask, version: &str, caller: &Calle
 /// The items, or why the whole batch is malformed.
 fn read(ask: &Ask) -> Result<Vec<Item>, GraphError> {
     let batch: Batch = serde_json::from_slice(&ask.body)
-        .map_err(|_| GraphError::new(400, "BadRequest", "Invalid batch payload format."))?;
+        .ok()
+        .ok_or_else(|| GraphError::new(400, "BadRequest", "Invalid batch payload format."))?;
     let count = batch.requests.len();
     if count == 0 || count > ITEMS_MAX {
         let message =

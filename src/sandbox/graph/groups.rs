@@ -118,14 +118,8 @@ pub(super) fn list(world: &mut World, ask: &Ask, version: &str, caller: &Caller)
         }
     }
     repeat(world, &mut rows);
-    finish(
-        world,
-        ask,
-        caller,
-        (version, "groups"),
-        rows,
-        next.map(|at| Place { at, after_empty: empty, ..place }),
-    )
+    let next = next.map(|at| Place { at, after_empty: empty, ..place });
+    Ok(finish(world, ask, caller, (version, "groups"), &rows, next))
 }
 
 fn finish(
@@ -133,9 +127,9 @@ fn finish(
     ask: &Ask,
     caller: &Caller,
     (version, path): (&str, &str),
-    rows: Vec<Value>,
+    rows: &[Value],
     next: Option<Place>,
-) -> Answer {
+) -> Reply {
     let context = format!("{}/graph/{version}/$metadata#{path}", world.base());
     let mut body = json!({"@odata.context": context, "value": rows});
     if let (Some(place), Some(fields)) = (next, body.as_object_mut()) {
@@ -143,7 +137,7 @@ fn finish(
         let link = next_link(world, ask, caller, (version, path), place);
         fields.insert("@odata.nextLink".to_owned(), link.into());
     }
-    Ok(Reply::json(200, &body))
+    Reply::json(200, &body)
 }
 
 fn find<'w>(
@@ -209,5 +203,5 @@ pub(super) fn members(
     let cast = if users_only { "/microsoft.graph.user" } else { "" };
     let path = format!("groups/{id}/members{cast}");
     let next = next.map(|at| Place { at, after_empty: empty, ..place });
-    finish(world, ask, caller, (version, &path), rows, next)
+    Ok(finish(world, ask, caller, (version, &path), &rows, next))
 }

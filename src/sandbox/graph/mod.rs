@@ -16,10 +16,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use self::error::GraphError;
-use super::World;
 use super::entra::GRAPH;
 use super::faults::Fault;
 use super::wire::{Ask, Reply};
+use super::{World, story};
 
 /// Who asks: the tenant of the token and what the token may still do there.
 pub(crate) struct Caller {
@@ -67,7 +67,7 @@ fn admit(world: &World, ask: &Ask) -> Result<Caller, GraphError> {
     if claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= world.now_s()) {
         return Err(refuse("Lifetime validation failed, the token is expired."));
     }
-    let tenant: Uuid = text("tid").parse().map_err(|_| refuse("The tenant is missing."))?;
+    let tenant: Uuid = text("tid").parse().ok().ok_or_else(|| refuse("The tenant is missing."))?;
     let known = world.tenant(tenant).ok_or_else(|| refuse("The tenant is not known."))?;
     let granted = known.consent.as_deref();
     let roles = claims.get("roles").and_then(Value::as_array).into_iter().flatten();
@@ -157,7 +157,7 @@ fn charge(world: &mut World, tenant: Uuid, cost: u32) -> Result<f64, GraphError>
     if budget <= 0.0 {
         return Ok(0.0);
     }
-    let (now_ms, app_id) = (world.now().as_millisecond(), world.client_id());
+    let (now_ms, app_id) = (world.now().as_millisecond(), story::CLIENT_ID);
     let app = world.bucket().app(cost, now_ms, budget);
     let Some(customer) = world.settled(tenant) else { return Ok(0.0) };
     let users = customer.users.len();

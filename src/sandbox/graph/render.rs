@@ -58,7 +58,7 @@ pub(super) enum Style {
 /// A GUID that some answers write in capitals, always the same ones.
 pub(super) fn cased(id: Uuid, salt: u64) -> String {
     let text = id.to_string();
-    if hash(&[hash(&halves(id)), salt]) % 4 == 0 { text.to_uppercase() } else { text }
+    if hash(&[hash(&halves(id)), salt]).is_multiple_of(4) { text.to_uppercase() } else { text }
 }
 
 /// One user with the properties of `mask`.
@@ -106,7 +106,7 @@ pub(super) fn user(
     row
 }
 
-fn ids<'s>(sku: &'s SkuKind, mask: u32) -> impl Iterator<Item = Uuid> + 's {
+fn ids(sku: &SkuKind, mask: u32) -> impl Iterator<Item = Uuid> + '_ {
     sku.plans_in(mask).map(|plan| plan.id)
 }
 
@@ -178,7 +178,9 @@ fn state(state: PathState) -> &'static str {
 /// Null on success; for some users the literal `None`, as seen in practice.
 fn error(path: &Path, user: &User) -> Option<&'static str> {
     match path.error {
-        Violation::None if path.by == DIRECT && hash(&halves(user.id)) % 8 == 0 => Some("None"),
+        Violation::None if path.by == DIRECT && hash(&halves(user.id)).is_multiple_of(8) => {
+            Some("None")
+        }
         Violation::None => None,
         Violation::Count => Some("CountViolation"),
         Violation::MutuallyExclusive => Some("MutuallyExclusiveViolation"),

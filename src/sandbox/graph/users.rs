@@ -73,7 +73,7 @@ impl Filter {
     fn takes(&self, world: &World, user: &User) -> bool {
         match self {
             Self::Everyone => true,
-            Self::Licensed => user.paths.iter().any(|path| path.holds()),
+            Self::Licensed => user.paths.iter().any(super::super::world::tenant::Path::holds),
             Self::Sku(kind) => user.held().iter().any(|(held, _)| Some(*held) == *kind),
             Self::Plan(plan) => user.held().iter().any(|(held, disabled)| {
                 let sku = world.catalog().sku(*held);

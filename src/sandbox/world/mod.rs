@@ -1,6 +1,6 @@
 //! What is true in the stand-in: customers, licences, subscriptions, keys, and its own time.
 //!
-//! `edit` changes it, `opening` builds the story, `population` the generated customers.
+//! `edit` and `supply` change it, `opening` builds the story, `population` the generated customers.
 
 pub(crate) mod catalog;
 mod edit;
@@ -8,6 +8,7 @@ mod licensing;
 mod opening;
 mod population;
 pub(crate) mod subscription;
+mod supply;
 pub(crate) mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,10 +141,6 @@ impl World {
 
     pub(crate) fn bucket(&mut self) -> &mut Bucket {
         &mut self.bucket
-    }
-
-    pub(crate) fn client_id(&self) -> Uuid {
-        story::CLIENT_ID
     }
 
     /// `Some(true)`: a good secret; `Some(false)`: expired.

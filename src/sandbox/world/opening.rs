@@ -12,6 +12,8 @@ use crate::sandbox::wire::{DAY_S, midnight, stamp, stamp_without_zone};
 /// Builds the story. Every id in it is a constant, so nothing of it can fail; what would fail is
 /// missing afterwards, and the test of the story sees it.
 pub(super) fn build(world: &mut World) {
+    // A lag is for changes, not for the first day.
+    let lag = std::mem::take(&mut world.faults.lag);
     world.add_tenant(story::PUBLISHER_TENANT, "Vizmaker", Some(&[]));
     for customer in story::CUSTOMERS {
         let roles = customer.has_consent.then_some(story::ROLES.as_slice());
@@ -34,6 +36,7 @@ pub(super) fn build(world: &mut World) {
     for tenant in world.tenants.values_mut() {
         tenant.journal.clear();
     }
+    world.faults.lag = lag;
 }
 
 fn enabled(units: u32) -> SkuUnits {
@@ -65,11 +68,6 @@ fn contoso(world: &mut World) -> Result<(), WorldError> {
     ];
     for (group, person) in members {
         world.add_member(tenant, group, person.user)?;
-        // A lag in the faults is for changes, not for the first day.
-        let due = i64::MAX;
-        if let Some(tenant) = world.tenants.get_mut(&tenant) {
-            tenant.settle(due);
-        }
     }
     Ok(())
 }

@@ -37,7 +37,6 @@ pub struct Term {
 /// One subscription; serialises with the recorded keys in the recorded order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "Microsoft's own shape")]
 pub struct Subscription {
     /// 128 bits, mostly no version 4.
     pub id: Uuid,
@@ -89,12 +88,11 @@ impl Shelf {
     /// Adds or replaces; the place in the listing stays.
     pub(crate) fn put(&mut self, id: Uuid, text: String) {
         let text = text.into_boxed_str();
-        match self.index.get(&id).and_then(|at| self.order.get_mut(*at)) {
-            Some(slot) => slot.1 = text,
-            None => {
-                self.index.insert(id, self.order.len());
-                self.order.push((id, text));
-            }
+        if let Some(slot) = self.index.get(&id).and_then(|at| self.order.get_mut(*at)) {
+            slot.1 = text;
+        } else {
+            self.index.insert(id, self.order.len());
+            self.order.push((id, text));
         }
     }
 

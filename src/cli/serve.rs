@@ -1,0 +1,56 @@
+//! `entitled serve`: the daemon, until it is told to stop.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::{Exit, clock, environment};
+use crate::config::Config;
+use crate::daemon::{Daemon, Surroundings};
+use crate::store::Guard;
+
+/// Runs the daemon with this configuration.
+///
+/// `unguarded` leaves out what makes the store survive power cuts: for tests of just that.
+///
+/// # Errors
+///
+/// What kept it from starting, or ended it unasked.
+pub(super) fn run(path: &Path, unguarded: bool) -> anyhow::Result<Exit> {
+    let loaded = Config::load(path, environment())?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    // Before any other thread exists, so that all of them inherit it.
+    let guard = if unguarded { Guard::Off } else { Guard::install()? };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("start the runtime")?.block_on(serve(loaded.config, guard))
+}
+
+async fn serve(config: Config, guard: Guard) -> anyhow::Result<Exit> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let surroundings = Surroundings {
+        clock: clock(),
+        sleep: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
+        guard,
+    };
+    let (daemon, running) = Daemon::start(config, surroundings).await?;
+    info!(
+        "Serving: public http://{}, ops http://{}, admin {}",
+        daemon.public,
+        daemon.ops,
+        daemon.admin.display()
+    );
+    // Outside systemd there is no socket to tell.
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    let signalled = async {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+    };
+    running.until(signalled).await?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,96 @@
+//! The configuration as each part wants it.
+
+use std::error::Error;
+
+use tracing::{error, info};
+
+use crate::config::{self, Config};
+use crate::microsoft::{self, Hosts};
+use crate::store::{Opened, Store};
+use crate::sync::{Limits, Schedule};
+use crate::tokens::UserRules;
+
+/// Where Microsoft is, and who we are there.
+pub(super) fn microsoft(config: &Config) -> microsoft::Settings {
+    let hosts = &config.microsoft;
+    microsoft::Settings {
+        hosts: Hosts {
+            login: hosts.login.clone(),
+            marketplace: hosts.marketplace.clone(),
+            graph: hosts.graph.clone(),
+        },
+        tenant: config.publisher.tenant,
+        client_id: config.identity.client_id.clone(),
+        credential: credential(&config.identity.credential),
+        identity_endpoint: None,
+    }
+}
+
+fn credential(credential: &config::Credential) -> microsoft::Credential {
+    let secret = |it: &config::Secret| microsoft::Secret::new(it.expose());
+    match credential {
+        config::Credential::Secret(it) => microsoft::Credential::Secret(secret(it)),
+        config::Credential::Certificate { pem } => {
+            microsoft::Credential::Certificate { pem: secret(pem) }
+        }
+        config::Credential::ManagedIdentity { client_id } => {
+            microsoft::Credential::ManagedIdentity { client_id: client_id.clone() }
+        }
+        config::Credential::WorkloadIdentity { token_file } => {
+            microsoft::Credential::WorkloadIdentity { token_file: Some(token_file.clone()) }
+        }
+        config::Credential::Federated { assertion } => {
+            microsoft::Credential::Federated(match assertion {
+                config::Assertion::File(path) => microsoft::Assertion::File(path.clone()),
+                config::Assertion::ManagedIdentity { client_id } => {
+                    microsoft::Assertion::ManagedIdentity { client_id: client_id.clone() }
+                }
+            })
+        }
+    }
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    let directory = &config.sync.directory;
+    Limits { sweep: directory.sweep, remove_limit: directory.remove_limit }
+}
+
+pub(super) fn schedule(config: &Config) -> Schedule {
+    Schedule {
+        subscriptions: config.sync.subscriptions.every,
+        directory: config.sync.directory.every,
+    }
+}
+
+/// Which users' tokens are for us.
+pub(super) fn user_rules(config: &Config) -> UserRules {
+    UserRules::new(
+        config.microsoft.login.as_str(),
+        config.microsoft.issuer_v1.as_str(),
+        config.visuals.audience.iter().cloned(),
+        config.visuals.callers.iter().cloned(),
+    )
+}
+
+/// What signed answers name as their issuer: what the outside calls us.
+pub(super) fn issuer(config: &Config) -> String {
+    let called = config.listen.public_url.as_ref();
+    let text = called.map_or_else(|| format!("http://{}", config.listen.public), ToString::to_string);
+    text.trim_end_matches('/').to_owned()
+}
+
+/// Tells the operator what was found on disk.
+pub(super) fn report_opened(opened: &Opened, store: &Store) {
+    let mirror = store.mirror();
+    let (subscriptions, tenants) = (mirror.subscription_count(), mirror.tenants().count());
+    match opened {
+        Opened::Fresh => info!("The store is new: everything is read from Microsoft"),
+        Opened::Loaded => info!("The store holds {subscriptions} subscriptions and {tenants} tenants"),
+        Opened::Rebuilt { moved_to, why, .. } => error!(
+            error = why as &dyn Error,
+            "The store was damaged: moved to {}, rebuilt with {subscriptions} subscriptions and \
+             {tenants} tenants, everything is read anew; keep the folder until you know why",
+            moved_to.display()
+        ),
+    }
+}

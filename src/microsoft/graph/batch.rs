@@ -1,0 +1,217 @@
+//! `$batch`: many users read with one request. Each item is throttled, found missing or refused
+//! by itself inside an outer 200.
+
+use futures_util::FutureExt as _;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::requests::USER_FIELDS;
+use super::verdict::{self, Asked};
+use super::{Endpoint, Graph, UserRow, parse};
+use crate::domain::{TenantId, UserId};
+use crate::microsoft::error::{ErrorKind, MicrosoftError};
+use crate::microsoft::http::Answer;
+use crate::microsoft::json as read;
+use crate::microsoft::limits::{Scope, throttled};
+use crate::microsoft::meter::Meter;
+use crate::microsoft::pace::retry_after_text;
+
+/// How many requests one batch holds.
+///
+/// Source: graph-licensing.md section 7.
+const ITEMS_MAX: usize = 20;
+const NAME: &str = "POST /$batch";
+/// Microsoft throttles items without saying for how long: then this.
+const WAIT_UNTOLD: Duration = Duration::from_secs(5);
+
+/// Why a user's row was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BatchMiss {
+    /// There is no such user (any more).
+    Gone,
+    /// The answer for him was not understood; nothing follows from that.
+    Odd(String),
+}
+
+type Outcome = Result<UserRow, BatchMiss>;
+
+/// What became of one round of a batch.
+#[derive(Default)]
+struct Round {
+    done: Vec<(UserId, Outcome)>,
+    /// Throttled or in transient trouble.
+    again: Vec<UserId>,
+    wait: Option<Duration>,
+    throttled: bool,
+    scope: Scope,
+    looks_like: String,
+}
+
+impl Graph {
+    /// These users with their assignments and the paths of them, in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Graph::subscribed_skus`], for the whole and for items that stay throttled or in
+    /// transient trouble.
+    pub async fn assignment_states(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, Outcome)>, MicrosoftError> {
+        let mut rows = Vec::with_capacity(users.len());
+        for chunk in users.chunks(ITEMS_MAX) {
+            let found = self.batch_to_the_end(meter, tenant, chunk).await?;
+            let row = |user: &UserId| found.get(user).cloned().map(|row| (*user, row));
+            rows.extend(chunk.iter().filter_map(row));
+        }
+        Ok(rows)
+    }
+
+    /// One batch, its throttled items again and again as retries allow.
+    async fn batch_to_the_end(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Outcome>, MicrosoftError> {
+        let state = tokio::sync::Mutex::new((users.to_vec(), HashMap::new()));
+        let state = &state;
+        let once = || {
+            async move {
+            // Nobody else has it: the lock is for the borrow checker, tries follow each other.
+            let mut state = state.lock().await;
+            let (open, done) = &mut *state;
+            let round = self.batch_once(meter, tenant, open).await?;
+            done.extend(round.done);
+            *open = round.again;
+            match (open.is_empty(), round.throttled) {
+                (true, _) => Ok(()),
+                (false, true) => {
+                    let wait = round.wait.unwrap_or(WAIT_UNTOLD);
+                    self.limits.shut(round.scope, tenant, wait, self.pace.now());
+                    Err(throttled(Some(wait)).held_at_the_gate())
+                }
+                (false, false) => {
+                    let what = format!(
+                        "Graph ({NAME}) of tenant {tenant} leaves {} of {} users unanswered: {}",
+                        open.len(),
+                        users.len(),
+                        round.looks_like
+                    );
+                    Err(MicrosoftError::new(ErrorKind::Transient, what))
+                }
+            }
+            }.boxed()
+        };
+        self.pace.retry(meter, once).await?;
+        let (_, done) = std::mem::take(&mut *state.lock().await);
+        Ok(done)
+    }
+
+    async fn batch_once(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        users: &[UserId],
+    ) -> Result<Round, MicrosoftError> {
+        let fields = USER_FIELDS.join(",");
+        let item = |(at, user): (usize, &UserId)| json!({ "id": at.to_string(), "method": "GET", "url": format!("/users/{user}?$select={fields}") });
+        let items: Vec<Value> = users.iter().enumerate().map(item).collect();
+        let request = self.requests.batch(&json!({ "requests": items })).await?;
+        let units = u32::try_from(users.len()).unwrap_or(u32::MAX);
+        let endpoint = Endpoint::new(NAME, units);
+        let read = |answer: &Answer| -> Result<Vec<Value>, MicrosoftError> {
+            let mut body: Value = read::body(NAME, answer)?;
+            match body.get_mut("responses").map(Value::take) {
+                Some(Value::Array(responses)) => Ok(responses),
+                _ => Err(read::no_json(NAME, answer)),
+            }
+        };
+        let responses = self.call_once(meter, tenant, endpoint, &request, false, read).await?;
+        self.sort_out(meter, tenant, users, &responses).await
+    }
+
+    async fn sort_out(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        users: &[UserId],
+        responses: &[Value],
+    ) -> Result<Round, MicrosoftError> {
+        let (token, _) = self.tokens.token(meter, tenant, &self.resource).await?;
+        let asked = Asked { endpoint: NAME, tenant, token: &token, linked: false };
+        let mut by_id = HashMap::new();
+        for response in responses {
+            let id = response
+                .get("id")
+                .map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
+            by_id.extend(id.map(|id| (id, response)));
+        }
+        let mut round = Round::default();
+        for (at, user) in users.iter().enumerate() {
+            let Some(response) = by_id.get(&at.to_string()) else {
+                round.looks_like = "no response for them".into();
+                round.again.push(*user);
+                continue;
+            };
+            match item(*user, response, asked) {
+                Ok(outcome) => round.done.push((*user, outcome)),
+                Err(error) if error.kind() == ErrorKind::Throttled => {
+                    let wait = header(response, "retry-after");
+                    let wait = wait.and_then(|it| retry_after_text(&it, self.pace.now()));
+                    round.wait = round.wait.max(wait);
+                    round.throttled = true;
+                    if let Some(scope) = header(response, "x-ms-throttle-scope") {
+                        round.scope = round.scope.max(Scope::from_header(Some(&scope)));
+                    }
+                    round.again.push(*user);
+                }
+                Err(error) if error.may_try_again() => {
+                    round.looks_like = error.to_string();
+                    round.again.push(*user);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(round)
+    }
+}
+
+/// What one item says; errors are those of the tenant, not of the user.
+fn item(user: UserId, response: &Value, asked: Asked<'_>) -> Result<Outcome, MicrosoftError> {
+    let status = read::count(response, "status").ok().flatten().unwrap_or(0);
+    let status = u16::try_from(status).unwrap_or(0);
+    let body = response.get("body").unwrap_or(&Value::Null);
+    if (200..300).contains(&status) {
+        return Ok(match parse::user(body) {
+            Ok(row) if row.id == user => Ok(row),
+            Ok(_) => Err(BatchMiss::Odd("the answer is about another user".into())),
+            Err(why) => Err(BatchMiss::Odd(why)),
+        });
+    }
+    let codes = verdict::codes(body);
+    let error = verdict::of_status(status, &codes, "an item's error", asked);
+    match error.kind() {
+        ErrorKind::NotFound => Ok(Err(BatchMiss::Gone)),
+        ErrorKind::Unreadable => Ok(Err(BatchMiss::Odd(error.to_string()))),
+        ErrorKind::Transient
+        | ErrorKind::Throttled
+        | ErrorKind::Consent
+        | ErrorKind::Credential
+        | ErrorKind::Resync
+        | ErrorKind::RestartSequence
+        | ErrorKind::National
+        | ErrorKind::Refused => Err(error),
+    }
+}
+
+/// A header of an item, whatever its case; a number is as good as text.
+fn header(response: &Value, name: &str) -> Option<String> {
+    let headers = response.get("headers")?.as_object()?;
+    let (_, value) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}

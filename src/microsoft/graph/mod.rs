@@ -1,0 +1,461 @@
+//! Microsoft Graph: a tenant's SKUs, its users and who holds what by which path.
+
+mod batch;
+mod parse;
+mod requests;
+mod verdict;
+
+use futures_util::FutureExt as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reqwest::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use url::Url;
+use uuid::Uuid;
+
+pub use self::batch::BatchMiss;
+pub use self::parse::{AssignedLicence, Removed, UserRow};
+use self::requests::Requests;
+use self::verdict::Asked;
+use super::Page;
+use super::error::{ErrorKind, MicrosoftError};
+use super::http::{Answer, Http, Outgoing};
+use super::json::{self, Read};
+use super::limits::{Limits, Scope};
+use super::link::{Base, Link};
+use super::login::{Resource, TokenSource};
+use super::meter::Meter;
+use super::pace::{Pace, retry_after};
+use crate::domain::{GroupId, Sku, SkuId, TenantId};
+
+/// Where Graph's paths lie.
+const INSIDE: &[&str] = &["/v1.0/", "/beta/"];
+
+/// What one kind of call is called in logs and what it costs in resource units.
+///
+/// Source: graph-licensing.md section 8, base cost less one for `$select`.
+#[derive(Clone, Copy)]
+struct Endpoint {
+    name: &'static str,
+    units: u32,
+    /// A background read: the first to be shed when Graph is short.
+    low: bool,
+    /// Whether a 403 may come from a token older than the consent, and is tried with a new one.
+    renews: bool,
+}
+
+impl Endpoint {
+    const fn new(name: &'static str, units: u32) -> Self {
+        Self { name, units, low: false, renews: true }
+    }
+
+    const fn low(self) -> Self {
+        Self { low: true, ..self }
+    }
+}
+
+const ORGANIZATION: Endpoint = Endpoint::new("GET /organization", 1);
+const SKUS: Endpoint = Endpoint::new("GET /subscribedSkus", 2);
+const DELTA: Endpoint = Endpoint::new("GET /users/delta", 1);
+const USERS: Endpoint = Endpoint::new("GET /users", 1).low();
+const GROUPS: Endpoint = Endpoint::new("GET /groups", 1).low();
+/// Many tenants let us read users but not this, run after run: no new token each time.
+const SUBSCRIPTIONS: Endpoint =
+    Endpoint { renews: false, ..Endpoint::new("GET /directory/subscriptions", 1) };
+
+/// Graph of all tenants that let us in.
+pub struct Graph {
+    base: Base,
+    requests: Requests,
+    http: Http,
+    pace: Pace,
+    tokens: Arc<TokenSource>,
+    resource: Resource,
+    limits: Limits,
+}
+
+/// What a tenant calls itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organization {
+    /// `displayName`.
+    pub name: Option<Arc<str>>,
+}
+
+/// Where a delta sequence begins or goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum DeltaFrom<'a> {
+    /// All users.
+    Start,
+    /// What changed since the sequence that ended with this [`PageEnd::Delta`].
+    Cursor(&'a str),
+    /// The next page.
+    Next(&'a Link),
+}
+
+/// A page of a delta sequence.
+#[derive(Clone, Debug)]
+pub struct DeltaPage {
+    /// In Microsoft's order; the same user may come more than once.
+    pub rows: Vec<Read<UserRow>>,
+    /// What follows.
+    pub end: PageEnd,
+}
+
+/// What follows a page of a delta sequence.
+#[derive(Clone, Debug)]
+pub enum PageEnd {
+    /// Another page, even when this one was empty.
+    Next(Link),
+    /// Nothing: the cursor of the next round. Stands for the pages before it, so it is kept only
+    /// together with them.
+    Delta(Arc<str>),
+}
+
+#[derive(Deserialize)]
+struct Rows<'a> {
+    #[serde(borrow, default)]
+    value: Option<Vec<&'a RawValue>>,
+    #[serde(rename = "@odata.nextLink", default)]
+    next: Option<Value>,
+    #[serde(rename = "@odata.deltaLink", default)]
+    delta: Option<Value>,
+}
+
+impl Graph {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] when the configured address cannot carry paths.
+    pub(super) fn new(
+        url: &Url,
+        http: Http,
+        pace: Pace,
+        tokens: Arc<TokenSource>,
+    ) -> Result<Self, MicrosoftError> {
+        let base = Base::new(url.clone(), INSIDE);
+        let resource = Resource { scope: scope_of(url), by_roles: true };
+        let (requests, limits) = (Requests::new(base.clone())?, Limits::new(pace.now()));
+        Ok(Self { base, requests, http, pace, tokens, resource, limits })
+    }
+
+    /// What the tenant calls itself; also the proof that it lets us in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribed_skus`]; [`ErrorKind::Unreadable`] when another tenant answers.
+    ///
+    /// Source: graph-licensing.md section 10.1.
+    pub async fn organization(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+    ) -> Result<Organization, MicrosoftError> {
+        let request = self.requests.organization().await?;
+        let read = |answer: &Answer| {
+            let body: Value = json::body(ORGANIZATION.name, answer)?;
+            let first = body.get("value").and_then(|it| it.get(0));
+            let first = first.ok_or_else(|| json::no_json(ORGANIZATION.name, answer))?;
+            if json::id::<TenantId>(first, "id").is_ok_and(|it| it != tenant) {
+                let what = format!("Graph answers for another tenant than {tenant}");
+                return Err(MicrosoftError::new(ErrorKind::Unreadable, what));
+            }
+            let name = json::word(first, "displayName").filter(|it| !it.is_empty());
+            Ok(Organization { name: name.map(Arc::from) })
+        };
+        self.call(meter, tenant, ORGANIZATION, &request, false, read).await
+    }
+
+    /// All SKUs of the tenant, ours or not.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Consent`] when the tenant does not let us look, and what every call may say:
+    /// transient trouble that outlasted four tries, throttling longer than ten minutes, an answer
+    /// that is none.
+    ///
+    /// Source: graph-licensing.md section 1.1.
+    pub async fn subscribed_skus(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+    ) -> Result<Vec<Read<Sku>>, MicrosoftError> {
+        let first = self.requests.subscribed_skus().await?;
+        self.collect(meter, tenant, SKUS, first, |raw| Read::of(raw, parse::sku)).await
+    }
+
+    /// When the subscriptions behind the tenant's SKUs change their status next; a SKU may have
+    /// several.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribed_skus`]. [`ErrorKind::Consent`] here says nothing of the rest: this
+    /// collection wants a permission of its own.
+    ///
+    /// Source: graph-licensing.md section 1.2.
+    pub async fn lifecycles(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+    ) -> Result<Vec<(SkuId, Timestamp)>, MicrosoftError> {
+        let first = self.requests.directory_subscriptions().await?;
+        let read = |raw: &RawValue| value_of(raw).as_ref().and_then(parse::lifecycle);
+        let found = self.collect(meter, tenant, SUBSCRIPTIONS, first, read).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The groups to which this SKU is assigned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribed_skus`].
+    ///
+    /// Source: graph-licensing.md section 4.1.
+    pub async fn licensed_groups(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        sku: SkuId,
+    ) -> Result<Vec<(GroupId, Option<Arc<str>>)>, MicrosoftError> {
+        let first = self.requests.licensed_groups(sku).await?;
+        let read = |raw: &RawValue| value_of(raw).as_ref().and_then(parse::group);
+        let found = self.collect(meter, tenant, GROUPS, first, read).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// One page of what changed among the users.
+    ///
+    /// From a cursor on, only changed properties come (`return=minimal`): an absent one is
+    /// unchanged. `licenseAssignmentStates` alone never makes a row.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Resync`] when the cursor is dead, [`ErrorKind::RestartSequence`] when a page
+    /// token is, [`ErrorKind::Refused`] for a link out of Graph; otherwise as
+    /// [`Self::subscribed_skus`].
+    ///
+    /// Source: graph-licensing.md section 5.
+    pub async fn delta_page(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        from: DeltaFrom<'_>,
+    ) -> Result<DeltaPage, MicrosoftError> {
+        let (mut request, before, minimal) = match from {
+            DeltaFrom::Start => (self.requests.users_delta().await?, None, false),
+            DeltaFrom::Cursor(cursor) => {
+                (self.requests.along(&self.base.target(cursor)?).await?, None, true)
+            }
+            DeltaFrom::Next(link) => {
+                (self.requests.along(link.as_str()).await?, Some(link), link.is_minimal())
+            }
+        };
+        if minimal {
+            request = request.with("prefer", "return=minimal");
+        }
+        let read = |answer: &Answer| {
+            let page: Rows<'_> = json::body(DELTA.name, answer)?;
+            let rows = page.value.ok_or_else(|| json::no_json(DELTA.name, answer))?;
+            let next = address(DELTA, answer, page.next)?;
+            let delta = address(DELTA, answer, page.delta)?;
+            let end = match (next, delta) {
+                (Some(next), _) => {
+                    PageEnd::Next(Link::after(before, self.base.target(&next)?, minimal)?)
+                }
+                (None, Some(delta)) => PageEnd::Delta(self.base.target(&delta)?.into()),
+                // Neither link: cut off, not finished.
+                (None, None) => return Err(json::no_json(DELTA.name, answer)),
+            };
+            let rows = rows.into_iter().map(|raw| Read::of(raw, parse::user)).collect();
+            Ok(DeltaPage { rows, end })
+        };
+        let linked = !matches!(from, DeltaFrom::Start);
+        self.call(meter, tenant, DELTA, &request, linked, read).await
+    }
+
+    /// One page of all users: the sweep that catches what delta does not tell.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::delta_page`].
+    ///
+    /// Source: graph-licensing.md sections 2.3 and 5.3.
+    pub async fn users_page(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        next: Option<&Link>,
+    ) -> Result<Page<UserRow>, MicrosoftError> {
+        let request = match next {
+            None => self.requests.users().await?,
+            Some(link) => self.requests.along(link.as_str()).await?,
+        };
+        let row = |raw: &RawValue| Read::of(raw, parse::user);
+        let (records, next) = self.page(meter, tenant, USERS, &request, next, row).await?;
+        Ok(Page { records, next })
+    }
+
+    /// One page of a plain collection.
+    async fn page<T: Send>(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        endpoint: Endpoint,
+        request: &Outgoing,
+        before: Option<&Link>,
+        row: impl Fn(&RawValue) -> T + Send + Sync,
+    ) -> Result<(Vec<T>, Option<Link>), MicrosoftError> {
+        let read = |answer: &Answer| {
+            let page: Rows<'_> = json::body(endpoint.name, answer)?;
+            let rows = page.value.ok_or_else(|| json::no_json(endpoint.name, answer))?;
+            let next = address(endpoint, answer, page.next)?
+                .map(|next| Link::after(before, self.base.target(&next)?, false));
+            Ok((rows.into_iter().map(&row).collect(), next.transpose()?))
+        };
+        self.call(meter, tenant, endpoint, request, before.is_some(), read).await
+    }
+
+    /// All pages of a plain collection.
+    async fn collect<T: Send>(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        endpoint: Endpoint,
+        first: Outgoing,
+        row: impl Fn(&RawValue) -> T + Send + Sync,
+    ) -> Result<Vec<T>, MicrosoftError> {
+        let (mut request, mut before, mut all) = (first, None, Vec::new());
+        loop {
+            let page = self.page(meter, tenant, endpoint, &request, before.as_ref(), &row).await?;
+            all.extend(page.0);
+            let Some(next) = page.1 else { return Ok(all) };
+            request = self.requests.along(next.as_str()).await?;
+            before = Some(next);
+        }
+    }
+
+    /// One call with everything around it: budget, gates, token, retries.
+    async fn call<T: Send>(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        endpoint: Endpoint,
+        request: &Outgoing,
+        linked: bool,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
+    ) -> Result<T, MicrosoftError> {
+        let mut request = request.clone();
+        if endpoint.low {
+            request = request.with("x-ms-throttle-priority", "low");
+        }
+        let (request, read) = (&request, &read);
+        let once = || self.call_once(meter, tenant, endpoint, request, linked, read).boxed();
+        self.pace.retry(meter, once).await
+    }
+
+    /// One try of a call.
+    async fn call_once<T: Send>(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        endpoint: Endpoint,
+        request: &Outgoing,
+        linked: bool,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
+    ) -> Result<T, MicrosoftError> {
+        let answer = self.with_token(meter, tenant, endpoint, request, linked).await?;
+        read(&answer).map_err(|error| error.of_request(answer.request_id()))
+    }
+
+    /// Sends with the tenant's token. One that is refused is renewed once: consent given since is
+    /// visible in new tokens only.
+    ///
+    /// Source: graph-licensing.md section 10.2.
+    async fn with_token(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        endpoint: Endpoint,
+        request: &Outgoing,
+        linked: bool,
+    ) -> Result<Answer, MicrosoftError> {
+        let mut renewed = false;
+        loop {
+            let (token, was_at_hand) = self.tokens.token(meter, tenant, &self.resource).await?;
+            self.limits.enter(tenant, endpoint.units, &self.pace, meter).await?;
+            let id = Uuid::new_v4().to_string();
+            let outgoing = request.clone().with("client-request-id", &id).bearing(token.text());
+            let answer = self.http.send(endpoint.name, meter, outgoing).await?;
+            self.learn(tenant, endpoint.units, &answer.headers);
+            let stale = match answer.status.as_u16() {
+                401 => true,
+                403 => endpoint.renews && was_at_hand,
+                _ => false,
+            };
+            if stale && !renewed {
+                self.tokens.forget(tenant, &self.resource, &token).await;
+                renewed = true;
+                continue;
+            }
+            let asked = Asked { endpoint: endpoint.name, tenant, token: &token, linked };
+            let verdict = verdict::refusal(&answer, asked, self.pace.now());
+            return match verdict {
+                Ok(()) => Ok(answer),
+                Err(error) => Err(self.shut_for(tenant, &answer, error)),
+            };
+        }
+    }
+
+    /// What the call really cost.
+    fn learn(&self, tenant: TenantId, charged: u32, headers: &HeaderMap) {
+        let real = headers.get("x-ms-resource-unit").and_then(|it| it.to_str().ok());
+        if let Some(real) = real.and_then(|it| it.trim().parse().ok()) {
+            self.limits.correct(tenant, charged, real, self.pace.now());
+        }
+    }
+
+    /// A throttled call that was told for how long shuts the gate for everybody it concerns.
+    fn shut_for(&self, tenant: TenantId, answer: &Answer, error: MicrosoftError) -> MicrosoftError {
+        let now = self.pace.now();
+        let wait = retry_after(&answer.headers, now);
+        match (error.kind(), wait) {
+            (ErrorKind::Throttled, Some(wait)) => {
+                let scope = Scope::from_header(answer.header("x-ms-throttle-scope"));
+                self.limits.shut(scope, tenant, wait, now);
+                error.held_at_the_gate()
+            }
+            _ => error,
+        }
+    }
+}
+
+/// A link member: absent, `null` and empty are none; anything but text would hide the rest.
+fn address(
+    endpoint: Endpoint,
+    answer: &Answer,
+    link: Option<Value>,
+) -> Result<Option<String>, MicrosoftError> {
+    match link {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(link)) if link.trim().is_empty() => Ok(None),
+        Some(Value::String(link)) => Ok(Some(link)),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(json::no_json(endpoint.name, answer))
+        }
+    }
+}
+
+fn value_of(raw: &RawValue) -> Option<Value> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// The scope of this cloud's Graph. A stand-in on loopback speaks for the public one.
+///
+/// Source: graph-licensing.md section 11.
+fn scope_of(url: &Url) -> String {
+    match (url.scheme(), url.host_str()) {
+        ("https", Some(host)) => format!("https://{host}/.default"),
+        _ => "https://graph.microsoft.com/.default".into(),
+    }
+}

@@ -1,0 +1,137 @@
+//! Requests as graph-rs-sdk builds them.
+//!
+//! The SDK knows the paths and writes the queries; what it builds is sent by our own client. Its
+//! own `send` follows two redirects, has no cap on answers, reads proxies from the environment
+//! and cannot be told otherwise; its paging takes a 429 for the end of the data
+//! (graph-licensing.md section 14.5). One SDK client serves all tenants: the token is put in when
+//! the request goes out.
+
+use graph_rs_sdk::http::BodyRead;
+use graph_rs_sdk::{GraphClient, GraphClientConfiguration, ODataQuery};
+use reqwest::Method;
+use url::Url;
+
+use crate::domain::SkuId;
+use crate::microsoft::error::{ErrorKind, MicrosoftError};
+use crate::microsoft::http::Outgoing;
+use crate::microsoft::link::Base;
+
+/// What is read of a user.
+pub(super) const USER_FIELDS: [&str; 3] = ["id", "assignedLicenses", "licenseAssignmentStates"];
+
+/// Builds requests to one Graph.
+pub(super) struct Requests {
+    sdk: GraphClient,
+    base: Base,
+}
+
+/// A request in the making, of a type the SDK exports for its clients only.
+macro_rules! build {
+    ($handler:expr) => {{
+        let request = $handler.build().await.map_err(|_sdk| cannot())?;
+        let request = request.build().map_err(|_sdk| cannot())?;
+        let body = request.body().and_then(|it| it.as_bytes()).map(<[u8]>::to_vec);
+        let mut headers = request.headers().clone();
+        // The SDK's placeholder; the tenant's token is put in when the request goes out.
+        headers.remove(reqwest::header::AUTHORIZATION);
+        headers.remove(reqwest::header::USER_AGENT);
+        Ok(Outgoing { method: request.method().clone(), url: request.url().clone(), headers, body })
+    }};
+}
+
+impl Requests {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] when the address cannot carry paths.
+    pub(super) fn new(base: Base) -> Result<Self, MicrosoftError> {
+        let endpoint: Url = base.join("/v1.0")?;
+        let configuration = GraphClientConfiguration::new().access_token("").https_only(false);
+        let mut sdk = GraphClient::from(configuration);
+        // `use_endpoint` panics on any host but Microsoft's.
+        sdk.use_test_endpoint(&endpoint);
+        Ok(Self { sdk, base })
+    }
+
+    pub(super) async fn organization(&self) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.organizations().list_organization().select(&["id", "displayName"]))
+    }
+
+    pub(super) async fn subscribed_skus(&self) -> Result<Outgoing, MicrosoftError> {
+        let fields = [
+            "skuId",
+            "skuPartNumber",
+            "capabilityStatus",
+            "consumedUnits",
+            "prepaidUnits",
+            "servicePlans",
+        ];
+        build!(self.sdk.subscribed_skus().list_subscribed_sku().select(&fields))
+    }
+
+    /// The SDK has no method for this collection of the directory.
+    pub(super) async fn directory_subscriptions(&self) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.directory().get_directory().extend_path(&["subscriptions"]))
+    }
+
+    pub(super) async fn users(&self) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.users().list_user().select(&USER_FIELDS).top("999"))
+    }
+
+    pub(super) async fn users_delta(&self) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.users().delta().select(&USER_FIELDS))
+    }
+
+    pub(super) async fn licensed_groups(&self, sku: SkuId) -> Result<Outgoing, MicrosoftError> {
+        let filter = format!("assignedLicenses/any(x:x/skuId eq {sku})");
+        let groups = self.sdk.groups().list_group();
+        build!(groups.filter(&[&filter]).select(&["id", "displayName"]).top("999"))
+    }
+
+    pub(super) async fn batch(&self, body: &serde_json::Value) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.batch(body))
+    }
+
+    /// A request along a checked link. The address is set as a whole: the SDK's query methods
+    /// would encode it once more.
+    pub(super) async fn along(&self, target: &str) -> Result<Outgoing, MicrosoftError> {
+        let url = self.base.url(target)?;
+        let mut handler = self.sdk.custom(Method::GET, None::<BodyRead>);
+        *handler.as_mut() = url;
+        build!(handler)
+    }
+}
+
+fn cannot() -> MicrosoftError {
+    MicrosoftError::new(
+        ErrorKind::Refused,
+        "a request to Graph cannot be built: check [microsoft] graph",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_stay_on_the_configured_host_and_keep_links_as_they_are() {
+        let base = Base::new("http://127.0.0.1:9/graph".parse().unwrap(), &["/v1.0/"]);
+        let requests = Requests::new(base).unwrap();
+        let root = "http://127.0.0.1:9/graph/v1.0";
+        let check = |it: Outgoing, url: &str| {
+            assert_eq!(it.url.as_str(), format!("{root}{url}"));
+            assert!(it.headers.get("authorization").is_none());
+        };
+        let fields = "%24select=id%2CassignedLicenses%2ClicenseAssignmentStates";
+        check(requests.users_delta().await.unwrap(), &format!("/users/delta()?{fields}"));
+        check(requests.users().await.unwrap(), &format!("/users?{fields}&%24top=999"));
+        check(requests.directory_subscriptions().await.unwrap(), "/directory/subscriptions");
+        check(requests.organization().await.unwrap(), "/organization?%24select=id%2CdisplayName");
+        let batch = requests.batch(&serde_json::json!({ "requests": [] })).await.unwrap();
+        assert_eq!(batch.body.as_deref(), Some(&br#"{"requests":[]}"#[..]));
+        assert_eq!(batch.method, Method::POST);
+        check(batch, "/$batch");
+        let target = "/v1.0/users/delta?$skiptoken=a%2fB%2b~x%20+(y)";
+        let it = requests.along(target).await.unwrap();
+        assert_eq!(it.url.as_str(), format!("http://127.0.0.1:9/graph{target}"));
+    }
+}

@@ -1,0 +1,163 @@
+//! Entra's public keys, as one document.
+
+use futures_util::FutureExt as _;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::error::{ErrorKind, MicrosoftError};
+use super::http::{Answer, Http, Outgoing};
+use super::json;
+use super::link::Base;
+use super::meter::Meter;
+use super::pace::{Pace, retry_after};
+use crate::domain::TenantId;
+
+/// How many keys one authority may have.
+///
+/// Source: reliability.md section 4.2 (9).
+const KEYS_MAX: usize = 1_000;
+const METADATA: &str = "GET /.well-known/openid-configuration";
+const KEYS: &str = "GET /discovery/keys";
+
+/// Where Entra's signing keys come from.
+pub struct EntraKeySource {
+    base: Base,
+    authority: String,
+    home: TenantId,
+    http: Http,
+    pace: Pace,
+}
+
+impl EntraKeySource {
+    pub(super) fn new(login: url::Url, home: TenantId, http: Http, pace: Pace) -> Self {
+        let authority = login.as_str().trim_end_matches('/').to_owned();
+        Self { base: Base::new(login, &["/"]), authority, home, http, pace }
+    }
+
+    /// All keys that sign tokens of either version, as one JSON Web Key Set with a member
+    /// `authority`: the `login` they were read from.
+    ///
+    /// A key of the second version says whose tokens it may sign (`issuer`); where both versions
+    /// list a key, that one is taken.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong at the last of the places where keys of the second version are found.
+    ///
+    /// Source: reliability.md section 4.2 (2), (4) and (9).
+    pub async fn fetch(&self) -> Result<Vec<u8>, MicrosoftError> {
+        let meter = Meter::new();
+        let home = self.home;
+        let v2 = [
+            ("/common/v2.0/.well-known/openid-configuration".to_owned(), true),
+            (format!("/{home}/v2.0/.well-known/openid-configuration"), true),
+            ("/common/discovery/v2.0/keys".to_owned(), false),
+        ];
+        let v1 = [
+            ("/common/.well-known/openid-configuration".to_owned(), true),
+            ("/common/discovery/keys".to_owned(), false),
+        ];
+        let mut keys = BTreeMap::new();
+        // The first version's first: the second's entries, which name the issuer, replace them.
+        match self.first_of(&meter, &v1).await {
+            Ok(found) => keys.extend(found),
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "Entra's keys of version 1 cannot be read, those of version 2 will do"
+            ),
+        }
+        keys.extend(self.first_of(&meter, &v2).await?);
+        let keys: Vec<Value> = keys.into_values().collect();
+        let merged = json!({ "authority": self.authority, "keys": keys });
+        Ok(merged.to_string().into_bytes())
+    }
+
+    /// The keys at the first of these places that has any; the flag says that a place holds the
+    /// metadata which says where they are.
+    async fn first_of(
+        &self,
+        meter: &Meter,
+        places: &[(String, bool)],
+    ) -> Result<BTreeMap<String, Value>, MicrosoftError> {
+        let mut last = None;
+        for (path, is_metadata) in places {
+            let found = async {
+                let path = match is_metadata {
+                    true => self.jwks_path(meter, path).await?,
+                    false => path.clone(),
+                };
+                keys_of(&self.read(meter, KEYS, &path).await?)
+            };
+            match found.await {
+                Ok(keys) => return Ok(keys),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| unusable("there is no place to look for them")))
+    }
+
+    /// Path and query of the `jwks_uri`; its host is ours to say.
+    async fn jwks_path(&self, meter: &Meter, path: &str) -> Result<String, MicrosoftError> {
+        let metadata = self.read(meter, METADATA, path).await?;
+        let address = json::word(&metadata, "jwks_uri").unwrap_or_default();
+        let target = self.base.target(address)?;
+        let keys = target.split('?').next().is_some_and(|it| it.ends_with("/keys"));
+        if keys { Ok(target) } else { Err(unusable("their address is no list of keys")) }
+    }
+
+    async fn read(
+        &self,
+        meter: &Meter,
+        endpoint: &'static str,
+        path: &str,
+    ) -> Result<Value, MicrosoftError> {
+        let outgoing = Outgoing::get(self.base.url(path)?);
+        let outgoing = &outgoing;
+        let once = || {
+            async move {
+                let answer = self.http.send(endpoint, meter, outgoing.clone()).await?;
+                self.judge(endpoint, &answer)
+            }
+            .boxed()
+        };
+        self.pace.retry(meter, once).await
+    }
+
+    fn judge(&self, endpoint: &str, answer: &Answer) -> Result<Value, MicrosoftError> {
+        let status = answer.status.as_u16();
+        let asked = retry_after(&answer.headers, self.pace.now());
+        match status {
+            200..=299 => json::body(endpoint, answer),
+            429 => Err(super::limits::throttled(asked)),
+            408 | 500..=599 => {
+                let what =
+                    format!("Entra ({endpoint}) answers {status} with {}", answer.looks_like());
+                Err(MicrosoftError::new(ErrorKind::Transient, what))
+            }
+            _ => {
+                let what = format!("Entra ({endpoint}) answers {status}: check [microsoft] login");
+                Err(MicrosoftError::new(ErrorKind::Unreadable, what))
+            }
+        }
+    }
+}
+
+/// The keys by id; what is no key is left out.
+fn keys_of(set: &Value) -> Result<BTreeMap<String, Value>, MicrosoftError> {
+    let keys = set.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if keys.len() > KEYS_MAX {
+        return Err(unusable("there are too many of them"));
+    }
+    let one = |key: &Value| {
+        let key: &Map<String, Value> = key.as_object()?;
+        let id = key.get("kid")?.as_str().filter(|it| !it.is_empty())?;
+        Some((id.to_owned(), Value::Object(key.clone())))
+    };
+    let keys: BTreeMap<String, Value> = keys.iter().filter_map(one).collect();
+    if keys.is_empty() { Err(unusable("the list holds none")) } else { Ok(keys) }
+}
+
+fn unusable(why: &str) -> MicrosoftError {
+    MicrosoftError::new(ErrorKind::Unreadable, format!("Entra's keys cannot be read: {why}"))
+}

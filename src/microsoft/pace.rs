@@ -1,0 +1,161 @@
+//! Waiting: what Microsoft's headers ask for, and our own backoff. Clock, sleep and chance are
+//! handed in, so that tests wait for nothing.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use super::error::{ErrorKind, MicrosoftError};
+use super::meter::Meter;
+
+/// Reads the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// Waits.
+pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+/// A number from 0 (inclusive) to 1 (exclusive), another one each time.
+pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// How often one call is tried while the trouble is transient.
+const TRIES: u32 = 4;
+/// The first backoff, at most.
+const BACKOFF_BASE: Duration = Duration::from_secs(1);
+/// Any backoff, at most.
+const BACKOFF_MAX: Duration = Duration::from_mins(1);
+/// How long one call waits for throttling in all; beyond it the caller is told and decides.
+pub(crate) const THROTTLE_MAX: Duration = Duration::from_mins(10);
+
+/// Clock, sleep and chance.
+#[derive(Clone)]
+pub(crate) struct Pace {
+    clock: Clock,
+    sleep: Sleep,
+    jitter: Jitter,
+}
+
+impl Pace {
+    pub(crate) fn new(clock: Clock, sleep: Sleep, jitter: Jitter) -> Self {
+        Self { clock, sleep, jitter }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(crate) async fn wait(&self, wait: Duration) {
+        if !wait.is_zero() {
+            (self.sleep)(wait).await;
+        }
+    }
+
+    /// Exponential with full jitter: anything from nothing to twice the previous limit.
+    fn backoff(&self, failures: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+        let limit = BACKOFF_BASE.saturating_mul(doubled).min(BACKOFF_MAX);
+        limit.mul_f64((self.jitter)().clamp(0.0, 1.0))
+    }
+
+    /// Repeats a call while that may help: transient trouble up to four tries with backoff;
+    /// throttling as long as Microsoft asks, never earlier, at most [`THROTTLE_MAX`] in all.
+    ///
+    /// Source: graph-licensing.md section 8; marketplace-saas.md section 3.4.
+    /// Tries are boxed: a run is spawned, and the compiler cannot see that a future borrowed by
+    /// a closure is `Send` for every lifetime.
+    pub(crate) async fn retry<'f, T: Send>(
+        &self,
+        meter: &Meter,
+        mut once: impl FnMut() -> BoxFuture<'f, Result<T, MicrosoftError>> + Send,
+    ) -> Result<T, MicrosoftError> {
+        let (mut failures, mut throttles, mut waited) = (0_u32, 0_u32, Duration::ZERO);
+        loop {
+            let error = match once().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if error.kind() == ErrorKind::Throttled {
+                throttles = throttles.saturating_add(1);
+                let own = self.backoff(throttles).max(BACKOFF_BASE);
+                let wait = error.asked_wait().unwrap_or(own);
+                waited = waited.saturating_add(wait);
+                if waited > THROTTLE_MAX {
+                    return Err(error.asking(Some(wait)));
+                }
+                if !error.is_held() {
+                    meter.waiting(wait);
+                    self.wait(wait).await;
+                }
+                continue;
+            }
+            failures = failures.saturating_add(1);
+            if !error.may_try_again() || failures >= TRIES {
+                return Err(error);
+            }
+            let wait = self.backoff(failures);
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                wait_s = wait.as_secs_f64(),
+                "trying a call to Microsoft again"
+            );
+            self.wait(wait).await;
+        }
+    }
+}
+
+/// How long the server asks us to wait before the next request, if it does.
+///
+/// Unit: on the wire whole seconds (`120`) or an HTTP date, which is measured against `now`; at
+/// least 1 s from here on (zero would spin). `None` when the header is absent or says nothing
+/// that can be understood: the caller's own backoff is then the wait.
+///
+/// Source: RFC 9110 section 10.2.3; graph-licensing.md section 8.
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    retry_after_text(text, now)
+}
+
+/// [`retry_after`] of the bare value, as the items of a `$batch` carry it.
+pub(crate) fn retry_after_text(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
+    let until = |date: jiff::Zoned| {
+        // Rounded up: a date names whole seconds, and earlier is too early.
+        let wait = Duration::try_from(now.duration_until(date.timestamp())).unwrap_or_default();
+        Duration::from_secs(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)))
+    };
+    let asked = seconds.or_else(|| rfc2822::parse(text).ok().map(until))?;
+    Some(asked.max(Duration::from_secs(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-11-22T10:00:00.5Z".parse().unwrap();
+        let check = |text: &str, seconds: Option<u64>| {
+            assert_eq!(retry_after_text(text, now), seconds.map(Duration::from_secs), "{text}");
+        };
+        check("7", Some(7));
+        check(" 120 ", Some(120));
+        check("0", Some(1));
+        check("Sun, 22 Nov 2026 10:00:30 GMT", Some(30));
+        check("Sun, 22 Nov 2026 09:00:00 GMT", Some(1));
+        check("soon", None);
+        check("-5", None);
+        check("", None);
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_limit() {
+        let (clock, sleep): (Clock, Sleep) =
+            (Arc::new(|| Timestamp::UNIX_EPOCH), Arc::new(|_| Box::pin(async {})));
+        let pace = Pace::new(clock, sleep, Arc::new(|| 1.0));
+        let seconds: Vec<u64> = (1..9).map(|it| pace.backoff(it).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+}

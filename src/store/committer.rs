@@ -1,0 +1,232 @@
+//! The one thread that writes: takes jobs, makes groups of them durable, publishes, answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine::Engine;
+use super::export::{self, Content, ExportReport, History};
+use super::journal::{self, Heads};
+use super::layout::{self, Kind, Table};
+use super::pieces::RecordWrite;
+use super::rebuild::caught;
+use super::writer::Writer;
+use super::{Shared, StoreError};
+use crate::domain::{Commit, SeatOutcome, SeatRequest};
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the thread is asked to do.
+pub(super) enum Job {
+    Commit(Box<Commit>, Reply<()>),
+    Seat(Box<SeatRequest>, Reply<SeatOutcome>),
+    Prune(Timestamp, Reply<Pruned>),
+    Export(Timestamp, Reply<ExportReport>),
+    Backup(Timestamp, std::path::PathBuf, Reply<ExportReport>),
+    Close(Reply<()>),
+}
+
+/// What was removed from the sync log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Runs.
+    pub runs: usize,
+    /// Chunks of changes.
+    pub chunks: usize,
+}
+
+/// How many jobs may wait; askers wait for a place beyond that.
+pub(super) const QUEUE: usize = 1_024;
+
+/// How many jobs become durable together at most.
+const GROUP: usize = 512;
+
+/// How much of the journal and of the runs goes into an export.
+const EXPORT_TAIL: usize = 8 << 20;
+
+enum Waiter {
+    Commit(Reply<()>),
+    Seat(SeatOutcome, Reply<SeatOutcome>),
+}
+
+impl Waiter {
+    /// Answers; nobody may be listening any more.
+    fn answer(self, result: Result<(), StoreError>) {
+        match self {
+            Self::Commit(reply) => drop(reply.send(result)),
+            Self::Seat(outcome, reply) => drop(reply.send(result.map(|()| outcome))),
+        }
+    }
+}
+
+/// The thread's own.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Writer,
+    pub(super) jobs: mpsc::Receiver<Job>,
+}
+
+impl Committer {
+    /// Works until told to close or until all handles are gone.
+    pub(super) fn run(mut self) {
+        let mut next = None;
+        loop {
+            let Some(job) = next.take().or_else(|| self.jobs.blocking_recv()) else { break };
+            match job {
+                Job::Commit(..) | Job::Seat(..) => next = self.group(job),
+                Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
+                Job::Export(now, reply) => drop(reply.send(self.export(now))),
+                Job::Backup(now, path, reply) => drop(reply.send(self.backup(now, &path))),
+                Job::Close(reply) => {
+                    let result = self.close();
+                    // The engine goes before the answer: whoever waits may open it again at once.
+                    let Self { shared, writer, mut jobs } = self;
+                    shared.forget_engine();
+                    drop(writer);
+                    shared.folder.unlock();
+                    jobs.close();
+                    drop(reply.send(result));
+                    return;
+                }
+            }
+        }
+        self.shared.forget_engine();
+    }
+
+    /// Makes this job and those that wait behind it durable; returns one that is no commit.
+    fn group(&mut self, first: Job) -> Option<Job> {
+        let mut group = self.writer.group();
+        let mut waiters = Vec::new();
+        let mut next = Some(first);
+        let mut other = None;
+        while let Some(job) = next.take() {
+            match job {
+                Job::Commit(commit, reply) => {
+                    group.add(*commit);
+                    waiters.push(Waiter::Commit(reply));
+                }
+                Job::Seat(request, reply) => {
+                    waiters.push(Waiter::Seat(group.seat(&request), reply));
+                }
+                job @ (Job::Prune(..) | Job::Export(..) | Job::Backup(..) | Job::Close(..)) => {
+                    other = Some(job);
+                    break;
+                }
+            }
+            if waiters.len() < GROUP && !group.is_large() {
+                next = self.jobs.try_recv().ok();
+            }
+        }
+        let result = if group.is_empty() { Ok(()) } else { self.write(group) };
+        for waiter in waiters {
+            waiter.answer(result.clone());
+        }
+        let settled = self.attempt(Writer::settle);
+        drop(settled);
+        other
+    }
+
+    fn write(&mut self, group: super::writer::Group) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let next_run = shared.next_run.load(Ordering::Relaxed);
+        let written =
+            self.attempt(|writer| writer.write(group, next_run, |bytes| shared.room_for(bytes)))?;
+        self.shared.publish(written, &self.writer.manifest);
+        Ok(())
+    }
+
+    /// Does what writes. A failure of the engine is final: what it says of later writes cannot be
+    /// believed.
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Writer) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.shared.not_failed()?;
+        let writer = &mut self.writer;
+        caught(|| work(writer)).map_err(|error| self.shared.judge(error))
+    }
+
+    fn prune(&mut self, before: Timestamp) -> Result<Pruned, StoreError> {
+        let chunks: Vec<u64> = {
+            let heads = self.shared.heads();
+            heads.iter().filter(|(_, it)| it.last < before).map(|(it, _)| *it).collect()
+        };
+        let runs = old_runs(&*self.writer.engine, before)?;
+        let pruned = Pruned { runs: runs.len(), chunks: chunks.len() };
+        let gone = |table, key, kind| RecordWrite { table, key, kind, payload: None };
+        let of_journal =
+            chunks.iter().map(|it| gone(Table::Journal, layout::chunk(*it), Kind::Chunk));
+        let of_runs = runs.into_iter().map(|it| gone(Table::Runs, it, Kind::Run));
+        self.attempt(|writer| writer.remove(of_journal.chain(of_runs)))?;
+        self.shared.change_heads(|heads: &mut Heads| {
+            for it in &chunks {
+                heads.remove(it);
+            }
+        });
+        Ok(pruned)
+    }
+
+    fn export(&mut self, now: Timestamp) -> Result<ExportReport, StoreError> {
+        let folder = self.shared.folder.exports();
+        let path = export::next_path(&folder);
+        let report = self.write_file(now, &path, History::Tail(EXPORT_TAIL), None)?;
+        export::rotate(&folder)?;
+        self.shared.exported(now);
+        Ok(report)
+    }
+
+    fn backup(
+        &mut self,
+        now: Timestamp,
+        path: &std::path::Path,
+    ) -> Result<ExportReport, StoreError> {
+        let ring = self.shared.folder.path().join(super::KeyRing::FILE);
+        let keys = std::fs::read(&ring).map_err(StoreError::folder("read", ring))?;
+        self.write_file(now, path, History::All, Some(keys))
+    }
+
+    fn write_file(
+        &mut self,
+        now: Timestamp,
+        path: &std::path::Path,
+        history: History,
+        keys: Option<Vec<u8>>,
+    ) -> Result<ExportReport, StoreError> {
+        self.attempt(Writer::settle)?;
+        let engine = &*self.writer.engine;
+        let content = Content { engine, manifest: &self.writer.manifest, history, keys };
+        let result = caught(|| export::write(&content, now, path));
+        result.map_err(|error| match error {
+            // The database is no longer what was written: the next start rebuilds it.
+            error @ StoreError::Damaged { .. } => self.shared.judge(error),
+            error => error,
+        })
+    }
+
+    /// The last flush: the number of the next run made exact, and an export if there is anything
+    /// new.
+    fn close(&mut self) -> Result<(), StoreError> {
+        let next_run = self.shared.next_run.load(Ordering::Relaxed);
+        self.attempt(Writer::settle)?;
+        self.attempt(|writer| writer.write_manifest(next_run))?;
+        let commits = self.writer.manifest.commits;
+        if export::newest_commits(&self.shared.folder.exports()) != Some(commits) {
+            self.export(self.writer.stamp.now())?;
+        }
+        Ok(())
+    }
+}
+
+fn old_runs(engine: &dyn Engine, before: Timestamp) -> Result<Vec<layout::Key>, StoreError> {
+    let mut old = Vec::new();
+    super::pieces::scan(engine, Table::Runs, &mut |key, _, payload| {
+        if journal::run_in(payload)?.ended < before {
+            old.push(key.to_vec());
+        }
+        Ok(())
+    })?;
+    Ok(old)
+}

@@ -1,0 +1,186 @@
+//! Where on disk each thing is: tables and keys. Numbers in keys are big-endian, so that byte
+//! order is number order.
+
+use crate::domain::{RunId, SourceKey, SubscriptionId, TenantId, UserId};
+
+/// One table: a tree of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Table {
+    /// The manifest, and whether a staged commit took effect.
+    Meta,
+    /// Everything but users, journal and runs.
+    Facts,
+    /// Buckets of users.
+    Users,
+    /// Chunks of changes, by sequence number.
+    Journal,
+    /// Runs, by number.
+    Runs,
+    /// Writes of a commit too large for one transaction, until all of them are in place.
+    Stage,
+}
+
+impl Table {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Meta, Self::Facts, Self::Users, Self::Journal, Self::Runs, Self::Stage];
+
+    /// Those that the manifest counts and an export holds.
+    pub(super) const COUNTED: [Self; 4] = [Self::Facts, Self::Users, Self::Journal, Self::Runs];
+
+    /// Its name in the engine.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Facts => "facts",
+            Self::Users => "users",
+            Self::Journal => "journal",
+            Self::Runs => "runs",
+            Self::Stage => "stage",
+        }
+    }
+
+    /// Its number on disk.
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Meta => 0,
+            Self::Facts => 1,
+            Self::Users => 2,
+            Self::Journal => 3,
+            Self::Runs => 4,
+            Self::Stage => 5,
+        }
+    }
+
+    /// The table of this number.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.number() == number)
+    }
+}
+
+/// What a record is: the first byte of a key in [`Table::Facts`], and part of every envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Subscription,
+    Raw,
+    Tenant,
+    Skus,
+    Source,
+    HeldSeat,
+    Document,
+    Odd,
+    UserCount,
+    Users,
+    Chunk,
+    Run,
+    Manifest,
+    Staged,
+}
+
+impl Kind {
+    const ALL: [(Self, u8); 14] = [
+        (Self::Subscription, b'S'),
+        (Self::Raw, b'R'),
+        (Self::Tenant, b'T'),
+        (Self::Skus, b'K'),
+        (Self::Source, b'C'),
+        (Self::HeldSeat, b'H'),
+        (Self::Document, b'D'),
+        (Self::Odd, b'O'),
+        (Self::UserCount, b'G'),
+        (Self::Users, b'U'),
+        (Self::Chunk, b'J'),
+        (Self::Run, b'N'),
+        (Self::Manifest, b'M'),
+        (Self::Staged, b'F'),
+    ];
+
+    /// Its letter on disk.
+    pub(super) fn letter(self) -> u8 {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or(0, |(_, letter)| *letter)
+    }
+
+    /// The kind of this letter.
+    pub(super) fn from_letter(letter: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(_, it)| *it == letter).map(|(kind, _)| *kind)
+    }
+}
+
+/// The key of a record, before the number of the piece is put behind it.
+pub(super) type Key = Vec<u8>;
+
+fn key(kind: Kind, parts: &[&[u8]]) -> Key {
+    let mut key = vec![kind.letter()];
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+pub(super) fn subscription(id: SubscriptionId) -> Key {
+    key(Kind::Subscription, &[id.as_bytes()])
+}
+
+pub(super) fn raw(id: SubscriptionId) -> Key {
+    key(Kind::Raw, &[id.as_bytes()])
+}
+
+pub(super) fn tenant(id: TenantId) -> Key {
+    key(Kind::Tenant, &[id.as_bytes()])
+}
+
+pub(super) fn skus(id: TenantId) -> Key {
+    key(Kind::Skus, &[id.as_bytes()])
+}
+
+/// Nil stands for no tenant: no tenant has that id.
+pub(super) fn source(it: SourceKey) -> Key {
+    let tenant = it.tenant.map_or([0; 16], |id| *id.as_bytes());
+    key(Kind::Source, &[&tenant, it.source.as_str().as_bytes()])
+}
+
+pub(super) fn held_seat(id: SubscriptionId, tenant: TenantId, user: UserId) -> Key {
+    key(Kind::HeldSeat, &[id.as_bytes(), tenant.as_bytes(), user.as_bytes()])
+}
+
+/// The name's length comes first, so that the pieces of one document stay together.
+pub(super) fn document(name: &str) -> Key {
+    let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes();
+    key(Kind::Document, &[&length, name.as_bytes()])
+}
+
+pub(super) fn odd(hash: u64) -> Key {
+    key(Kind::Odd, &[&hash.to_be_bytes()])
+}
+
+pub(super) fn user_count(tenant: TenantId) -> Key {
+    key(Kind::UserCount, &[tenant.as_bytes()])
+}
+
+pub(super) fn users(tenant: TenantId, bucket: usize) -> Key {
+    let bucket = u32::try_from(bucket).unwrap_or(u32::MAX).to_be_bytes();
+    [tenant.as_bytes(), &bucket[..]].concat()
+}
+
+pub(super) fn chunk(sequence: u64) -> Key {
+    sequence.to_be_bytes().to_vec()
+}
+
+pub(super) fn run(id: RunId) -> Key {
+    id.0.to_be_bytes().to_vec()
+}
+
+/// The one manifest.
+pub(super) const MANIFEST: &[u8] = b"manifest";
+
+/// There while a staged commit has taken effect and is not yet all in place.
+pub(super) const STAGED: &[u8] = b"staged";
+
+/// The key of one piece of a record.
+pub(super) fn piece(key: &[u8], piece: u16) -> Key {
+    [key, &piece.to_be_bytes()[..]].concat()
+}
+
+/// A piece's key, taken apart.
+pub(super) fn split_piece(key: &[u8]) -> Option<(&[u8], u16)> {
+    let (key, piece) = key.split_last_chunk::<2>()?;
+    Some((key, u16::from_be_bytes(*piece)))
+}

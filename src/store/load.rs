@@ -1,0 +1,231 @@
+//! Reads the store into memory, and finds out whether it is what was written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::StoreError;
+use super::engine::Engine;
+use super::journal::{self, Heads};
+use super::layout::{self, Kind, Table};
+use super::pieces;
+use super::plan::OddIndex;
+use super::record::{
+    self, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TallyV1, TenantV1,
+    UserCountV1,
+};
+use super::writer::{self, Limits};
+use crate::domain::{
+    Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId, UserId,
+    UserTable,
+};
+
+/// What was in the store.
+pub(super) struct Loaded {
+    pub(super) mirror: Mirror,
+    /// `None` if nothing was ever written.
+    pub(super) manifest: Option<ManifestV1>,
+    pub(super) heads: Heads,
+    pub(super) odd: OddIndex,
+    /// The highest number of a run that is kept.
+    pub(super) last_run: u64,
+}
+
+/// Finishes or sweeps what a crash left behind, reads everything, and compares it with the
+/// manifest.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] if it is not what was written; [`StoreError::Newer`].
+pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreError> {
+    let manifest = pieces::read(engine, Table::Meta, layout::MANIFEST)?;
+    let manifest: Option<ManifestV1> =
+        manifest.map(|it| record::decode(Kind::Manifest, &it)).transpose()?;
+    let staged = pieces::read(engine, Table::Meta, layout::STAGED)?.is_some();
+    if manifest.is_some() {
+        if staged {
+            writer::settle(engine, limits)?;
+        }
+        writer::sweep(engine, limits, Table::Stage, &[])?;
+        let end = manifest.as_ref().map_or(0, |it| it.journal_next);
+        writer::sweep(engine, limits, Table::Journal, &layout::chunk(end))?;
+    }
+    let mut facts = Facts::default();
+    let mut users = Users::default();
+    let (mut heads, mut last_run) = (Heads::new(), 0);
+    let mut found = ManifestV1::default();
+    found.facts = pieces::scan(engine, Table::Facts, &mut |key, kind, payload| {
+        facts.take(key, kind, payload)
+    })?;
+    found.users =
+        pieces::scan(engine, Table::Users, &mut |key, _, payload| users.take(key, payload))?;
+    found.journal = pieces::scan(engine, Table::Journal, &mut |key, _, payload| {
+        heads.insert(number(key)?, journal::head(payload)?);
+        Ok(())
+    })?;
+    found.runs = pieces::scan(engine, Table::Runs, &mut |key, _, payload| {
+        last_run = number(key)?;
+        journal::run_in(payload).map(drop)
+    })?;
+    compare(&found, manifest.as_ref())?;
+    let tables = users.tables(&facts.counts)?;
+    let odd = std::mem::take(&mut facts.odd);
+    let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
+    Ok(Loaded { mirror, manifest, heads, odd, last_run })
+}
+
+fn number(key: &[u8]) -> Result<u64, StoreError> {
+    let bytes = key.try_into().map_err(|_length| StoreError::damaged("a key that is no number"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn compare(found: &ManifestV1, manifest: Option<&ManifestV1>) -> Result<(), StoreError> {
+    let mut empty = ManifestV1::default();
+    let mut said = manifest.cloned().unwrap_or_default();
+    let mut found = found.clone();
+    for table in Table::COUNTED {
+        let (found, said) = (found.tally(table), said.tally(table));
+        if found != said {
+            let show = |it: Option<&mut TallyV1>| it.map_or(0, |it| it.count);
+            let (found, said) = (show(found), show(said));
+            let name = table.name();
+            let what = format!("table {name} holds {found} values where {said} were written");
+            let what = if found == said {
+                format!("table {name} holds other values than were written")
+            } else {
+                what
+            };
+            return Err(StoreError::damaged(what));
+        }
+        let _ = empty.tally(table);
+    }
+    Ok(())
+}
+
+/// Facts as they come by.
+#[derive(Default)]
+struct Facts {
+    commit: Commit,
+    seats: BTreeMap<SubscriptionId, Vec<((TenantId, UserId), HeldSeat)>>,
+    counts: HashMap<TenantId, UserCountV1>,
+    odd: OddIndex,
+}
+
+impl Facts {
+    fn take(&mut self, key: &[u8], kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
+        let commit = &mut self.commit;
+        match kind {
+            Kind::Subscription => {
+                let it = record::decode::<SubscriptionV1>(kind, payload)?.try_into()?;
+                // The record as Microsoft sent it stays on disk.
+                commit.subscriptions.push((it, Arc::from("")));
+            }
+            Kind::Raw => drop(utf8(payload)?),
+            Kind::Tenant => {
+                commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);
+            }
+            Kind::Skus => {
+                let skus = record::decode::<SkusV1>(kind, payload)?.try_into()?;
+                commit.skus.push((Parts(key).skip(1)?.tenant()?, skus));
+            }
+            Kind::Source => {
+                commit.sources.push(record::decode::<SourceV1>(kind, payload)?.try_into()?);
+            }
+            Kind::HeldSeat => {
+                let mut parts = Parts(key).skip(1)?;
+                let id = SubscriptionId::from_uuid(parts.uuid()?);
+                let who = (parts.tenant()?, UserId::from_uuid(parts.uuid()?));
+                let seat = record::decode::<HeldSeatV1>(kind, payload)?.try_into()?;
+                self.seats.entry(id).or_default().push((who, seat));
+            }
+            Kind::Document => {
+                let name = utf8(Parts(key).skip(3)?.0)?.into();
+                commit.documents.push(Document { name, bytes: payload.to_vec() });
+            }
+            Kind::Odd => {
+                let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
+                self.odd.take(&it);
+            }
+            Kind::UserCount => {
+                let tenant = Parts(key).skip(1)?.tenant()?;
+                self.counts.insert(tenant, record::decode(kind, payload)?);
+            }
+            Kind::Users | Kind::Chunk | Kind::Run | Kind::Manifest | Kind::Staged => {
+                return Err(StoreError::damaged(format!("a {kind:?} record among the facts")));
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(self) -> Commit {
+        let holders = |(id, seats): (SubscriptionId, Vec<_>)| (id, Holders::new(seats));
+        Commit { holders: self.seats.into_iter().map(holders).collect(), ..self.commit }
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, StoreError> {
+    std::str::from_utf8(bytes).map_err(|_bytes| StoreError::damaged("a text that is none"))
+}
+
+/// A key, taken apart from its front.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Parts<'a> {
+    fn skip(self, bytes: usize) -> Result<Self, StoreError> {
+        self.0.get(bytes..).map(Parts).ok_or_else(short_key)
+    }
+
+    fn uuid(&mut self) -> Result<uuid::Uuid, StoreError> {
+        let (id, rest) = self.0.split_first_chunk::<16>().ok_or_else(short_key)?;
+        self.0 = rest;
+        Ok(uuid::Uuid::from_bytes(*id))
+    }
+
+    fn tenant(&mut self) -> Result<TenantId, StoreError> {
+        TenantId::from_uuid(self.uuid()?)
+            .ok_or_else(|| StoreError::damaged("a key with a tenant id that is none"))
+    }
+}
+
+fn short_key() -> StoreError {
+    StoreError::damaged("a key that is too short")
+}
+
+/// Buckets of users as they come by.
+#[derive(Default)]
+struct Users {
+    buckets: BTreeMap<TenantId, Vec<(usize, Arc<[u8]>)>>,
+}
+
+impl Users {
+    fn take(&mut self, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
+        let mut parts = Parts(key);
+        let tenant = parts.tenant()?;
+        let number: [u8; 4] = parts.0.try_into().map_err(|_length| short_key())?;
+        let number = usize::try_from(u32::from_be_bytes(number)).unwrap_or(usize::MAX);
+        self.buckets.entry(tenant).or_default().push((number, payload.into()));
+        Ok(())
+    }
+
+    fn tables(
+        mut self,
+        counts: &HashMap<TenantId, UserCountV1>,
+    ) -> Result<Vec<(TenantId, UserTable)>, StoreError> {
+        let wrong = |what: &str| StoreError::damaged(format!("the users of a tenant {what}"));
+        let mut tables = Vec::new();
+        for (tenant, count) in counts {
+            let buckets = usize::try_from(count.buckets).ok().filter(|it| *it <= 1 << 24);
+            let buckets = buckets.ok_or_else(|| wrong("have far too many buckets"))?;
+            let empty: Arc<[u8]> = Arc::from([]);
+            let mut all = vec![empty; buckets];
+            for (number, bytes) in self.buckets.remove(tenant).unwrap_or_default() {
+                *all.get_mut(number).ok_or_else(|| wrong("have a bucket too many"))? = bytes;
+            }
+            let table = UserTable::from_buckets(all).map_err(|_bad| wrong("cannot be read"))?;
+            if u64::try_from(table.len()) != Ok(count.users) {
+                return Err(wrong("are not as many as were written"));
+            }
+            tables.push((*tenant, table));
+        }
+        if self.buckets.is_empty() { Ok(tables) } else { Err(wrong("have no count")) }
+    }
+}

@@ -1,0 +1,251 @@
+//! What a group of commits means on disk. Pure but for the records it is handed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::StoreError;
+use super::journal::{self, ChunkHead};
+use super::layout::{self, Key, Kind, Table};
+use super::pieces::RecordWrite;
+use super::record::{
+    self, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UserCountV1,
+};
+use crate::domain::{
+    Commit, Holders, Mirror, OddRecord, SubscriptionId, TenantId, UserTable, UserWrites,
+};
+
+/// How many records that nobody understood are kept; the oldest goes first.
+const ODD_MAX: usize = 1_000;
+
+/// The records to write, each once.
+#[derive(Default)]
+pub(super) struct Plan {
+    records: BTreeMap<(Table, Key), (Kind, Option<Arc<[u8]>>)>,
+    /// The chunks of changes among them.
+    pub(super) chunks: Vec<(u64, ChunkHead)>,
+}
+
+impl Plan {
+    /// What brings the store from one mirror to another by these commits.
+    pub(super) fn new(
+        commits: &[Commit],
+        before: &Mirror,
+        after: &Mirror,
+        odd: &mut OddIndex,
+        journal_next: &mut u64,
+    ) -> Result<Self, StoreError> {
+        let mut plan = Self::default();
+        for commit in commits {
+            plan.facts(commit)?;
+            for it in &commit.odd {
+                plan.odd(it, odd)?;
+            }
+            for run in &commit.runs {
+                plan.put(Table::Runs, layout::run(run.id), Kind::Run, &RunV1::from(run))?;
+            }
+        }
+        plan.holders(commits, before, after)?;
+        plan.users(commits, before, after)?;
+        for chunk in journal::chunks(commits.iter().flat_map(|it| &it.changes))? {
+            let key = layout::chunk(*journal_next);
+            plan.set(Table::Journal, key, Kind::Chunk, Some(chunk.payload.into()));
+            plan.chunks.push((*journal_next, chunk.head));
+            *journal_next = journal_next.saturating_add(1);
+        }
+        Ok(plan)
+    }
+
+    /// The records, in key order table by table.
+    pub(super) fn into_records(self) -> impl Iterator<Item = RecordWrite> {
+        let write = |((table, key), (kind, payload))| RecordWrite { table, key, kind, payload };
+        self.records.into_iter().map(write)
+    }
+
+    /// The bytes of all keys and payloads.
+    pub(super) fn bytes(&self) -> usize {
+        let payload = |it: &Option<Arc<[u8]>>| it.as_ref().map_or(0, |it| it.len());
+        self.records.iter().map(|((_, key), (_, it))| key.len().saturating_add(payload(it))).sum()
+    }
+
+    fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Option<Arc<[u8]>>) {
+        self.records.insert((table, key), (kind, payload));
+    }
+
+    fn put(
+        &mut self,
+        table: Table,
+        key: Key,
+        kind: Kind,
+        it: &impl serde::Serialize,
+    ) -> Result<(), StoreError> {
+        self.set(table, key, kind, Some(record::encode(it)?.into()));
+        Ok(())
+    }
+
+    fn facts(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let facts = Table::Facts;
+        for (it, raw) in &commit.subscriptions {
+            let record = SubscriptionV1::from(it);
+            self.put(facts, layout::subscription(it.id), Kind::Subscription, &record)?;
+            self.set(facts, layout::raw(it.id), Kind::Raw, Some(raw.as_bytes().into()));
+        }
+        for it in &commit.tenants {
+            self.put(facts, layout::tenant(it.id), Kind::Tenant, &TenantV1::from(it))?;
+        }
+        for (tenant, skus) in &commit.skus {
+            let record = SkusV1::from(skus.as_slice());
+            // The tenant is only in the key.
+            self.put(facts, layout::skus(*tenant), Kind::Skus, &record)?;
+        }
+        for (key, state) in &commit.sources {
+            let record = SourceV1::from((*key, state));
+            self.put(facts, layout::source(*key), Kind::Source, &record)?;
+        }
+        for it in &commit.documents {
+            let key = layout::document(&it.name);
+            self.set(facts, key, Kind::Document, Some(it.bytes.as_slice().into()));
+        }
+        Ok(())
+    }
+
+    fn odd(&mut self, it: &OddRecord, index: &mut OddIndex) -> Result<(), StoreError> {
+        let hash = index.take(it);
+        self.put(Table::Facts, layout::odd(hash), Kind::Odd, &OddV1::from(it))?;
+        while let Some(oldest) = index.pop_over(ODD_MAX) {
+            self.set(Table::Facts, layout::odd(oldest), Kind::Odd, None);
+        }
+        Ok(())
+    }
+
+    /// A record a seat, so that taking one writes one.
+    fn holders(
+        &mut self,
+        commits: &[Commit],
+        before: &Mirror,
+        after: &Mirror,
+    ) -> Result<(), StoreError> {
+        let touched: BTreeSet<SubscriptionId> =
+            commits.iter().flat_map(|it| &it.holders).map(|(id, _)| *id).collect();
+        let none = Arc::new(Holders::default());
+        for id in touched {
+            let (old, new) =
+                (before.holders(id).unwrap_or(&none), after.holders(id).unwrap_or(&none));
+            for (tenant, user, _) in old.iter() {
+                if new.seat(tenant, user).is_none() {
+                    let key = layout::held_seat(id, tenant, user);
+                    self.set(Table::Facts, key, Kind::HeldSeat, None);
+                }
+            }
+            for (tenant, user, seat) in new.iter() {
+                if old.seat(tenant, user) != Some(seat) {
+                    let key = layout::held_seat(id, tenant, user);
+                    self.put(Table::Facts, key, Kind::HeldSeat, &HeldSeatV1::from(seat))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn users(
+        &mut self,
+        commits: &[Commit],
+        before: &Mirror,
+        after: &Mirror,
+    ) -> Result<(), StoreError> {
+        // `None`: all buckets are compared.
+        let mut touched: BTreeMap<TenantId, Option<Vec<&[_]>>> = BTreeMap::new();
+        for it in commits.iter().flat_map(|it| &it.users) {
+            let patches = touched.entry(it.tenant).or_insert_with(|| Some(Vec::new()));
+            match (&it.writes, patches) {
+                (UserWrites::Patch(writes), Some(patches)) => patches.push(writes.as_slice()),
+                (UserWrites::Replace(_), patches) => *patches = None,
+                (UserWrites::Patch(_), None) => {}
+            }
+        }
+        let empty = UserTable::default();
+        for (tenant, patches) in touched {
+            let old = before.tenant(tenant).map(|it| &it.users);
+            let new = after.tenant(tenant).map_or(&empty, |it| &it.users);
+            let counted = |it: &UserTable| (it.bucket_count(), it.len());
+            if old.map(counted) != Some(counted(new)) {
+                let (buckets, users) = counted(new);
+                let wide = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+                let record = UserCountV1 { buckets: wide(buckets), users: wide(users) };
+                self.put(Table::Facts, layout::user_count(tenant), Kind::UserCount, &record)?;
+            }
+            let same_size = old.is_some_and(|it| it.bucket_count() == new.bucket_count());
+            match patches {
+                Some(patches) if same_size => {
+                    let users = patches.into_iter().flatten().map(|(user, _)| *user);
+                    let buckets: BTreeSet<usize> = users.map(|it| new.bucket_of(it)).collect();
+                    self.buckets(tenant, old, new, buckets.into_iter());
+                }
+                _ => self.buckets(tenant, old, new, 0..new.bucket_count()),
+            }
+            for gone in new.bucket_count()..old.map_or(0, UserTable::bucket_count) {
+                self.set(Table::Users, layout::users(tenant, gone), Kind::Users, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty bucket has no record.
+    fn buckets(
+        &mut self,
+        tenant: TenantId,
+        old: Option<&UserTable>,
+        new: &UserTable,
+        numbers: impl Iterator<Item = usize>,
+    ) {
+        for number in numbers {
+            let Some(bytes) = new.bucket(number) else { continue };
+            let was = old.and_then(|it| it.bucket(number)).map_or(&[][..], |it| it);
+            if *was != **bytes {
+                let payload = (!bytes.is_empty()).then(|| Arc::clone(bytes));
+                self.set(Table::Users, layout::users(tenant, number), Kind::Users, payload);
+            }
+        }
+    }
+}
+
+/// Which records that nobody understood are kept, and since when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OddIndex {
+    by_time: BTreeSet<(Timestamp, u64)>,
+    by_hash: HashMap<u64, Timestamp>,
+}
+
+impl OddIndex {
+    /// Takes a record in, again or anew; returns what it is kept under.
+    pub(super) fn take(&mut self, it: &OddRecord) -> u64 {
+        let key = it.key.to_string();
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in key.bytes().chain([0xff]).chain(it.raw.bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if let Some(before) = self.by_hash.insert(hash, it.at) {
+            self.by_time.remove(&(before, hash));
+        }
+        self.by_time.insert((it.at, hash));
+        hash
+    }
+
+    fn pop_over(&mut self, most: usize) -> Option<u64> {
+        if self.by_time.len() <= most {
+            return None;
+        }
+        let (_, hash) = self.by_time.pop_first()?;
+        self.by_hash.remove(&hash);
+        Some(hash)
+    }
+
+    /// The newest of them, oldest first.
+    pub(super) fn newest(&self, limit: usize) -> Vec<u64> {
+        let mut newest: Vec<u64> =
+            self.by_time.iter().rev().take(limit).map(|(_, hash)| *hash).collect();
+        newest.reverse();
+        newest
+    }
+}
