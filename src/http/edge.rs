@@ -2,7 +2,6 @@
 //! one line in the log.
 
 use std::any::Any;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -34,25 +33,25 @@ pub(super) struct Edge {
     listener: &'static str,
     cors: Cors,
     limits: Limits,
-    routes: Vec<Route>,
+    templates: Vec<Route>,
     metrics: Metrics,
     in_flight: AtomicUsize,
     requests: AtomicU64,
 }
 
-/// Puts the edge around a router whose routes are these.
+/// Puts the edge around a router; `templates` are the paths of its routes.
 pub(super) fn around(
     router: Router,
-    routes: Vec<Route>,
+    templates: Vec<Route>,
     (listener, cors): (&'static str, Cors),
-    limits: &Limits,
+    limits: Limits,
     metrics: &Metrics,
 ) -> Router {
     let edge = Arc::new(Edge {
         listener,
         cors,
-        limits: limits.clone(),
-        routes,
+        limits,
+        templates,
         metrics: metrics.clone(),
         in_flight: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
@@ -70,7 +69,7 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Re
     let began = Instant::now();
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let route = edge.routes.iter().copied().find(|it| Some(*it) == matched).unwrap_or("");
+    let route = edge.templates.iter().copied().find(|it| Some(*it) == matched).unwrap_or("");
     let number = edge.requests.fetch_add(1, Ordering::Relaxed);
     let mut response = if method == Method::OPTIONS && edge.cors == Cors::AnyPage {
         StatusCode::NO_CONTENT.into_response()
@@ -103,9 +102,7 @@ impl Edge {
         };
         match timeout(self.limits.request, next.run(request)).await {
             Ok(response) => response,
-            Err(_elapsed) => {
-                Problem::timeout("send the whole request, and sooner").into_response()
-            }
+            Err(_elapsed) => Problem::timeout("send the whole request, and sooner").into_response(),
         }
     }
 
@@ -133,11 +130,27 @@ impl Edge {
         let cause = response.extensions().get::<Cause>();
         let error = cause.map(|it| it.0.as_ref() as &(dyn std::error::Error + 'static));
         if status >= 500 && status != 503 {
-            error!(error, listener, request.id = id, http.method = method, http.route = route,
-                http.status = status, duration_ms = ms, "Answering failed");
+            error!(
+                error,
+                listener,
+                request.id = id,
+                http.method = method,
+                http.route = route,
+                http.status = status,
+                duration_ms = ms,
+                "Answering failed"
+            );
         } else {
-            info!(error, listener, request.id = id, http.method = method, http.route = route,
-                http.status = status, duration_ms = ms, "Answered");
+            info!(
+                error,
+                listener,
+                request.id = id,
+                http.method = method,
+                http.route = route,
+                http.status = status,
+                duration_ms = ms,
+                "Answered"
+            );
         }
     }
 
@@ -172,16 +185,14 @@ const CORS: [(HeaderName, &str); 5] = [
 ];
 
 fn request_id(number: u64) -> String {
-    let mut id = String::with_capacity(17);
-    // Writing into a String cannot fail.
-    drop(write!(id, "q{number:x}"));
-    id
+    format!("q{number:x}")
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("a handler panicked: {0}")]
 struct Panicked(String);
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn panicked(payload: Box<dyn Any + Send>) -> Response {
     let said = payload
         .downcast_ref::<&str>()

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The limits of one listener.
 ///
 /// Source of the defaults: `reliability.md` section 4.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Until the first bytes of a connection, and until a TLS handshake is through.
     pub first_byte: Duration,

@@ -25,7 +25,7 @@ pub struct Metrics {
 
 /// Labels of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
+pub(super) struct RequestLabels {
     /// The route's template, never the path; empty where none matched.
     pub(super) route: Route,
     /// The status answered.
@@ -34,21 +34,21 @@ pub struct RequestLabels {
 
 /// Label of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct StateLabel {
+pub(super) struct StateLabel {
     /// The state's word.
     pub(super) state: &'static str,
 }
 
 /// Label of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SignatureLabel {
+pub(super) struct SignatureLabel {
     /// `new`, or `kept` from an equal answer shortly before.
     pub(super) signature: &'static str,
 }
 
 /// Label of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RuleLabel {
+pub(super) struct RuleLabel {
     /// Which limit.
     pub(super) rule: &'static str,
 }

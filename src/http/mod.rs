@@ -1,1 +1,29 @@
-//! Three listeners, one table of routes each.
+//! The listeners: public (visuals and servers ask), ops (people and monitoring look), admin (the
+//! command line acts).
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `serve` | the accept loop and its limits |
+//! | `edge` | around every request: limits, time, panics, CORS, the log line |
+//! | `problem` | every way to fail, and what the caller hears |
+//! | `who` | who asks |
+//! | `rates` | how often one may ask |
+//! | `public` | the routes of the public listener |
+//! | `ops` | the status page, metrics and health |
+
+mod edge;
+mod limits;
+mod metrics;
+pub mod ops;
+mod problem;
+pub mod public;
+mod rates;
+mod serve;
+pub mod tls;
+mod who;
+
+pub use limits::Limits;
+pub use metrics::Metrics;
+pub use problem::{Problem, ProblemBody};
+pub use public::answer_json;
+pub use rates::{Rate, Rates};

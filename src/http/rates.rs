@@ -73,20 +73,20 @@ impl Limiters {
     }
 
     pub(super) fn address(&self, ip: IpAddr) -> Result<(), Limited> {
-        self.address.check(ip)
+        self.address.check(&ip)
     }
 
     pub(super) fn tenant(&self, tenant: TenantId) -> Result<(), Limited> {
-        self.tenant.check(tenant)
+        self.tenant.check(&tenant)
     }
 
     pub(super) fn caller(&self, index: usize) -> Result<(), Limited> {
-        self.caller.check(index)
+        self.caller.check(&index)
     }
 
     /// Counts a wrong key. The one that goes over the limit is told so instead of being judged.
     pub(super) fn wrong(&self, ip: IpAddr) -> Result<(), Limited> {
-        self.wrong.check(ip)
+        self.wrong.check(&ip)
     }
 }
 
@@ -113,18 +113,20 @@ struct Table<K: Clone + Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> Table<K> {
     fn new(rule: &'static str, rate: Rate) -> Self {
-        let quota = Quota::new(rate.burst, rate.per)
-            .unwrap_or_else(|| Quota::per_second(rate.burst).allow_burst(rate.burst));
+        // One comes back each `per / burst`; a rate of no time at all is one a nanosecond.
+        let each = (rate.per / rate.burst.get()).max(Duration::from_nanos(1));
+        let quota = Quota::with_period(each).unwrap_or(Quota::per_second(rate.burst));
+        let quota = quota.allow_burst(rate.burst);
         Self { rule, limiter: DefaultKeyedRateLimiter::keyed(quota) }
     }
 
-    fn check(&self, key: K) -> Result<(), Limited> {
+    fn check(&self, key: &K) -> Result<(), Limited> {
         // Bounded: entries that have recovered are worth nothing. Those that have not are at most
         // as many as requests came in one recovery time, which other limits bound.
         if self.limiter.len() >= ENTRIES_MAX {
             self.limiter.retain_recent();
         }
-        self.limiter.check_key(&key).map_err(|not_until| {
+        self.limiter.check_key(key).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             Limited { rule: self.rule, wait_s }
@@ -175,9 +177,9 @@ mod tests {
     fn a_burst_ends_and_the_wait_is_told() {
         let per = Duration::from_secs(60);
         let table = Table::new("wrong", Rate { burst: NonZeroU32::new(3).unwrap(), per });
-        assert!((0..3).all(|_| table.check(1).is_ok()));
-        let limited = table.check(1).unwrap_err();
+        assert!((0..3).all(|_| table.check(&1).is_ok()));
+        let limited = table.check(&1).unwrap_err();
         assert!((15..=21).contains(&limited.wait_s), "{limited:?}");
-        assert!(table.check(2).is_ok(), "another key has its own allowance");
+        assert!(table.check(&2).is_ok(), "another key has its own allowance");
     }
 }

@@ -134,9 +134,10 @@ impl Server {
             debug!(error = &error as &dyn std::error::Error, "Cannot switch Nagle's wait off");
         }
         let Some(tls) = &self.tls else { return self.http(stream, ip, cancel).await };
-        match timeout(self.limits.first_byte, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(stream, ip, cancel).await,
-            Ok(Err(_)) | Err(_) => debug!(listener = self.name, "No TLS handshake"),
+        if let Ok(Ok(stream)) = timeout(self.limits.first_byte, tls.accept(stream)).await {
+            self.http(stream, ip, cancel).await;
+        } else {
+            debug!(listener = self.name, "No TLS handshake");
         }
     }
 

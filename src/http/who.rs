@@ -42,8 +42,9 @@ impl KnownCaller {
         if self.may.contains(&permission) {
             return Ok(());
         }
-        let detail =
-            format!("this key may not `{permission}`: add it to `may` of its [[caller]], or use another key");
+        let detail = format!(
+            "this key may not `{permission}`: add it to `may` of its [[caller]], or use another key"
+        );
         Err(Problem::forbidden(detail))
     }
 }

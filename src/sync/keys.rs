@@ -27,7 +27,7 @@ pub const DOCUMENT: &str = "entra-keys";
 /// How often the keys are read anew without anybody asking.
 ///
 /// Source: Entra, "Signing key rollover": check at least daily; `reliability.md` section 4.2.
-const EVERY: Duration = Duration::from_secs(3_600);
+const EVERY: Duration = Duration::from_hours(1);
 
 /// How soon to try again after a failure, doubled each time up to [`EVERY`].
 const RETRY_FIRST: Duration = Duration::from_secs(10);

@@ -1,0 +1,205 @@
+//! May he use it? Answered from the mirror alone: Microsoft being down never delays a customer.
+
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::answer::Answer;
+use super::question::{Asked, QuestionBody};
+use super::{Public, Shared, body, client_of};
+use crate::config::Permission;
+use crate::decision::{self, Decision, SeatUse, Trail};
+use crate::domain::{SeatOutcome, SeatRequest};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::serve::Peer;
+use crate::http::who::Asker;
+
+/// Questions in one batch.
+const BATCH_MAX: usize = 100;
+
+/// How often a seat that was free is tried for when others take it first.
+const TRIES: usize = 3;
+
+/// May this user use this product? 200 also when the answer is no.
+#[utoipa::path(
+    post, path = "/v1/entitlements", tag = "entitlements",
+    request_body = QuestionBody,
+    responses(
+        (status = 200, description = "The answer, also when it is no", body = Answer),
+        (status = 400, description = "The body is no question, or its host is missing or unknown", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No credentials, or bad ones", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not ask", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such product", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be accepted", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Temporarily unavailable: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+    security((), ("user_token" = []), ("caller_key" = [])),
+)]
+pub(super) async fn answer_one(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let public = &shared.public;
+    let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
+    let asker = public.who(&head.headers, ip).await?;
+    let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
+    let question = Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, public)?;
+    if matches!(asker, Asker::Nobody) {
+        // Only a license or package that nobody knows comes here: somebody may be guessing.
+        public.limiters.wrong(ip).map_err(|it| public.limited(it))?;
+    }
+    Ok(json(public.answer(&question).await?))
+}
+
+/// Up to a hundred questions at once, for servers.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct BatchBody {
+    /// The questions, each as for `/v1/entitlements`.
+    #[schema(value_type = Vec<QuestionBody>)]
+    questions: Vec<Value>,
+}
+
+/// The answers of a batch.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BatchAnswer<'a> {
+    /// An answer, or a problem for a question that cannot be answered, in the order of the
+    /// questions.
+    answers: Vec<OneOf<'a>>,
+}
+
+/// An answer or a problem.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "batches are written as bytes from kept answers; this describes them")]
+pub(super) enum OneOf<'a> {
+    /// The answer.
+    Answer(Box<Answer<'a>>),
+    /// Why there is none.
+    Problem(ProblemBody<'a>),
+}
+
+/// Many questions of a server at once.
+#[utoipa::path(
+    post, path = "/v1/entitlements/batch", tag = "entitlements",
+    request_body = BatchBody,
+    responses(
+        (status = 200, description = "Answers in the order of the questions; a problem in place of a bad one", body = BatchAnswer),
+        (status = 400, description = "The body is no batch", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "A user's token, or a caller that may not ask", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "More than 100 questions", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Temporarily unavailable: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+    security(("caller_key" = [])),
+)]
+pub(super) async fn answer_batch(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let public = &shared.public;
+    let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
+    let asker = public.who(&head.headers, ip).await?;
+    match &asker {
+        Asker::Caller(caller) => caller.check(Permission::Query)?,
+        Asker::User(_) => {
+            return Err(Problem::forbidden("batches are for servers with a caller key"));
+        }
+        Asker::Nobody => return Err(Problem::unauthorized("send a caller key")),
+    }
+    let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
+    let batch: BatchBody = body::json(&bytes)?;
+    let count = batch.questions.len();
+    if count > BATCH_MAX {
+        let detail = format!("{count} questions; send at most {BATCH_MAX} at once");
+        return Err(Problem::invalid(detail).of_field("questions"));
+    }
+    // Together, so that seats that have to be taken share one write to the disk.
+    let answers =
+        join_all(batch.questions.into_iter().map(|it| answer_or_problem(it, &asker, public))).await;
+    let mut whole = Vec::with_capacity(answers.iter().map(|it| it.len() + 1).sum::<usize>() + 16);
+    whole.extend_from_slice(br#"{"answers":["#);
+    whole.extend_from_slice(&answers.join(&b','));
+    whole.extend_from_slice(b"]}");
+    Ok(json(whole.into()))
+}
+
+async fn answer_or_problem(question: Value, asker: &Asker, public: &Public) -> Bytes {
+    let answer = async {
+        let body: QuestionBody = serde_json::from_value(question).map_err(|_wrong| {
+            Problem::malformed("this question is no object, or a field has another type")
+        })?;
+        public.answer(&Asked::read(body, asker, public)?).await
+    };
+    answer
+        .await
+        .unwrap_or_else(|problem| serde_json::to_vec(&problem.body()).unwrap_or_default().into())
+}
+
+fn json(body: Bytes) -> Response {
+    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (head, body).into_response()
+}
+
+impl Public {
+    /// Answers a question. A seat that the answer rests on is on disk before the answer is given.
+    async fn answer(&self, asked: &Asked) -> Result<Bytes, Problem> {
+        for _ in 0..TRIES {
+            let now = self.now();
+            let (decision, trail) = self.decide(asked, now);
+            let due = decision.seat.filter(|it| it.is_due(now));
+            let Some(seat) = due else { return self.signed(asked, decision, trail, now) };
+            self.take(asked, seat, now).await?;
+        }
+        let detail = "the seats of this subscription are changing hands: try again in a moment";
+        Err(Problem::unavailable(detail).retry_after(1))
+    }
+
+    fn decide(&self, asked: &Asked, now: jiff::Timestamp) -> (Decision, Option<Trail>) {
+        let (mirror, question) = (self.store.mirror(), asked.question());
+        if asked.explain {
+            let (decision, trail) = decision::explain(&mirror, &question, &self.policy, now);
+            (decision, Some(trail))
+        } else {
+            (decision::answer(&mirror, &question, &self.policy, now), None)
+        }
+    }
+
+    async fn take(
+        &self,
+        asked: &Asked,
+        seat: SeatUse,
+        now: jiff::Timestamp,
+    ) -> Result<(), Problem> {
+        let Some((tenant, user)) = asked.tenant.zip(asked.user) else { return Ok(()) };
+        let request = SeatRequest {
+            subscription: seat.subscription,
+            tenant,
+            user,
+            quantity: seat.quantity,
+            release_after: seat.release_after,
+            now,
+            cause: asked.cause.clone(),
+        };
+        match self.store.take_seat(request).await {
+            Ok(SeatOutcome::Holds) => drop(self.metrics.seats_taken.inc()),
+            // The next decision sees who took the last one.
+            Ok(SeatOutcome::NoneFree) => {}
+            Err(error) => {
+                let detail = "the seat cannot be written down: try again in a moment";
+                return Err(Problem::unavailable(detail).retry_after(5).because(error));
+            }
+        }
+        Ok(())
+    }
+}

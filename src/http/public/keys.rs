@@ -1,0 +1,88 @@
+//! The keys behind signed answers: the one that signs, and all with which an answer that is still
+//! valid can be checked.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::digest;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Public, Shared};
+use crate::decision::USABLE_FOR;
+use crate::http::problem::Problem;
+use crate::store::KeyRing;
+use crate::tokens::{self, PublicKey, SignError, Signer};
+
+/// The signer of the current key; made anew when the key was rotated.
+pub(super) struct Signers {
+    issuer: String,
+    current: ArcSwapOption<Signer>,
+}
+
+impl Signers {
+    pub(super) fn new(issuer: String) -> Self {
+        Self { issuer, current: ArcSwapOption::empty() }
+    }
+
+    pub(super) fn current(&self, ring: &KeyRing) -> Result<Arc<Signer>, SignError> {
+        let key = ring.current();
+        if let Some(signer) = self.current.load_full().filter(|it| it.kid() == key.kid) {
+            return Ok(signer);
+        }
+        let secret = ring.pseudonym_secret();
+        let signer = Arc::new(Signer::new(&key.kid, &key.pkcs8, &self.issuer, &secret)?);
+        self.current.store(Some(Arc::clone(&signer)));
+        Ok(signer)
+    }
+}
+
+/// How long a client may keep the key set. Short: the next key signs as soon as it is there.
+const CACHE_CONTROL: &str = "public, max-age=300";
+
+/// The keys that check the answers' signatures.
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "keys",
+    responses(
+        (status = 200, description = "A JSON Web Key Set (RFC 7517)", content_type = "application/jwk-set+json"),
+        (status = 304, description = "Unchanged since the answer with this `ETag`"),
+    ),
+)]
+pub(super) async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let set = shared.public.key_set();
+    let digest = digest::digest(&digest::SHA256, set.as_bytes());
+    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref()));
+    let asked = headers.get(header::IF_NONE_MATCH).and_then(|it| it.to_str().ok());
+    let same = asked.is_some_and(|it| it.split(',').any(|it| it.trim() == etag));
+    let fixed = [(header::ETAG, etag.as_str()), (header::CACHE_CONTROL, CACHE_CONTROL)];
+    if same {
+        return (StatusCode::NOT_MODIFIED, fixed).into_response();
+    }
+    (fixed, [(header::CONTENT_TYPE, "application/jwk-set+json")], set).into_response()
+}
+
+impl Public {
+    /// The current key and those retired so lately that an answer may still be kept.
+    fn key_set(&self) -> String {
+        let now = self.now();
+        let keys: Vec<PublicKey> = self
+            .store
+            .keys()
+            .list()
+            .into_iter()
+            .filter(|it| it.retired.is_none_or(|at| now.duration_since(at) <= USABLE_FOR))
+            .map(|it| PublicKey { kid: it.kid, x: it.x, y: it.y })
+            .collect();
+        tokens::jwks(&keys)
+    }
+
+    /// The signer.
+    pub(super) fn signer(&self) -> Result<Arc<Signer>, Problem> {
+        self.signers.current(self.store.keys()).map_err(|error| {
+            Problem::internal("the answer cannot be signed: this is our fault").because(error)
+        })
+    }
+}

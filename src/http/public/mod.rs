@@ -1,0 +1,161 @@
+//! The public listener: what visuals and servers ask.
+
+mod answer;
+mod body;
+mod entitlements;
+mod keys;
+mod openapi;
+mod question;
+mod signed;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::routing::{MethodRouter, get, post};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use self::keys::Signers;
+use self::signed::SignedAnswers;
+use super::edge::{self, Cors};
+use super::limits::Limits;
+use super::metrics::{Metrics, RuleLabel};
+use super::problem::Problem;
+use super::rates::{self, Limited, Limiters, Rates};
+use super::serve::{Peer, Server};
+use super::who::Callers;
+use crate::config::Caller;
+use crate::domain::{Catalog, Policy};
+use crate::store::Store;
+use crate::sync::keys::{Clock, EntraKeys};
+use crate::tokens::UserRules;
+
+pub use answer::answer_json;
+pub use openapi::openapi;
+
+/// What the public listener needs.
+pub struct PublicSettings {
+    /// The durable mirror.
+    pub store: Store,
+    /// The publisher's products.
+    pub catalog: Arc<Catalog>,
+    /// The publisher's policy.
+    pub policy: Policy,
+    /// Servers that ask with a key.
+    pub callers: Vec<Caller>,
+    /// Which user tokens are for us.
+    pub rules: UserRules,
+    /// Entra's signing keys.
+    pub entra: Arc<EntraKeys>,
+    /// What signed answers name as their issuer: our public address.
+    pub issuer: String,
+    /// How often each may ask.
+    pub rates: Rates,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// The public listener's state. Cheap to clone.
+#[derive(Clone)]
+pub struct PublicState(Arc<Public>);
+
+/// What the handlers of the public listener share.
+pub(super) struct Public {
+    pub(super) store: Store,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) policy: Policy,
+    pub(super) callers: Callers,
+    pub(super) rules: UserRules,
+    pub(super) entra: Arc<EntraKeys>,
+    pub(super) limiters: Limiters,
+    pub(super) metrics: Metrics,
+    signers: Signers,
+    signed: SignedAnswers,
+    clock: Clock,
+}
+
+impl PublicState {
+    /// The state of a listener with these settings.
+    pub fn new(settings: PublicSettings) -> Self {
+        Self(Arc::new(Public {
+            signers: Signers::new(settings.issuer),
+            signed: SignedAnswers::new(),
+            callers: Callers::new(&settings.callers),
+            limiters: Limiters::new(&settings.rates),
+            store: settings.store,
+            catalog: settings.catalog,
+            policy: settings.policy,
+            rules: settings.rules,
+            entra: settings.entra,
+            metrics: settings.metrics,
+            clock: settings.clock,
+        }))
+    }
+}
+
+impl Public {
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Counts a refusal by a limit and says so.
+    pub(super) fn limited(&self, limited: Limited) -> Problem {
+        self.metrics.limited.get_or_create(&RuleLabel { rule: limited.rule }).inc();
+        limited.into()
+    }
+}
+
+/// Serves the public routes until cancelled, then lets requests in flight end. With `tls` the
+/// listener ends TLS itself; otherwise a proxy before it does.
+pub async fn serve_public(
+    listener: TcpListener,
+    state: PublicState,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    cancel: CancellationToken,
+) {
+    let mut router = Router::new();
+    let mut templates = Vec::new();
+    for (_, path, methods) in table() {
+        router = router.route(path, methods);
+        templates.push(path);
+    }
+    let metrics = state.0.metrics.clone();
+    let router = router.with_state(Shared { public: state.0, body_bytes: limits.body_bytes });
+    let router = edge::around(router, templates, ("public", Cors::AnyPage), limits, &metrics);
+    Server { name: "public", router, tls, limits }.run(listener, cancel).await;
+}
+
+/// What a handler gets.
+#[derive(Clone)]
+struct Shared {
+    public: Arc<Public>,
+    body_bytes: usize,
+}
+
+/// The whole surface in one table.
+fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
+    vec![
+        ("post", "/v1/entitlements", post(entitlements::answer_one)),
+        ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
+        ("get", "/.well-known/jwks.json", get(keys::jwks)),
+        ("get", "/openapi.json", get(openapi::document)),
+    ]
+}
+
+/// Method (in lower case) and path of every public route.
+pub fn routes() -> Vec<(&'static str, &'static str)> {
+    table().into_iter().map(|(method, path, _)| (method, path)).collect()
+}
+
+/// Whose request it is.
+fn client_of(peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
+    let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |it| it.0);
+    rates::client(peer, headers)
+}

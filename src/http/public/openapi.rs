@@ -1,0 +1,55 @@
+//! The description of the public routes, generated from the handlers and their types.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{answer, entitlements, keys, question};
+use crate::http::problem::ProblemBody;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "entitled", description = "Who may use what, by which right, until when."),
+    paths(entitlements::answer_one, entitlements::answer_batch, keys::jwks, document),
+    components(schemas(question::QuestionBody, answer::Answer, ProblemBody)),
+    modifiers(&Credentials),
+)]
+struct Description;
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let bearer = |description: &str| {
+            let http = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+            SecurityScheme::Http(http.description(Some(description)).build())
+        };
+        let components = openapi.components.get_or_insert_default();
+        let of_user = "an Entra user token for our audience (v1 or v2)";
+        components.add_security_scheme("user_token", bearer(of_user));
+        components.add_security_scheme("caller_key", bearer("a caller key: ent_…"));
+    }
+}
+
+/// The description as JSON.
+pub fn openapi() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
+    &TEXT
+}
+
+/// This description.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "about",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")),
+)]
+pub(super) async fn document() -> Response {
+    let head = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+    ];
+    (head, openapi()).into_response()
+}

@@ -1,0 +1,203 @@
+//! From a body to a question: what was asked, by whom it may be asked, and what is wrong with it.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::Public;
+use crate::config::Permission;
+use crate::decision::Question;
+use crate::domain::{Cause, Host, Product, TenantId, UserId};
+use crate::http::problem::Problem;
+use crate::http::who::Asker;
+
+/// A question. Unknown fields are ignored, so that old daemons serve new visuals.
+#[derive(Deserialize, ToSchema)]
+#[schema(example = json!({ "product": "synoptic-panel", "host": "web", "version": "2.1.0" }))]
+pub(super) struct QuestionBody {
+    /// The product's id.
+    product: Option<String>,
+    /// Where it runs: `web`, `desktop`, `mobile`, `dashboard`, `embed`, `report_server`,
+    /// `publish_to_web` or `export`; or the number of the visuals API's `hostEnv`.
+    #[schema(value_type = String)]
+    host: Option<Value>,
+    /// A license of the publisher.
+    license: Option<LicenseProof>,
+    /// The signed token that a package carries.
+    package: Option<String>,
+    /// The tenant asked about; believed only from a caller with a key.
+    tenant: Option<String>,
+    /// The user asked about, by object id; believed only from a caller with a key.
+    user: Option<String>,
+    /// The page that embeds the product.
+    site: Option<String>,
+    /// Whether the answer tells how it came about.
+    explain: Option<bool>,
+}
+
+/// A license of the publisher, as typed by a person.
+#[derive(Deserialize, ToSchema)]
+struct LicenseProof {
+    /// Its id.
+    id: Option<String>,
+    /// Whom it is made out to.
+    #[expect(
+        dead_code,
+        reason = "described for clients; licenses are not issued yet, so no id is compared"
+    )]
+    licensee: Option<String>,
+}
+
+/// A question that may be asked, by somebody who may ask it.
+pub(super) struct Asked {
+    pub(super) product: Arc<Product>,
+    pub(super) host: Host,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) personal_account: bool,
+    pub(super) user: Option<UserId>,
+    pub(super) site: Option<String>,
+    /// A license or a package was shown, and nothing else speaks.
+    pub(super) license_refused: bool,
+    pub(super) explain: bool,
+    /// What is noted beside a seat that is taken.
+    pub(super) cause: Cause,
+}
+
+impl Asked {
+    /// What the decision looks at.
+    pub(super) fn question(&self) -> Question<'_> {
+        Question {
+            product: &self.product,
+            host: self.host,
+            tenant: self.tenant,
+            personal_account: self.personal_account,
+            user: self.user,
+            site: self.site.as_deref(),
+            license_refused: self.license_refused,
+        }
+    }
+
+    /// Reads a question.
+    ///
+    /// # Errors
+    ///
+    /// 401 if nobody asks and no license speaks, 403 for a caller without the right, 400, 404 and
+    /// 422 for what is wrong in the body.
+    pub(super) fn read(
+        body: QuestionBody,
+        asker: &Asker,
+        public: &Public,
+    ) -> Result<Self, Problem> {
+        let license = body.license.is_some_and(|it| it.id.is_some_and(|id| !id.trim().is_empty()));
+        let shown = license || body.package.is_some_and(|it| !it.trim().is_empty());
+        let named = match asker {
+            Asker::User(user) => {
+                Named { tenant: user.tenant, personal: user.personal, user: Some(user.user) }
+            }
+            Asker::Caller(caller) => {
+                caller.check(Permission::Query)?;
+                Named::read(body.tenant.as_deref(), body.user.as_deref())?
+            }
+            Asker::Nobody if shown => Named { tenant: None, personal: false, user: None },
+            Asker::Nobody => {
+                let detail =
+                    "send a user's token, a caller's key, or a license or package in the body";
+                return Err(Problem::unauthorized(detail));
+            }
+        };
+        let cause = match asker {
+            Asker::Caller(caller) => Cause::Caller(Arc::clone(&caller.name)),
+            Asker::User(_) | Asker::Nobody => Cause::Activation,
+        };
+        Ok(Self {
+            product: product(body.product.as_deref(), public)?,
+            host: host(body.host.as_ref())?,
+            license_refused: shown && named.tenant.is_none() && !named.personal,
+            tenant: named.tenant,
+            personal_account: named.personal,
+            user: named.user,
+            site: body.site,
+            explain: body.explain == Some(true),
+            cause,
+        })
+    }
+}
+
+struct Named {
+    tenant: Option<TenantId>,
+    personal: bool,
+    user: Option<UserId>,
+}
+
+impl Named {
+    fn read(tenant: Option<&str>, user: Option<&str>) -> Result<Self, Problem> {
+        let personal = tenant.is_some_and(TenantId::is_personal);
+        let tenant = if personal { None } else { id("tenant", tenant)? };
+        Ok(Self { tenant, personal, user: id("user", user)? })
+    }
+}
+
+fn id<T>(field: &'static str, text: Option<&str>) -> Result<Option<T>, Problem>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    let wrong = |error: T::Err| Problem::invalid(format!("`{field}`: {error}")).of_field(field);
+    text.map(str::parse).transpose().map_err(wrong)
+}
+
+fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
+    let id = id.ok_or_else(|| Problem::malformed("name a `product`").of_field("product"))?;
+    public.catalog.product(id).map(Arc::clone).ok_or_else(|| {
+        let shown: String = id.chars().take(80).collect();
+        let detail =
+            format!("`{shown}` is no product of this publisher: check its id in [[product]]");
+        Problem::unknown_product(detail).of_field("product")
+    })
+}
+
+/// A host by its word, or by the number of the visuals API, also as text.
+fn host(sent: Option<&Value>) -> Result<Host, Problem> {
+    let words = || {
+        let words: Vec<&str> = Host::ALL.iter().map(|it| it.as_str()).collect();
+        let detail = format!("`host` must be one of {}, or the hostEnv number", words.join(", "));
+        Problem::unknown_host(detail).of_field("host")
+    };
+    let found = match sent {
+        Some(Value::Number(flags)) => flags.as_u64().and_then(Host::from_env_flags),
+        Some(Value::String(text)) => {
+            let text = text.trim();
+            let flags = text.parse().ok().and_then(Host::from_env_flags);
+            flags.or_else(|| text.parse().ok())
+        }
+        Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
+    };
+    found.ok_or_else(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_host_is_a_word_or_a_number() {
+        let check = |sent: Value, expected: Option<Host>| {
+            assert_eq!(host(Some(&sent)).ok(), expected, "{sent}");
+        };
+        check(json!("web"), Some(Host::Web));
+        check(json!(1), Some(Host::Web));
+        check(json!("64"), Some(Host::Mobile));
+        check(json!(9), Some(Host::Embed));
+        check(json!("report_server"), Some(Host::ReportServer));
+        for wrong in
+            [json!("Web"), json!(0), json!(-1), json!(1.5), json!(256), json!(""), json!([1])]
+        {
+            check(wrong, None);
+        }
+        assert_eq!(host(None).unwrap_err().kind(), "unknown-host");
+    }
+}
