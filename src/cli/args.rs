@@ -58,7 +58,7 @@ pub enum Command {
     /// Mirrored seats with the paths they came by
     Seats(SeatsArgs),
     /// Tenants, their consent and last complete read
-    Tenants,
+    Tenants(TenantsArgs),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -226,6 +226,25 @@ pub struct SeatsArgs {
     /// Only seats of which every path is in error
     #[arg(long)]
     pub errors: bool,
+}
+
+/// `tenants`.
+#[derive(Clone, Debug, Args)]
+pub struct TenantsArgs {
+    /// The link to consent.
+    #[command(subcommand)]
+    pub command: Option<TenantsCommand>,
+}
+
+/// `tenants consent-url`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum TenantsCommand {
+    /// Print the link by which an administrator of the tenant lets us read its licences
+    ConsentUrl {
+        /// The tenant
+        #[arg(value_name = "T")]
+        tenant: TenantId,
+    },
 }
 
 /// `keys`.

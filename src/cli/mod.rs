@@ -4,8 +4,18 @@
 //! errors put into words for people: what went wrong, because of what, and what to do.
 
 pub mod args;
+pub mod changes;
 pub mod config;
+pub mod keys;
+pub mod log;
 pub mod output;
+pub mod query;
+pub mod remote;
+pub mod seats;
+pub mod status;
+pub mod subscriptions;
+pub mod sync;
+pub mod tenants;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -94,10 +104,10 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Query(_)
         | Command::Subscriptions(_)
         | Command::Seats(_)
-        | Command::Tenants
+        | Command::Tenants(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
-            dispatch_daemon(cli)
+            remote::run(cli)
         }
     }
 }
