@@ -4,11 +4,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::Origin;
-use super::section::{Places, Section};
+use super::report::Places;
+use super::section::Section;
 
 /// A text that is never shown, logged or serialized.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,7 +67,9 @@ pub(super) fn read(section: &mut Section<'_>, name: &str, file_key: &str) -> Opt
 pub(super) fn locate(name: &Path, places: &Places) -> (PathBuf, bool) {
     if let Some(folder) = places.credentials() {
         let path = folder.join(name);
-        if path.starts_with(folder) && (name.is_absolute() || path.exists()) {
+        let inside =
+            path.starts_with(folder) && !name.components().any(|it| it == Component::ParentDir);
+        if inside && (name.is_absolute() || path.exists()) {
             return (path, true);
         }
     }
