@@ -62,6 +62,12 @@ pub(super) fn read(section: &mut Section<'_>, name: &str, file_key: &str) -> Opt
     }
 }
 
+/// Whether nobody set the secret `name`, neither by its variable nor by `file_key`, and nothing
+/// was reported about it yet.
+pub(super) fn is_missing(section: &Section<'_>, name: &str, file_key: &str) -> bool {
+    [name, file_key].iter().all(|key| !section.is_set(key) && !section.has_problem(key))
+}
+
 /// The path that a relative name of a file means: in the folder of systemd's credentials if it is
 /// there, otherwise beside the configuration file. With whether it is one of the credentials.
 pub(super) fn locate(name: &Path, places: &Places) -> (PathBuf, bool) {

@@ -254,6 +254,12 @@ impl Section<'_> {
         self.report.settings.iter().filter(|it| it.key == key).any(|it| by_hand(&it))
     }
 
+    /// Whether a problem of this key was reported.
+    pub(super) fn has_problem(&self, key: &str) -> bool {
+        let key = self.key(key);
+        self.report.problems.iter().any(|it| it.key == key)
+    }
+
     /// Something is wrong with a key of this section.
     pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
         let key = self.key(key);

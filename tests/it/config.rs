@@ -219,6 +219,31 @@ fn variables_override_single_keys_and_are_typed_like_them() {
 }
 
 #[test]
+fn every_key_can_be_overridden_by_its_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = example(folder.path()).settings;
+    let written = fs::read_to_string(EXAMPLE).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let mut tried = 0;
+    for setting in shipped.iter().filter(|it| !it.value.is_null()) {
+        let name = setting.key.replace('[', ".").replace(']', "").replace('.', "__");
+        let name = format!("ENTITLED_{}", name.to_uppercase());
+        let value = match (&setting.value, setting.key.as_str()) {
+            (_, "identity.secret") => "canary-secret".to_owned(),
+            (_, "caller[0].key") => KEY.to_owned(),
+            (value, _) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        };
+        let loaded = read(&written, &[("CREDENTIALS_DIRECTORY", folder), (&name, &value)]);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{name}={value}: {error}"));
+        let now = loaded.settings.iter().find(|it| it.key == setting.key).unwrap();
+        assert_eq!(now.value, setting.value, "{name}");
+        assert_eq!(now.origin, Origin::Environment(name));
+        tried += 1;
+    }
+    assert!(tried > 50, "{tried}");
+}
+
+#[test]
 fn a_variable_that_names_no_key_is_an_error() {
     let check = |name: &str, key: &str, says: &str| one_problem(under(&[(name, "1")]), key, says);
     check("ENTITLED_STORE__PTH", "store.pth", "`ENTITLED_STORE__PATH`");
@@ -229,4 +254,35 @@ fn a_variable_that_names_no_key_is_an_error() {
     check("ENTITLED_CALLER__NAME", "caller", "[[caller]]");
     check("ENTITLED_", "ENTITLED_", "names no key");
     check("ENTITLED___", "ENTITLED___", "names no key");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+    /// However a file is mangled, the answer is a configuration or problems that name something.
+    #[test]
+    fn no_file_makes_us_panic(
+        edits in proptest::collection::vec((0_usize..150, 0_usize..150, 0_u8..5), 1..6),
+    ) {
+        let text = fs::read_to_string(EXAMPLE).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (at, other, edit) in edits {
+            let (at, other) = (at % lines.len(), other % lines.len());
+            match edit {
+                0 => drop(lines.remove(at)),
+                1 => lines.swap(at, other),
+                2 => lines[at] = lines[other].clone(),
+                3 => lines[at] = lines[at].replace(['"', 'e'], "[["),
+                _ => lines[at] = lines[at].trim_start_matches("# ").replace("= ", "= -1"),
+            }
+        }
+        match read(&lines.join("\n"), &[SECRET, ("ENTITLED_CALLER__0__KEY", KEY)]) {
+            Ok(_) | Err(ConfigError::Syntax { .. }) => {}
+            Err(ConfigError::Invalid { problems, .. }) => {
+                proptest::prop_assert!(!problems.is_empty());
+                proptest::prop_assert!(problems.iter().all(|it| !it.key.is_empty()));
+            }
+            Err(other @ ConfigError::Unreadable { .. }) => panic!("{other}"),
+        }
+    }
 }

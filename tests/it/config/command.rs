@@ -37,7 +37,7 @@ fn config_check_prints_ok_or_every_problem_and_exits_accordingly() {
     assert!(err.contains("identity.colour (line 7)") && err.contains("identity.secret (line 8)"));
     let (code, out, _) = check(&format!("{LEAST}colour = 1"), &["--json"]);
     assert_eq!(code, Some(2));
-    let row: Value = serde_json::from_str(out.trim()).unwrap();
+    let row: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
     assert_eq!((&row["level"], &row["key"]), (&"problem".into(), &"identity.colour".into()));
     fs::remove_file(&path).unwrap();
     let out = entitled(&["config", "show", "--config", path.to_str().unwrap()], &[]);
