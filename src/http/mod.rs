@@ -11,6 +11,7 @@
 //! | `public` | the routes of the public listener |
 //! | `ops` | the status page, metrics and health |
 
+pub mod admin;
 mod edge;
 mod limits;
 mod metrics;
