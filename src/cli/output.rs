@@ -349,7 +349,7 @@ mod tests {
             "name": "Contoso", "seats": 1_234_567, "used": 0.456, "at": "2026-11-21T23:00:00Z",
             "state": "active",
         });
-        let text = written(&printer(false, None), &[row.clone()], &columns);
+        let text = written(&printer(false, None), std::slice::from_ref(&row), &columns);
         for wanted in ["Contoso", "1,234,567", "45.6%", "3 h ago", "2026-11-21 23:00:00Z", "active"]
         {
             assert!(text.contains(wanted), "{wanted} in\n{text}");
