@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::domain::{Cause, Change, Commit, Tenant};
-use crate::http::admin::{self, AdminState};
+use crate::http::admin::{self, AdminState, SocketError};
 use crate::http::ops::{OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
@@ -67,6 +67,9 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+    /// The command line's socket cannot be had.
+    #[error("cannot listen for the command line (listen.admin)")]
+    Admin(#[from] SocketError),
     /// The TLS files cannot be used.
     #[error("listen.tls_certificate and listen.tls_key cannot be used")]
     Tls(#[source] io::Error),
@@ -321,11 +324,7 @@ async fn bind(config: &Config) -> Result<Bound, DaemonError> {
     Ok(Bound {
         public: tcp("listen.public", listen.public).await?,
         ops: tcp("listen.ops", listen.ops).await?,
-        admin: admin::Listener::bind(&listen.admin).await.map_err(|source| DaemonError::Bind {
-            key: "listen.admin",
-            address: listen.admin.display().to_string(),
-            source,
-        })?,
+        admin: admin::Listener::bind(&listen.admin)?,
     })
 }
 

@@ -1,13 +1,15 @@
 //! The configuration as each part wants it.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use tracing::{error, info};
 
 use crate::config::{self, Config};
+use crate::http::admin::{AdminSettings, ConsentLink};
 use crate::microsoft::{self, Hosts};
 use crate::store::{Opened, Store};
-use crate::sync::{Limits, Schedule};
+use crate::sync::{Clock, Limits, Schedule, SyncHandle};
 use crate::tokens::UserRules;
 
 /// Where Microsoft is, and who we are there.
@@ -92,5 +94,22 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
              {tenants} tenants, everything is read anew; keep the folder until you know why",
             moved_to.display()
         ),
+    }
+}
+
+/// What the command line's other end works with.
+pub(super) fn admin(config: &Config, store: Store, sync: SyncHandle, clock: Clock) -> AdminSettings {
+    AdminSettings {
+        store,
+        catalog: Arc::new(config.catalog.clone()),
+        policy: config.policy(),
+        sync,
+        clock,
+        consent: ConsentLink {
+            login: config.microsoft.login.clone(),
+            graph: config.microsoft.graph.clone(),
+            client_id: config.identity.client_id.clone(),
+            public_url: config.listen.public_url.clone(),
+        },
     }
 }
