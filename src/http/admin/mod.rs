@@ -34,17 +34,20 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::error;
 use url::Url;
 
 use super::problem::Problem;
-use crate::domain::{Catalog, Policy, Product, SubscriptionId, TenantId};
+use crate::domain::{
+    Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
+};
 use crate::store::{Store, StoreError};
 use crate::sync::{Clock, SyncHandle};
 
-pub use socket::{AdminSocket, SocketError};
+pub use socket::{Listener, SocketError};
 
 /// What the admin listener works with.
-pub struct Admin {
+pub struct AdminSettings {
     /// The durable mirror.
     pub store: Store,
     /// The publisher's products.
@@ -57,8 +60,31 @@ pub struct Admin {
     pub clock: Clock,
     /// What a link to admin consent is made of.
     pub consent: ConsentLink,
+}
+
+/// The admin listener's state.
+pub struct AdminState(AdminSettings);
+
+impl AdminState {
+    /// The state of a listener with these settings.
+    pub const fn new(settings: AdminSettings) -> Self {
+        Self(settings)
+    }
+}
+
+/// What the handlers share.
+struct Admin {
+    settings: AdminSettings,
     /// When it is cancelled, streams end.
-    pub cancel: CancellationToken,
+    cancel: CancellationToken,
+}
+
+impl std::ops::Deref for Admin {
+    type Target = AdminSettings;
+
+    fn deref(&self) -> &AdminSettings {
+        &self.settings
+    }
 }
 
 /// What a link to admin consent is made of.
@@ -102,19 +128,15 @@ impl ConsentLink {
     }
 }
 
-/// Serves the command line until cancelled; requests in flight end, streams are cut.
-///
-/// # Errors
-///
-/// The socket cannot be served any more.
-pub async fn serve_admin(socket: AdminSocket, admin: Admin) -> std::io::Result<()> {
-    let cancel = admin.cancel.clone();
-    let AdminSocket { listener, file } = socket;
-    let served =
-        axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
-    let ended = served.await;
+/// Serves the command line until cancelled; then requests in flight end, and streams are cut.
+pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationToken) {
+    let Listener { listener, file } = listener;
+    let admin = Admin { settings: state.0, cancel: cancel.clone() };
+    let served = axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
+    if let Err(error) = served.await {
+        error!(error = &error as &dyn std::error::Error, "The admin socket cannot be served any more");
+    }
     drop(file);
-    ended
 }
 
 fn router(admin: Admin) -> Router {
@@ -194,20 +216,34 @@ async fn consent_url(State(admin): Shared, Path(id): Path<String>) -> Result<Jso
     Ok(Json(json!({"tenant": tenant.to_string(), "url": url.as_str()})))
 }
 
+/// The current one first.
 async fn keys(State(admin): Shared) -> Response {
-    let ring = admin.store.keys();
-    let current = ring.current().kid;
-    lines::all(ring.list().iter().map(|it| rows::key(it, &current)))
+    lines::all(admin.store.keys().list().iter().rev().map(rows::key))
 }
 
 async fn rotate(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let now = admin.now();
-    let made = tokio::task::spawn_blocking(move || admin.store.keys().rotate(now)).await;
-    let made = made.map_err(|error| Problem::internal("the key was not made").because(error))?;
-    let made = made.map_err(|error| {
-        Problem::internal(format!("no new key was made: {error}")).because(error)
+    let store = admin.store.clone();
+    let before = store.keys().current().map_err(unreadable)?;
+    let made = tokio::task::spawn_blocking(move || store.keys().rotate(now)).await;
+    let made = made.map_err(|error| Problem::internal("no key was made").because(error))?;
+    let made = made.map_err(unreadable)?;
+    let change = Change {
+        at: now,
+        cause: Cause::Command,
+        entity: Entity::Key,
+        id: made.kid.as_str().into(),
+        tenant: None,
+        user: None,
+        before: Some(Fact::Words(format!("{} signs", before.kid).into())),
+        after: Some(Fact::Words(format!("{} signs", made.kid).into())),
+    };
+    let noted = admin.store.commit(Commit { changes: vec![change], ..Commit::default() }).await;
+    noted.map_err(|error| {
+        let detail = format!("the key was made and signs, but the journal lacks it: {error}");
+        Problem::internal(detail).because(error)
     })?;
-    Ok(Json(rows::key(&made, &made.kid)))
+    Ok(Json(rows::key(&made)))
 }
 
 /// What the store says is for the operator, who is the one who asks.

@@ -1,16 +1,17 @@
 //! `query`: a decision with its trail, also for a moment in the past. Takes no seat.
 
+use axum::Json;
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Admin, Shared, needed, parsed, unreadable};
 use crate::decision::{Decision, Past, Question, Trail, explain, rewind};
 use crate::domain::{Change, Host, Run, Source, TenantId, UserId};
+use crate::http::answer_json;
 use crate::http::problem::Problem;
-use crate::http::public::answer::Answer;
 use crate::store::{ChangeFilter, RunFilter, StoreError};
 
 /// What is asked.
@@ -30,7 +31,7 @@ pub(super) struct AskedQuery {
 pub(super) async fn ask(
     State(admin): Shared,
     Query(query): Query<AskedQuery>,
-) -> Result<Response, Problem> {
+) -> Result<Json<Value>, Problem> {
     let product = super::product(&admin.catalog, &query.product)?;
     let tenant: Uuid = needed("tenant", &query.tenant)?;
     let personal = tenant == TenantId::PERSONAL_ACCOUNTS;
@@ -49,9 +50,7 @@ pub(super) async fn ask(
         None => explain(&admin.store.mirror(), &question, &admin.policy, admin.now()),
         Some(at) => then(&admin, &question, at)?,
     };
-    let mut answer = Answer::new(&decision);
-    answer.trail = query.explain.then(|| trail.into());
-    Ok(axum::Json(answer).into_response())
+    Ok(Json(answer_json(&decision, query.explain.then_some(trail))))
 }
 
 /// The answer of a moment in the past, from the journal and the sync log.

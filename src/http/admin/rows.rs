@@ -163,11 +163,11 @@ pub(super) fn path(it: &Path) -> Value {
 }
 
 /// A row of `keys list`: nothing secret.
-pub(super) fn key(it: &KeyRecord, current: &str) -> Value {
+pub(super) fn key(it: &KeyRecord) -> Value {
     json!({
-        "kid": it.kid.to_string(),
+        "kid": it.kid,
         "created": it.created.to_string(),
         "retired": time(it.retired),
-        "current": it.kid == current,
+        "current": it.retired.is_none(),
     })
 }
