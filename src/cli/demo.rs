@@ -121,11 +121,13 @@ fn print_next(world: &World, daemon: &Daemon, out: &Printer) -> anyhow::Result<(
     let path = world.config_path();
     let config = path.display();
     let asked = format!("--tenant {} --user {}", story::BEN.tenant, story::BEN.user);
+    let program = std::env::current_exe().context("find this program")?;
+    let ours = format!("{} --config {config}", program.display());
     out.line("What to try next, in another terminal:")?;
-    out.line(&format!("  entitled --config {config} status"))?;
-    out.line(&format!("  entitled --config {config} query synoptic-panel {asked} --explain"))?;
-    out.line(&format!("  entitled --config {config} seats --errors"))?;
-    out.line(&format!("  entitled --config {config} log"))?;
+    out.line(&format!("  {ours} status"))?;
+    out.line(&format!("  {ours} query synoptic-panel {asked} --explain"))?;
+    out.line(&format!("  {ours} seats --errors"))?;
+    out.line(&format!("  {ours} log"))?;
     out.line(&format!("  open http://{} in a browser", daemon.ops))?;
     out.line(&format!(
         "  curl -s http://{}/v1/entitlements -H 'Authorization: Bearer {}' -d '{{\"product\":\"synoptic-panel\",\"host\":\"web\",\"tenant\":\"{}\",\"user\":\"{}\"}}'",

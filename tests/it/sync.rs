@@ -65,7 +65,7 @@ async fn every_customer_of_the_story_gets_the_answer_that_the_contract_says() {
         (story::FINN, SYNOPTIC, "unlicensed seat_switched_off"),
         (story::GIL, SYNOPTIC, "grace seat_grace"),
         (story::HANA, SYNOPTIC, "suspended seat_suspended"),
-        (story::LENA, SYNOPTIC, "suspended seat_suspended"),
+        (story::LENA, "calendar-pro", "suspended seat_suspended"),
         (story::IVO, "field-app", "active seat_direct"),
         (story::JO, SYNOPTIC, "unlicensed not_licensed"),
         (story::KAI, SYNOPTIC, "unknown no_consent"),
@@ -338,7 +338,8 @@ async fn history(seed: u64, steps: &[(u8, usize, usize)]) {
     let world = World::new().await;
     let contoso = story::CONTOSO.tenant;
     let skus = [story::SYNOPTIC_SKU, story::E5_SKU];
-    let mut faults = Faults { seed, ..Faults::default() };
+    let mut faults = Faults::default();
+    faults.seed = seed;
     for fault in [
         Fault::Graph429,
         Fault::Graph503Html,
