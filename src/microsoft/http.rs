@@ -79,6 +79,12 @@ impl Answer {
         Some(id.chars().filter(plain).take(64).collect())
     }
 
+    /// Whether it is a page for people, as gateways send them in place of the API's answer.
+    pub(crate) fn is_markup(&self) -> bool {
+        let text = self.body.trim_ascii_start();
+        text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).starts_with(b"<")
+    }
+
     /// What the body looks like, in a few words that cannot hold anything private.
     pub(crate) fn looks_like(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);

@@ -112,12 +112,14 @@ impl EntraKeySource {
         path: &str,
     ) -> Result<Value, MicrosoftError> {
         let outgoing = Outgoing::get(self.base.url(path)?);
-        let outgoing = &outgoing;
-        let once = || async move {
-            let answer = self.http.send(endpoint, meter, outgoing.clone()).await?;
-            self.judge(endpoint, &answer)
-        };
-        self.pace.retry(meter, once).await
+        let mut tries = self.pace.tries(meter);
+        loop {
+            let answer = self.http.send(endpoint, meter, outgoing.clone()).await;
+            match answer.and_then(|it| self.judge(endpoint, &it)) {
+                Ok(value) => return Ok(value),
+                Err(error) => tries.again(error).await?,
+            }
+        }
     }
 
     fn judge(&self, endpoint: &str, answer: &Answer) -> Result<Value, MicrosoftError> {

@@ -77,35 +77,30 @@ impl Graph {
         tenant: TenantId,
         users: &[UserId],
     ) -> Result<HashMap<UserId, Outcome>, MicrosoftError> {
-        let state = tokio::sync::Mutex::new((users.to_vec(), HashMap::new()));
-        let state = &state;
-        let once = || async move {
-            // Nobody else has it: the lock is for the borrow checker, tries follow each other.
-            let mut state = state.lock().await;
-            let (open, done) = &mut *state;
-            let round = self.batch_once(meter, tenant, open).await?;
+        let (mut open, mut done) = (users.to_vec(), HashMap::new());
+        let mut tries = self.pace.tries(meter);
+        while !open.is_empty() {
+            let round = match self.batch_once(meter, tenant, &open).await {
+                Ok(round) => round,
+                Err(error) => {
+                    tries.again(error).await?;
+                    continue;
+                }
+            };
             done.extend(round.done);
-            *open = round.again;
-            match (open.is_empty(), round.throttled) {
-                (true, _) => Ok(()),
-                (false, true) => {
-                    let wait = round.wait.unwrap_or(WAIT_UNTOLD);
-                    self.limits.shut(round.scope, tenant, wait, self.pace.now());
-                    Err(throttled(Some(wait)).held_at_the_gate())
-                }
-                (false, false) => {
-                    let what = format!(
-                        "Graph ({NAME}) of tenant {tenant} leaves {} of {} users unanswered: {}",
-                        open.len(),
-                        users.len(),
-                        round.looks_like
-                    );
-                    Err(MicrosoftError::new(ErrorKind::Transient, what))
-                }
+            open = round.again;
+            if round.throttled {
+                let wait = round.wait.unwrap_or(WAIT_UNTOLD);
+                self.limits.shut(round.scope, tenant, wait, self.pace.now());
+                tries.again(throttled(Some(wait)).held_at_the_gate()).await?;
+            } else if !open.is_empty() {
+                let (left, all, why) = (open.len(), users.len(), round.looks_like);
+                let what = format!(
+                    "Graph ({NAME}) of tenant {tenant} leaves {left} of {all} users unanswered: {why}"
+                );
+                tries.again(MicrosoftError::new(ErrorKind::Transient, what)).await?;
             }
-        };
-        self.pace.retry(meter, once).await?;
-        let (_, done) = std::mem::take(&mut *state.lock().await);
+        }
         Ok(done)
     }
 

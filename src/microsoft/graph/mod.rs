@@ -348,9 +348,13 @@ impl Graph {
         if endpoint.low {
             request = request.with("x-ms-throttle-priority", "low");
         }
-        let (request, read) = (&request, &read);
-        let once = || self.call_once(meter, tenant, endpoint, request, linked, read);
-        self.pace.retry(meter, once).await
+        let mut tries = self.pace.tries(meter);
+        loop {
+            match self.call_once(meter, tenant, endpoint, &request, linked, &read).await {
+                Ok(value) => return Ok(value),
+                Err(error) => tries.again(error).await?,
+            }
+        }
     }
 
     /// One try of a call.
@@ -388,6 +392,7 @@ impl Graph {
             let answer = self.http.send(endpoint.name, meter, outgoing).await?;
             self.learn(tenant, endpoint.units, &answer.headers);
             let stale = match answer.status.as_u16() {
+                401 | 403 if answer.is_markup() => false,
                 401 => true,
                 403 => endpoint.renews && was_at_hand,
                 _ => false,

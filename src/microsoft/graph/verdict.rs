@@ -33,6 +33,8 @@ pub(super) fn refusal(
         return Ok(());
     }
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    // A page of HTML is a gateway's, not Graph's: nobody's consent hangs on it.
+    let status = if answer.is_markup() && matches!(status, 401 | 403) { 502 } else { status };
     let error = of_status(status, &codes(&body), &answer.looks_like(), asked);
     let wait = retry_after(&answer.headers, now);
     let told_to_wait = matches!(status, 503 | 504) && wait.is_some();
@@ -77,8 +79,6 @@ pub(super) fn of_status(
         300..=399 => {
             says(ErrorKind::Refused, "redirects are not followed; check [microsoft]".into())
         }
-        // A page of HTML is a gateway's, not Graph's: nobody's consent hangs on it.
-        401 | 403 if looks_like.contains("HTML") => says(ErrorKind::Transient, came()),
         401 | 403 => says(ErrorKind::Consent, consent(tenant, token)),
         404 => says(ErrorKind::NotFound, "there is no such thing".into()),
         429 => throttled(None),

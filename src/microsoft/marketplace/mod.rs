@@ -165,12 +165,15 @@ impl Marketplace {
         let outgoing = Outgoing::get(url)
             .with("content-type", "application/json")
             .with("x-ms-correlationid", &correlation);
-        let read = &read;
-        let once = || async {
-            let answer = self.with_token(meter, endpoint, &outgoing).await?;
-            read(&answer).map_err(|error| error.of_request(answer.request_id()))
-        };
-        self.pace.retry(meter, once).await
+        let mut tries = self.pace.tries(meter);
+        loop {
+            let answer = self.with_token(meter, endpoint, &outgoing).await;
+            let id = answer.as_ref().ok().and_then(Answer::request_id);
+            match answer.and_then(|it| read(&it)) {
+                Ok(value) => return Ok(value),
+                Err(error) => tries.again(error.of_request(id)).await?,
+            }
+        }
     }
 
     /// Sends with a token; one that is refused is renewed once, for 401 and 403 are both what an
