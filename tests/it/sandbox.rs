@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use entitled::sandbox::story::{self, CONTOSO, FABRIKAM, LITWARE, WOODGROVE};
 use entitled::sandbox::{
-    Fault, Faults, NewUser, Options, Sandbox, SkuUnits, TokenRequest, TokenVersion,
+    Fault, Faults, NewUser, Options, Sandbox, SkuUnits, TokenRequest, TokenVersion, World,
 };
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::HeaderMap;
@@ -107,16 +107,12 @@ impl Probe {
             pages.push(page.rows().len());
             rows.extend(page.rows());
             let body = page.json();
-            match body["@odata.nextLink"].as_str() {
-                Some(link) => {
-                    assert!(body.get("@odata.deltaLink").is_none(), "never both links");
-                    next = link.to_owned();
-                }
-                None => {
-                    let delta = body["@odata.deltaLink"].as_str().map(str::to_owned);
-                    return Walk { rows, pages, delta };
-                }
-            }
+            let Some(link) = body["@odata.nextLink"].as_str() else {
+                let delta = body["@odata.deltaLink"].as_str().map(str::to_owned);
+                return Walk { rows, pages, delta };
+            };
+            assert!(body.get("@odata.deltaLink").is_none(), "never both links");
+            link.clone_into(&mut next);
             assert!(pages.len() < 1_000, "a listing without end");
         }
     }
@@ -312,7 +308,7 @@ async fn a_user_token_verifies_against_the_published_keys() {
 
     // Rotated once, the old key is still published; rotated twice, it is gone.
     for published in [true, false] {
-        probe.sandbox.with_world(|world| world.rotate_keys()).unwrap();
+        probe.sandbox.with_world(World::rotate_keys).unwrap();
         assert_eq!(verify(&two, "v2.0/").await.is_some(), published);
     }
 }
@@ -403,7 +399,7 @@ async fn the_list_has_its_oddities() {
     let one = LIST.replace('?', "/5D0C1F22-7a31-4c8e-1b2f-90aa3344ee10?");
     assert_eq!(probe.ask(&token, &one, &[]).await.text, raw);
 
-    probe.sandbox.with_world(entitled::sandbox::World::clear_subscriptions);
+    probe.sandbox.with_world(World::clear_subscriptions);
     let empty = probe.ask(&token, LIST, &[]).await;
     assert_eq!((empty.status, empty.text.as_str()), (200, ""));
 }
