@@ -427,6 +427,47 @@ async fn the_marketplace_refuses_in_its_many_shapes() {
     assert_eq!(probe.ask(&token, &bad, &[]).await.status, 400);
 }
 
+#[tokio::test]
+async fn a_stumbling_marketplace_still_tells_everything_in_the_end() {
+    let probe = Probe::new(Options { tenants: 60, users: 1, ..Options::default() }).await;
+    let token = probe.token(story::PUBLISHER_TENANT, MARKETPLACE).await;
+    let walk = async |spec: &str| {
+        probe.sandbox.with_world(|world| world.set_faults(spec.parse().unwrap()));
+        let (mut rows, mut empty, mut target) = (Vec::new(), 0, LIST.to_owned());
+        loop {
+            let page = probe.ask(&token, &target, &[]).await.json();
+            let items = page["subscriptions"].as_array().unwrap();
+            empty += usize::from(items.is_empty());
+            rows.extend(items.iter().map(|row| uuid_of(&row["id"])));
+            let Some(link) = page.get("@nextLink") else { return (rows, empty) };
+            let link: url::Url = link.as_str().unwrap().parse().unwrap();
+            target = format!("{}?{}", link.path(), link.query().unwrap());
+        }
+    };
+    let (calm, none) = walk("").await;
+    let set = |rows: &[Uuid]| rows.iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!((set(&calm).len(), none), (calm.len(), 0));
+    let spec = "page=5,marketplace.empty_page=0.5,marketplace.duplicates=0.5";
+    let (rough, empty) = walk(spec).await;
+    assert_eq!(set(&rough), set(&calm));
+    assert!(rough.len() > calm.len() && empty > 0);
+
+    for (spec, status, json) in [
+        ("marketplace.truncated=1", 200, false),
+        ("marketplace.503_html=1", 503, false),
+        ("marketplace.429=1", 429, false),
+        ("marketplace.500=1", 500, true),
+        ("token.503=1", 200, true),
+    ] {
+        probe.sandbox.with_world(|world| world.set_faults(spec.parse().unwrap()));
+        let answer = probe.ask(&token, LIST, &[]).await;
+        let parsed = serde_json::from_str::<Value>(&answer.text).is_ok();
+        assert_eq!((answer.status, parsed), (status, json), "{spec}");
+    }
+    let form = credentials(MARKETPLACE);
+    assert_eq!(probe.login(story::PUBLISHER_TENANT, "oauth2/v2.0/token", &form).await.status, 503);
+}
+
 // ---- Graph ------------------------------------------------------------------------------------
 
 const SELECT: &str =
