@@ -1,0 +1,263 @@
+//! What may go wrong on purpose, and how often: `--faults SPEC`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// One kind of trouble that strikes with a probability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The token endpoint is unavailable.
+    Token503,
+    /// The marketplace throttles (undocumented there, but tolerated by Microsoft's samples).
+    Marketplace429,
+    /// The marketplace fails.
+    Marketplace500,
+    /// A gateway answers for the marketplace, in HTML.
+    Marketplace503Html,
+    /// A marketplace answer ends in mid-JSON.
+    MarketplaceTruncated,
+    /// A page without items that still has a next link.
+    MarketplaceEmptyPage,
+    /// A page repeats its first item.
+    MarketplaceDuplicates,
+    /// Graph throttles, with `Retry-After`.
+    Graph429,
+    /// Graph throttles and does not say for how long.
+    Graph429WithoutRetryAfter,
+    /// Graph fails.
+    Graph500,
+    /// Graph is unavailable, in JSON.
+    Graph503,
+    /// A gateway answers for Graph, in HTML.
+    Graph503Html,
+    /// A Graph answer ends in mid-JSON.
+    GraphTruncated,
+    /// A page without items that still has a next link.
+    GraphEmptyPage,
+    /// A page repeats some of its items.
+    GraphDuplicates,
+    /// The token of a next link is refused as expired.
+    GraphExpiredPage,
+    /// One item of a batch is throttled inside an outer 200.
+    Batch429,
+    /// One item of a batch fails with 503 inside an outer 200.
+    Batch503,
+    /// A delta link is answered by 410 with a `Location`.
+    Delta410,
+    /// A delta link is answered by 400 `syncStateNotFound`.
+    DeltaSyncStateNotFound,
+}
+
+/// Every fault with its name in a SPEC; the position is the index into [`Faults::chances`].
+const NAMES: [(Fault, &str); 20] = [
+    (Fault::Token503, "token.503"),
+    (Fault::Marketplace429, "marketplace.429"),
+    (Fault::Marketplace500, "marketplace.500"),
+    (Fault::Marketplace503Html, "marketplace.503_html"),
+    (Fault::MarketplaceTruncated, "marketplace.truncated"),
+    (Fault::MarketplaceEmptyPage, "marketplace.empty_page"),
+    (Fault::MarketplaceDuplicates, "marketplace.duplicates"),
+    (Fault::Graph429, "graph.429"),
+    (Fault::Graph429WithoutRetryAfter, "graph.429_without_retry_after"),
+    (Fault::Graph500, "graph.500"),
+    (Fault::Graph503, "graph.503"),
+    (Fault::Graph503Html, "graph.503_html"),
+    (Fault::GraphTruncated, "graph.truncated"),
+    (Fault::GraphEmptyPage, "graph.empty_page"),
+    (Fault::GraphDuplicates, "graph.duplicates"),
+    (Fault::GraphExpiredPage, "graph.expired_page"),
+    (Fault::Batch429, "batch.429"),
+    (Fault::Batch503, "batch.503"),
+    (Fault::Delta410, "delta.410"),
+    (Fault::DeltaSyncStateNotFound, "delta.sync_state_not_found"),
+];
+
+/// The settings of a SPEC that are no probabilities.
+const SETTINGS: [&str; 5] = ["seed", "lag", "slow", "page", "budget"];
+
+/// How much goes wrong. Parsed from `name=value,…`; the default is a faultless Microsoft.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Faults {
+    /// Seed of the draws.
+    pub seed: u64,
+    chances: [f64; NAMES.len()],
+    /// Time between a group membership or group licence change and its effect on users.
+    pub lag: Duration,
+    /// Time every answer takes longer.
+    pub slow: Duration,
+    /// Largest page of lists; 0 leaves Microsoft's sizes.
+    pub page: usize,
+    /// Factor on Graph's resource unit quotas: 0.01 throttles early, 0 never throttles.
+    pub budget: f64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            chances: [0.0; NAMES.len()],
+            lag: Duration::ZERO,
+            slow: Duration::ZERO,
+            page: 0,
+            budget: 1.0,
+        }
+    }
+}
+
+impl Faults {
+    /// Probability of `fault`, 0 to 1.
+    pub fn chance(&self, fault: Fault) -> f64 {
+        let position = NAMES.iter().position(|(known, _)| *known == fault);
+        position.and_then(|at| self.chances.get(at)).copied().unwrap_or(0.0)
+    }
+
+    /// Sets the probability of `fault`, clamped to 0 to 1.
+    #[must_use]
+    pub fn with(mut self, fault: Fault, chance: f64) -> Self {
+        let position = NAMES.iter().position(|(known, _)| *known == fault);
+        if let Some(slot) = position.and_then(|at| self.chances.get_mut(at)) {
+            *slot = chance.clamp(0.0, 1.0);
+        }
+        self
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), FaultsError> {
+        let bad = |expected| FaultsError::Value {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            expected,
+        };
+        match name {
+            "seed" => self.seed = value.parse().ok().ok_or_else(|| bad("a whole number"))?,
+            "page" => self.page = value.parse().ok().ok_or_else(|| bad("a whole number"))?,
+            "lag" => self.lag = duration(value).ok_or_else(|| bad("a duration like 30s"))?,
+            "slow" => self.slow = duration(value).ok_or_else(|| bad("a duration like 200ms"))?,
+            "budget" => {
+                let budget: f64 = value.parse().ok().ok_or_else(|| bad("a factor like 0.1"))?;
+                if !budget.is_finite() || budget < 0.0 {
+                    return Err(bad("a factor like 0.1"));
+                }
+                self.budget = budget;
+            }
+            _ => {
+                let position = NAMES.iter().position(|(_, known)| *known == name);
+                let slot = position.and_then(|at| self.chances.get_mut(at));
+                let slot = slot.ok_or_else(|| FaultsError::Name(name.to_owned()))?;
+                let chance: f64 =
+                    value.parse().ok().ok_or_else(|| bad("a probability from 0 to 1"))?;
+                if !(0.0..=1.0).contains(&chance) {
+                    return Err(bad("a probability from 0 to 1"));
+                }
+                *slot = chance;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `200ms`, `30s`, `5m`, `2h`, `1d`.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let ms_per_unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(ms_per_unit).map(Duration::from_millis)
+}
+
+/// Why a SPEC is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FaultsError {
+    /// No such fault or setting.
+    #[error("`{0}` is not a known fault; known are {known}", known = known())]
+    Name(String),
+    /// The name is known, its value is not usable.
+    #[error("`{name}={value}`: expected {expected}")]
+    Value {
+        /// The setting.
+        name: String,
+        /// What was given.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// A part without `=`.
+    #[error("`{0}` has no value; write it as `{0}=VALUE`")]
+    NoValue(String),
+}
+
+fn known() -> String {
+    let names = NAMES.iter().map(|(_, name)| *name);
+    SETTINGS.into_iter().chain(names).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for Faults {
+    type Err = FaultsError;
+
+    fn from_str(spec: &str) -> Result<Self, FaultsError> {
+        let mut faults = Self::default();
+        for part in spec.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, value) =
+                part.split_once('=').ok_or_else(|| FaultsError::NoValue(part.to_owned()))?;
+            faults.set(name.trim(), value.trim())?;
+        }
+        Ok(faults)
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed={}", self.seed)?;
+        for ((_, name), chance) in NAMES.iter().zip(self.chances) {
+            if chance > 0.0 {
+                write!(f, ",{name}={chance}")?;
+            }
+        }
+        write!(f, ",lag={}ms,slow={}ms", self.lag.as_millis(), self.slow.as_millis())?;
+        write!(f, ",page={},budget={}", self.page, self.budget)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_reads_back_as_written() {
+        let spec = "seed=7, graph.429=0.05,batch.429=1,delta.410=0.01,lag=30s,slow=200ms,page=9,budget=0.5";
+        let faults: Faults = spec.parse().unwrap();
+        assert!((faults.chance(Fault::Graph429) - 0.05).abs() < 1e-9);
+        assert!((faults.chance(Fault::Batch429) - 1.0).abs() < 1e-9);
+        assert_eq!((faults.seed, faults.page, faults.lag.as_secs()), (7, 9, 30));
+        assert_eq!(faults.to_string().parse::<Faults>().unwrap(), faults);
+        assert_eq!("".parse::<Faults>().unwrap(), Faults::default());
+    }
+
+    #[test]
+    fn a_bad_spec_says_what_would_do() {
+        let message = |spec: &str| spec.parse::<Faults>().unwrap_err().to_string();
+        let unknown = message("graph.430=1");
+        assert!(unknown.contains("graph.430") && unknown.contains("graph.429_without_retry_after"));
+        assert!(unknown.contains("lag"));
+        assert!(message("graph.429=2").contains("0 to 1"));
+        assert!(message("graph.429=NaN").contains("0 to 1"));
+        assert!(message("lag=soon").contains("30s"));
+        assert!(message("lag").contains("lag=VALUE"));
+        assert!(message("budget=-1").contains("factor"));
+    }
+
+    #[test]
+    fn every_fault_has_its_own_name() {
+        for (fault, name) in NAMES {
+            let faults: Faults = format!("{name}=0.5").parse().unwrap();
+            assert_eq!(faults, Faults::default().with(fault, 0.5), "{name}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `users/delta`: rounds, tokens, removals, and everything that makes a reader start over.
+//! Source: graph-licensing.md 5.
+
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+use super::error::GraphError;
+use super::place::{Listing, Place};
+use super::render::{self, Style};
+use super::users::{repeat, start, varying};
+use super::{Answer, Caller};
+use crate::sandbox::World;
+use crate::sandbox::faults::Fault;
+use crate::sandbox::wire::{Ask, Reply};
+use crate::sandbox::world::tenant::{Life, TOKEN_LIFE_S, Tenant, User, props};
+
+/// `GET /users/delta`.
+pub(super) fn users(world: &mut World, ask: &Ask, version: &str, caller: &Caller) -> Answer {
+    let refused = ["$top", "$orderby", "$expand", "$search", "$filter"];
+    if let Some(option) = refused.into_iter().find(|name| ask.option(name).is_some()) {
+        return Err(GraphError::bad(format!(
+            "'{option}' is not supported by this delta function."
+        )));
+    }
+    let missing = || GraphError::missing(&caller.tenant.to_string());
+    let now = world.now_s();
+    let head = world.tenant(caller.tenant).ok_or_else(missing)?.version;
+    let selected = ask.option("$select").map(|select| render::select(Some(select))).transpose()?;
+    let fresh = Place::start(Listing::UsersDelta, selected.unwrap_or(render::DEFAULT), head, now);
+    let place = match (ask.option("$skiptoken"), ask.option("$deltatoken")) {
+        (Some(_), _) if selected.is_some() => {
+            return Err(GraphError::bad("'$select' is not supported together with '$skiptoken'."));
+        }
+        (Some(_), _) => start(world, ask, caller, Listing::UsersDelta)?,
+        (None, None | Some("")) => fresh,
+        (None, Some(token)) if token.eq_ignore_ascii_case("latest") => {
+            let body = json!({
+                "@odata.context": context(world, version),
+                "value": [],
+                "@odata.deltaLink": link(world, caller, version, "$deltatoken", fresh),
+            });
+            return Ok(Reply::json(200, &body));
+        }
+        (None, Some(token)) => {
+            let old = resume(world, caller, version, token)?;
+            let select = selected.unwrap_or(old.select);
+            Place { select, since: Some(old.upto), ..fresh }
+        }
+    };
+    page(world, ask, version, caller, place)
+}
+
+fn context(world: &World, version: &str) -> String {
+    format!("{}/graph/{version}/$metadata#users", world.base())
+}
+
+fn link(world: &World, caller: &Caller, version: &str, name: &str, place: Place) -> String {
+    let token = place.encode(world.seed(), caller.tenant);
+    format!("{}/graph/{version}/users/delta?{name}={token}", world.base())
+}
+
+/// A delta link is taken up, or the reader is told to start over.
+fn resume(
+    world: &mut World,
+    caller: &Caller,
+    version: &str,
+    token: &str,
+) -> Result<Place, GraphError> {
+    if world.strikes(Fault::Delta410) {
+        let message = "The requested resource is no longer available: a full sync is needed.";
+        let location = format!("{}/graph/{version}/users/delta?$deltatoken=", world.base());
+        return Err(GraphError::new(410, "resyncRequired", message).with("location", location));
+    }
+    let gone = || {
+        let message = "The sync state generation is not found; a full sync is needed.";
+        GraphError::new(400, "syncStateNotFound", message)
+    };
+    if world.strikes(Fault::DeltaSyncStateNotFound) {
+        return Err(gone());
+    }
+    let place = Place::decode(token, world.seed(), caller.tenant);
+    let place = place.filter(|place| place.listing == Listing::UsersDelta).ok_or_else(gone)?;
+    let age_s = world.now_s() - place.issued;
+    if age_s > TOKEN_LIFE_S { Err(gone()) } else { Ok(place) }
+}
+
+/// Users that changed in a round, in the order of the directory, with what changed.
+fn changed(tenant: &Tenant, since: u64, upto: u64, tracked: u16) -> Vec<(u32, u16)> {
+    let first = tenant.journal.partition_point(|entry| entry.version <= since);
+    let entries = tenant.journal.iter().skip(first).take_while(|entry| entry.version <= upto);
+    let mut users: HashMap<u32, u16> = HashMap::new();
+    for entry in entries {
+        *users.entry(entry.user).or_default() |= entry.props;
+    }
+    // `licenseAssignmentStates` is never in the journal: delta is blind to it.
+    let mut users: Vec<(u32, u16)> =
+        users.into_iter().filter(|(_, changed)| changed & (tracked | props::LIFE) != 0).collect();
+    users.sort_unstable();
+    users
+}
+
+fn page(world: &mut World, ask: &Ask, version: &str, caller: &Caller, place: Place) -> Answer {
+    let empty = !place.after_empty && world.strikes(Fault::GraphEmptyPage);
+    let size = if empty { 0 } else { varying(world, place.at) };
+    let minimal = ask.header("prefer").is_some_and(|prefer| {
+        prefer.split([',', ';']).any(|part| part.trim().eq_ignore_ascii_case("return=minimal"))
+    });
+    let missing = || GraphError::missing(&caller.tenant.to_string());
+    let tenant = world.tenant(caller.tenant).ok_or_else(missing)?;
+    let from = usize::try_from(place.at).unwrap_or(usize::MAX);
+    let (picked, total): (Vec<(u32, u16)>, usize) = match place.since {
+        None => {
+            let all = tenant.enumerate().skip(from).take(size);
+            (all.map(|(at, _)| (at, u16::MAX)).collect(), tenant.users.len())
+        }
+        Some(since) => {
+            let all = changed(tenant, since, place.upto, place.select);
+            let total = all.len();
+            (all.into_iter().skip(from).take(size).collect(), total)
+        }
+    };
+    let next = from.saturating_add(picked.len());
+    let mut rows: Vec<Value> = Vec::with_capacity(picked.len());
+    for (at, changed) in picked {
+        let Some(user) = tenant.user(at) else { continue };
+        // With `return=minimal` what did not change is absent; new and restored users are whole.
+        let whole = !minimal || changed & props::LIFE != 0;
+        let mask = if whole { place.select } else { place.select & changed };
+        rows.extend(row(world, tenant, (at, user), mask, place.since.is_none()));
+    }
+    repeat(world, &mut rows);
+    let (name, value) = if next < total {
+        let at = u64::try_from(next).unwrap_or(u64::MAX);
+        let issued = world.now_s();
+        let place = Place { at, after_empty: empty, issued, ..place };
+        ("@odata.nextLink", link(world, caller, version, "$skiptoken", place))
+    } else {
+        let issued = world.now_s();
+        let place = Place { at: 0, since: None, after_empty: false, issued, ..place };
+        ("@odata.deltaLink", link(world, caller, version, "$deltatoken", place))
+    };
+    let body = json!({"@odata.context": context(world, version), name: value, "value": rows});
+    Ok(Reply::json(200, &body))
+}
+
+/// A user, or his removal. A first enumeration shows soft-deleted users as removed (it may), and
+/// says nothing of purged ones.
+fn row(
+    world: &World,
+    tenant: &Tenant,
+    (at, user): (u32, &User),
+    mask: u16,
+    first: bool,
+) -> Option<Value> {
+    let removed = |reason: &str| {
+        let id = render::cased(user.id, 0x0072_656d);
+        Some(json!({"id": id, "@removed": {"reason": reason}}))
+    };
+    match user.life {
+        Life::Live => {
+            let style = Style::Delta;
+            Some(render::user(world.catalog(), tenant, (at, user), mask, style).into())
+        }
+        Life::Deleted(_) => removed("changed"),
+        Life::Purged if first => None,
+        Life::Purged => removed("deleted"),
+    }
+}
