@@ -6,6 +6,7 @@ mod keys;
 mod login;
 mod marketplace;
 mod recorded;
+mod sandbox;
 mod throttling;
 
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
