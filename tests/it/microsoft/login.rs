@@ -1,5 +1,6 @@
 //! Tokens: one source, five credentials, and what Entra's refusals mean.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer;
@@ -230,4 +231,48 @@ async fn what_entra_says_comes_through_the_identity_library_unchanged() {
     let error = ask(&it, CUSTOMER).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transient);
     assert_eq!(it.requests("/token").await.len(), 5, "four tries are ours, none the library's");
+}
+
+/// Where the log goes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_holds_a_secret_a_token_or_an_assertion() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "planted.file.token").unwrap();
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    let lines = lines.with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(lines);
+    let federated = Assertion::File(file.path().to_path_buf());
+    for credential in [
+        Credential::Secret(Secret::new("planted-secret")),
+        Credential::Federated { assertion: federated },
+        Credential::ManagedIdentity { client_id: None },
+    ] {
+        let it = Pretend::with(credential).await;
+        organization(&it, HOME).await;
+        let planted = json!({ "token_type": "Bearer", "expires_in": 3600,
+            "expires_on": "4102444800", "resource": "r", "access_token": "planted-token" });
+        it.answer("POST", &token_path(HOME), vec![ok(planted.clone())]).await;
+        it.get("/metadata/identity/oauth2/token", vec![ok(planted)]).await;
+        ask(&it, HOME).await.unwrap();
+    }
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("microsoft.endpoint=\"GET /organization\""), "the log is listened to");
+    let bare: Vec<&str> = text.lines().filter(|it| it.contains("planted")).collect();
+    assert!(bare.is_empty(), "{bare:#?}");
 }

@@ -235,3 +235,15 @@ async fn a_host_that_cannot_be_reached_is_transient_and_its_address_is_not_told(
     assert!(error.to_string().contains("cannot be reached"), "{error}");
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");
 }
+
+#[tokio::test]
+async fn a_host_that_speaks_no_tls_is_told_apart_from_an_answer() {
+    let plain = Pretend::new().await;
+    let https = plain.server.uri().replace("http://", "https://").parse().unwrap();
+    let it = Pretend::at(Credential::Secret(Secret::new("x")), Some(https)).await;
+    it.give_tokens().await;
+    let error = list(&it, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert!(error.to_string().contains("InvalidContentType"), "{error}");
+    assert!(plain.requests("/subscriptions").await.is_empty());
+}
