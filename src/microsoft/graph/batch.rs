@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::requests::USER_FIELDS;
-use super::verdict::{self, Asked};
+use super::verdict::{self, Asked, Linked};
 use super::{Endpoint, Graph, UserRow, parse};
 use crate::domain::{TenantId, UserId};
 use crate::microsoft::error::{ErrorKind, MicrosoftError};
@@ -123,7 +123,7 @@ impl Graph {
                 _ => Err(read::no_json(NAME, answer)),
             }
         };
-        let responses = self.call_once(meter, tenant, endpoint, &request, false, read).await?;
+        let responses = self.call_once(meter, tenant, endpoint, &request, Linked::No, read).await?;
         self.sort_out(meter, tenant, users, &responses).await
     }
 
@@ -135,7 +135,7 @@ impl Graph {
         responses: &[Value],
     ) -> Result<Round, MicrosoftError> {
         let (token, _) = self.tokens.token(meter, tenant, &self.resource).await?;
-        let asked = Asked { endpoint: NAME, tenant, token: &token, linked: false };
+        let asked = Asked { endpoint: NAME, tenant, token: &token, linked: Linked::No };
         let mut by_id = HashMap::new();
         for response in responses {
             let id = response

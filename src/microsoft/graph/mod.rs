@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub use self::batch::BatchMiss;
 pub use self::parse::{AssignedLicence, Removed, UserRow};
 use self::requests::Requests;
-use self::verdict::Asked;
+use self::verdict::{Asked, Linked};
 use super::Page;
 use super::error::{ErrorKind, MicrosoftError};
 use super::http::{Answer, Http, Outgoing};
@@ -163,7 +163,7 @@ impl Graph {
             let name = json::word(first, "displayName").filter(|it| !it.is_empty());
             Ok(Organization { name: name.map(Arc::from) })
         };
-        self.call(meter, tenant, ORGANIZATION, &request, false, read).await
+        self.call(meter, tenant, ORGANIZATION, &request, Linked::No, read).await
     }
 
     /// All SKUs of the tenant, ours or not.
@@ -269,7 +269,11 @@ impl Graph {
             let rows = rows.into_iter().map(|raw| Read::of(raw, parse::user)).collect();
             Ok(DeltaPage { rows, end })
         };
-        let linked = !matches!(from, DeltaFrom::Start);
+        let linked = match from {
+            DeltaFrom::Start => Linked::No,
+            DeltaFrom::Cursor(_) => Linked::Cursor,
+            DeltaFrom::Next(_) => Linked::Page,
+        };
         self.call(meter, tenant, DELTA, &request, linked, read).await
     }
 
@@ -312,11 +316,28 @@ impl Graph {
                 .map(|next| Link::after(before, self.base.target(&next)?, false));
             Ok((rows.into_iter().map(&row).collect(), next.transpose()?))
         };
-        self.call(meter, tenant, endpoint, request, before.is_some(), read).await
+        let linked = if before.is_some() { Linked::Page } else { Linked::No };
+        self.call(meter, tenant, endpoint, request, linked, read).await
     }
 
-    /// All pages of a plain collection.
+    /// All pages of a plain collection; a page token that dies on the way costs one new beginning.
     async fn collect<T>(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        endpoint: Endpoint,
+        first: Outgoing,
+        row: impl Fn(&RawValue) -> T,
+    ) -> Result<Vec<T>, MicrosoftError> {
+        match self.collect_once(meter, tenant, endpoint, first.clone(), &row).await {
+            Err(error) if error.kind() == ErrorKind::RestartSequence => {
+                self.collect_once(meter, tenant, endpoint, first, &row).await
+            }
+            whole => whole,
+        }
+    }
+
+    async fn collect_once<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
@@ -341,7 +362,7 @@ impl Graph {
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
-        linked: bool,
+        linked: Linked,
         read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
     ) -> Result<T, MicrosoftError> {
         let mut request = request.clone();
@@ -364,7 +385,7 @@ impl Graph {
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
-        linked: bool,
+        linked: Linked,
         read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
     ) -> Result<T, MicrosoftError> {
         let answer = self.with_token(meter, tenant, endpoint, request, linked).await?;
@@ -381,7 +402,7 @@ impl Graph {
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
-        linked: bool,
+        linked: Linked,
     ) -> Result<Answer, MicrosoftError> {
         let mut renewed = false;
         loop {
@@ -454,12 +475,19 @@ fn value_of(raw: &RawValue) -> Option<Value> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// The scope of this cloud's Graph. A stand-in on loopback speaks for the public one.
+/// The clouds' Graphs.
+const CLOUDS: [&str; 4] = [
+    "graph.microsoft.com",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "microsoftgraph.chinacloudapi.cn",
+];
+
+/// The scope of this cloud's Graph. Any other host, such as a stand-in on loopback, speaks for the
+/// public one.
 ///
 /// Source: graph-licensing.md section 11.
 fn scope_of(url: &Url) -> String {
-    match (url.scheme(), url.host_str()) {
-        ("https", Some(host)) => format!("https://{host}/.default"),
-        _ => "https://graph.microsoft.com/.default".into(),
-    }
+    let host = CLOUDS.into_iter().find(|it| url.host_str() == Some(it));
+    format!("https://{}/.default", host.unwrap_or("graph.microsoft.com"))
 }

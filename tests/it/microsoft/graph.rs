@@ -97,6 +97,7 @@ async fn dead_cursors_and_dead_pages_are_two_things() {
         (refused(400, "syncStateNotFound"), ErrorKind::Resync),
         (refused(400, "Directory_ExpiredPageToken"), ErrorKind::RestartSequence),
         (refused(404, "DirectoryPageTokenNotFoundException"), ErrorKind::RestartSequence),
+        (refused(400, "Request_BadRequest"), ErrorKind::Resync),
     ] {
         let it = Pretend::new().await;
         it.get(&format!("{V1}/users/delta"), vec![answer]).await;
@@ -188,6 +189,34 @@ async fn skus_lifecycles_and_groups_come_with_all_their_pages() {
     assert_eq!(names, [Some("BI users"), None]);
     let filter = it.requests("/groups").await[0].url.query_pairs().next().unwrap().1.into_owned();
     assert_eq!(filter, format!("assignedLicenses/any(x:x/skuId eq {SKU})"));
+}
+
+#[tokio::test]
+async fn a_page_token_that_dies_in_a_small_list_costs_one_new_beginning() {
+    let it = Pretend::new().await;
+    let next = "https://graph.microsoft.com/v1.0/subscribedSkus?$skiptoken=2";
+    let dead = || refused(400, "Directory_ExpiredPageToken");
+    let first = || page(&[], "@odata.nextLink", next);
+    let at = format!("{V1}/subscribedSkus");
+    it.get(
+        &at,
+        vec![
+            first(),
+            dead(),
+            first(),
+            ok(json!({ "value": [] })),
+            first(),
+            dead(),
+            first(),
+            dead(),
+        ],
+    )
+    .await;
+    let (graph, of) = (it.microsoft.graph(), tenant(CUSTOMER));
+    assert!(graph.subscribed_skus(&it.meter, of).await.unwrap().is_empty());
+    let error = graph.subscribed_skus(&it.meter, of).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RestartSequence);
+    assert_eq!(it.requests("/subscribedSkus").await.len(), 8);
 }
 
 #[tokio::test]
