@@ -48,9 +48,10 @@ fn request_note(id: Option<&str>) -> String {
 impl MicrosoftError {
     /// An error of this kind; `what` is one sentence without a full stop.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        let (asked_wait, request_id, again, held) =
-            (None, None, kind == ErrorKind::Transient, false);
-        Self { kind, what: what.into(), asked_wait, request_id, again, held }
+        let what = what.into();
+        let error =
+            Self { kind, what, asked_wait: None, request_id: None, again: false, held: false };
+        Self { again: error.is_transient(), ..error }
     }
 
     /// What the caller must do.
@@ -108,6 +109,14 @@ impl MicrosoftError {
     #[must_use]
     pub(crate) fn held_at_the_gate(mut self) -> Self {
         self.held = true;
+        self
+    }
+
+    /// The same error, after all the tries it deserves: whoever called the failed call does not
+    /// begin them anew.
+    #[must_use]
+    pub(crate) fn after_all_tries(mut self) -> Self {
+        self.again = false;
         self
     }
 

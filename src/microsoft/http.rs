@@ -49,6 +49,13 @@ impl Outgoing {
         self
     }
 
+    /// The id we gave it.
+    fn id(&self) -> Option<String> {
+        let ids = ["client-request-id", "x-ms-requestid"].into_iter();
+        let id = ids.filter_map(|it| self.headers.get(it)).find_map(|it| it.to_str().ok());
+        id.map(str::to_owned)
+    }
+
     /// The same request with this bearer token, marked so that nothing prints it.
     #[must_use]
     pub(crate) fn bearing(mut self, token: &str) -> Self {
@@ -77,6 +84,12 @@ impl Answer {
         let id = REQUEST_IDS.iter().find_map(|it| self.header(it))?;
         let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.:".contains(*c);
         Some(id.chars().filter(plain).take(64).collect())
+    }
+
+    /// Whether it is a page for people, as gateways send them in place of the API's answer.
+    pub(crate) fn is_markup(&self) -> bool {
+        let text = self.body.trim_ascii_start();
+        text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).starts_with(b"<")
     }
 
     /// What the body looks like, in a few words that cannot hold anything private.
@@ -142,6 +155,7 @@ impl Http {
         outgoing: Outgoing,
     ) -> Result<Answer, MicrosoftError> {
         meter.request();
+        let sent = outgoing.id();
         let failed = |error: reqwest::Error| {
             let host_trouble = if error.is_timeout() {
                 "did not answer in time"
@@ -151,7 +165,7 @@ impl Http {
                 "broke off its answer"
             };
             let what = format!("Microsoft ({endpoint}) {host_trouble}: {}", root_of(&error));
-            MicrosoftError::new(ErrorKind::Transient, what)
+            MicrosoftError::new(ErrorKind::Transient, what).of_request(sent.clone())
         };
         let Outgoing { method, url, headers, body } = outgoing;
         let mut request = self.client.request(method, url).headers(headers);
@@ -175,6 +189,7 @@ impl Http {
             microsoft.endpoint = endpoint,
             http.status = status.as_u16(),
             microsoft.request_id = answer.request_id(),
+            microsoft.sent_id = sent,
             microsoft.correlation_id = answer.header("x-ms-correlationid"),
             body_bytes = answer.body.len(),
             "Microsoft answered"

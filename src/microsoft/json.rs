@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_count_has_five_shapes_and_nothing_else() {
         let check = |value: Value, want: Result<Option<u64>, ()>| {
-            assert_eq!(count(&value, "q").map_err(|_| ()), want, "{value}");
+            assert_eq!(count(&value, "q").map_err(|_why| ()), want, "{value}");
         };
         check(json!({ "q": 20 }), Ok(Some(20)));
         check(json!({ "q": "20" }), Ok(Some(20)));

@@ -1,6 +1,5 @@
 //! Entra's public keys, as one document.
 
-use futures_util::FutureExt as _;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -113,15 +112,14 @@ impl EntraKeySource {
         path: &str,
     ) -> Result<Value, MicrosoftError> {
         let outgoing = Outgoing::get(self.base.url(path)?);
-        let outgoing = &outgoing;
-        let once = || {
-            async move {
-                let answer = self.http.send(endpoint, meter, outgoing.clone()).await?;
-                self.judge(endpoint, &answer)
+        let mut tries = self.pace.tries(meter);
+        loop {
+            let answer = self.http.send(endpoint, meter, outgoing.clone()).await;
+            match answer.and_then(|it| self.judge(endpoint, &it)) {
+                Ok(value) => return Ok(value),
+                Err(error) => tries.again(error).await?,
             }
-            .boxed()
-        };
-        self.pace.retry(meter, once).await
+        }
     }
 
     fn judge(&self, endpoint: &str, answer: &Answer) -> Result<Value, MicrosoftError> {

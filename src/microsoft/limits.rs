@@ -258,9 +258,9 @@ mod tests {
         limits.shut(Scope::App, tenant(1), Duration::from_secs(20), pace.now());
         limits.enter(tenant(2), 1, &pace, &meter).await.unwrap();
         assert_eq!((slept.load(SeqCst), meter.throttled()), (20_000, Duration::from_secs(20)));
-        limits.shut(Scope::App, tenant(1), Duration::from_secs(3_600), pace.now());
+        limits.shut(Scope::App, tenant(1), Duration::from_hours(1), pace.now());
         let error = limits.enter(tenant(2), 1, &pace, &meter).await.unwrap_err();
-        assert_eq!(error.asked_wait(), Some(Duration::from_secs(3_600)));
+        assert_eq!(error.asked_wait(), Some(Duration::from_hours(1)));
     }
 
     #[test]

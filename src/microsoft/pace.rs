@@ -58,49 +58,65 @@ impl Pace {
         limit.mul_f64((self.jitter)().clamp(0.0, 1.0))
     }
 
-    /// Repeats a call while that may help: transient trouble up to four tries with backoff;
-    /// throttling as long as Microsoft asks, never earlier, at most [`THROTTLE_MAX`] in all.
+    /// Begins the tries of one call.
+    pub(crate) fn tries<'a>(&'a self, meter: &'a Meter) -> Tries<'a> {
+        Tries { pace: self, meter, failures: 0, throttles: 0, waited: Duration::ZERO }
+    }
+}
+
+/// The tries of one call: transient trouble is tried up to four times with backoff; throttling is
+/// waited for as long as Microsoft asks, never shorter, at most [`THROTTLE_MAX`] in all.
+///
+/// Source: graph-licensing.md section 8; marketplace-saas.md section 3.4.
+pub(crate) struct Tries<'a> {
+    pace: &'a Pace,
+    meter: &'a Meter,
+    failures: u32,
+    throttles: u32,
+    waited: Duration,
+}
+
+impl Tries<'_> {
+    /// Waits until another try makes sense.
     ///
-    /// Source: graph-licensing.md section 8; marketplace-saas.md section 3.4.
-    /// Tries are boxed: a run is spawned, and the compiler cannot see that a future borrowed by
-    /// a closure is `Send` for every lifetime.
-    pub(crate) async fn retry<'f, T: Send>(
-        &self,
-        meter: &Meter,
-        mut once: impl FnMut() -> BoxFuture<'f, Result<T, MicrosoftError>> + Send,
-    ) -> Result<T, MicrosoftError> {
-        let (mut failures, mut throttles, mut waited) = (0_u32, 0_u32, Duration::ZERO);
-        loop {
-            let error = match once().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            if error.kind() == ErrorKind::Throttled {
-                throttles = throttles.saturating_add(1);
-                let own = self.backoff(throttles).max(BACKOFF_BASE);
-                let wait = error.asked_wait().unwrap_or(own);
-                waited = waited.saturating_add(wait);
-                if waited > THROTTLE_MAX {
-                    return Err(error.asking(Some(wait)));
-                }
-                if !error.is_held() {
-                    meter.waiting(wait);
-                    self.wait(wait).await;
-                }
-                continue;
-            }
-            failures = failures.saturating_add(1);
-            if !error.may_try_again() || failures >= TRIES {
-                return Err(error);
-            }
-            let wait = self.backoff(failures);
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                wait_s = wait.as_secs_f64(),
-                "trying a call to Microsoft again"
-            );
-            self.wait(wait).await;
+    /// # Errors
+    ///
+    /// The error itself, when another try makes none.
+    pub(crate) async fn again(&mut self, error: MicrosoftError) -> Result<(), MicrosoftError> {
+        if !error.may_try_again() {
+            return Err(error);
         }
+        if error.kind() == ErrorKind::Throttled {
+            return self.throttled(error).await;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= TRIES {
+            return Err(error);
+        }
+        let wait = self.pace.backoff(self.failures);
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            wait_s = wait.as_secs_f64(),
+            "trying a call to Microsoft again"
+        );
+        self.pace.wait(wait).await;
+        Ok(())
+    }
+
+    async fn throttled(&mut self, error: MicrosoftError) -> Result<(), MicrosoftError> {
+        self.throttles = self.throttles.saturating_add(1);
+        let own = self.pace.backoff(self.throttles).max(BACKOFF_BASE);
+        let wait = error.asked_wait().unwrap_or(own);
+        self.waited = self.waited.saturating_add(wait);
+        if self.waited > THROTTLE_MAX {
+            return Err(error.asking(Some(wait)));
+        }
+        // Where there is a gate, the next try waits at it, together with all others.
+        if !error.is_held() {
+            self.meter.waiting(wait);
+            self.pace.wait(wait).await;
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use entitled::sandbox::story::{self, CONTOSO, FABRIKAM, LITWARE, WOODGROVE};
 use entitled::sandbox::{
-    Fault, Faults, NewUser, Options, Sandbox, SkuUnits, TokenRequest, TokenVersion,
+    Fault, Faults, NewUser, Options, Sandbox, SkuUnits, TokenRequest, TokenVersion, World,
 };
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::HeaderMap;
@@ -107,16 +107,12 @@ impl Probe {
             pages.push(page.rows().len());
             rows.extend(page.rows());
             let body = page.json();
-            match body["@odata.nextLink"].as_str() {
-                Some(link) => {
-                    assert!(body.get("@odata.deltaLink").is_none(), "never both links");
-                    next = link.to_owned();
-                }
-                None => {
-                    let delta = body["@odata.deltaLink"].as_str().map(str::to_owned);
-                    return Walk { rows, pages, delta };
-                }
-            }
+            let Some(link) = body["@odata.nextLink"].as_str() else {
+                let delta = body["@odata.deltaLink"].as_str().map(str::to_owned);
+                return Walk { rows, pages, delta };
+            };
+            assert!(body.get("@odata.deltaLink").is_none(), "never both links");
+            link.clone_into(&mut next);
             assert!(pages.len() < 1_000, "a listing without end");
         }
     }
@@ -312,7 +308,7 @@ async fn a_user_token_verifies_against_the_published_keys() {
 
     // Rotated once, the old key is still published; rotated twice, it is gone.
     for published in [true, false] {
-        probe.sandbox.with_world(|world| world.rotate_keys()).unwrap();
+        probe.sandbox.with_world(World::rotate_keys).unwrap();
         assert_eq!(verify(&two, "v2.0/").await.is_some(), published);
     }
 }
@@ -403,7 +399,7 @@ async fn the_list_has_its_oddities() {
     let one = LIST.replace('?', "/5D0C1F22-7a31-4c8e-1b2f-90aa3344ee10?");
     assert_eq!(probe.ask(&token, &one, &[]).await.text, raw);
 
-    probe.sandbox.with_world(entitled::sandbox::World::clear_subscriptions);
+    probe.sandbox.with_world(World::clear_subscriptions);
     let empty = probe.ask(&token, LIST, &[]).await;
     assert_eq!((empty.status, empty.text.as_str()), (200, ""));
 }
@@ -429,6 +425,47 @@ async fn the_marketplace_refuses_in_its_many_shapes() {
     assert_eq!(probe.ask(&token, &unknown, &[]).await.status, 404);
     let bad = format!("{LIST}&continuationToken=%5b%5d");
     assert_eq!(probe.ask(&token, &bad, &[]).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_stumbling_marketplace_still_tells_everything_in_the_end() {
+    let probe = Probe::new(Options { tenants: 60, users: 1, ..Options::default() }).await;
+    let token = probe.token(story::PUBLISHER_TENANT, MARKETPLACE).await;
+    let walk = async |spec: &str| {
+        probe.sandbox.with_world(|world| world.set_faults(spec.parse().unwrap()));
+        let (mut rows, mut empty, mut target) = (Vec::new(), 0, LIST.to_owned());
+        loop {
+            let page = probe.ask(&token, &target, &[]).await.json();
+            let items = page["subscriptions"].as_array().unwrap();
+            empty += usize::from(items.is_empty());
+            rows.extend(items.iter().map(|row| uuid_of(&row["id"])));
+            let Some(link) = page.get("@nextLink") else { return (rows, empty) };
+            let link: url::Url = link.as_str().unwrap().parse().unwrap();
+            target = format!("{}?{}", link.path(), link.query().unwrap());
+        }
+    };
+    let (calm, none) = walk("").await;
+    let set = |rows: &[Uuid]| rows.iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!((set(&calm).len(), none), (calm.len(), 0));
+    let spec = "page=5,marketplace.empty_page=0.5,marketplace.duplicates=0.5";
+    let (rough, empty) = walk(spec).await;
+    assert_eq!(set(&rough), set(&calm));
+    assert!(rough.len() > calm.len() && empty > 0);
+
+    for (spec, status, json) in [
+        ("marketplace.truncated=1", 200, false),
+        ("marketplace.503_html=1", 503, false),
+        ("marketplace.429=1", 429, false),
+        ("marketplace.500=1", 500, true),
+        ("token.503=1", 200, true),
+    ] {
+        probe.sandbox.with_world(|world| world.set_faults(spec.parse().unwrap()));
+        let answer = probe.ask(&token, LIST, &[]).await;
+        let parsed = serde_json::from_str::<Value>(&answer.text).is_ok();
+        assert_eq!((answer.status, parsed), (status, json), "{spec}");
+    }
+    let form = credentials(MARKETPLACE);
+    assert_eq!(probe.login(story::PUBLISHER_TENANT, "oauth2/v2.0/token", &form).await.status, 503);
 }
 
 // ---- Graph ------------------------------------------------------------------------------------

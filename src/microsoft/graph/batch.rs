@@ -1,14 +1,13 @@
 //! `$batch`: many users read with one request. Each item is throttled, found missing or refused
 //! by itself inside an outer 200.
 
-use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::requests::USER_FIELDS;
-use super::verdict::{self, Asked};
+use super::verdict::{self, Asked, Linked};
 use super::{Endpoint, Graph, UserRow, parse};
 use crate::domain::{TenantId, UserId};
 use crate::microsoft::error::{ErrorKind, MicrosoftError};
@@ -78,37 +77,30 @@ impl Graph {
         tenant: TenantId,
         users: &[UserId],
     ) -> Result<HashMap<UserId, Outcome>, MicrosoftError> {
-        let state = tokio::sync::Mutex::new((users.to_vec(), HashMap::new()));
-        let state = &state;
-        let once = || {
-            async move {
-            // Nobody else has it: the lock is for the borrow checker, tries follow each other.
-            let mut state = state.lock().await;
-            let (open, done) = &mut *state;
-            let round = self.batch_once(meter, tenant, open).await?;
+        let (mut open, mut done) = (users.to_vec(), HashMap::new());
+        let mut tries = self.pace.tries(meter);
+        while !open.is_empty() {
+            let round = match self.batch_once(meter, tenant, &open).await {
+                Ok(round) => round,
+                Err(error) => {
+                    tries.again(error).await?;
+                    continue;
+                }
+            };
             done.extend(round.done);
-            *open = round.again;
-            match (open.is_empty(), round.throttled) {
-                (true, _) => Ok(()),
-                (false, true) => {
-                    let wait = round.wait.unwrap_or(WAIT_UNTOLD);
-                    self.limits.shut(round.scope, tenant, wait, self.pace.now());
-                    Err(throttled(Some(wait)).held_at_the_gate())
-                }
-                (false, false) => {
-                    let what = format!(
-                        "Graph ({NAME}) of tenant {tenant} leaves {} of {} users unanswered: {}",
-                        open.len(),
-                        users.len(),
-                        round.looks_like
-                    );
-                    Err(MicrosoftError::new(ErrorKind::Transient, what))
-                }
+            open = round.again;
+            if round.throttled {
+                let wait = round.wait.unwrap_or(WAIT_UNTOLD);
+                self.limits.shut(round.scope, tenant, wait, self.pace.now());
+                tries.again(throttled(Some(wait)).held_at_the_gate()).await?;
+            } else if !open.is_empty() {
+                let (left, all, why) = (open.len(), users.len(), round.looks_like);
+                let what = format!(
+                    "Graph ({NAME}) of tenant {tenant} leaves {left} of {all} users unanswered: {why}"
+                );
+                tries.again(MicrosoftError::new(ErrorKind::Transient, what)).await?;
             }
-            }.boxed()
-        };
-        self.pace.retry(meter, once).await?;
-        let (_, done) = std::mem::take(&mut *state.lock().await);
+        }
         Ok(done)
     }
 
@@ -131,7 +123,7 @@ impl Graph {
                 _ => Err(read::no_json(NAME, answer)),
             }
         };
-        let responses = self.call_once(meter, tenant, endpoint, &request, false, read).await?;
+        let responses = self.call_once(meter, tenant, endpoint, &request, Linked::No, read).await?;
         self.sort_out(meter, tenant, users, &responses).await
     }
 
@@ -143,7 +135,7 @@ impl Graph {
         responses: &[Value],
     ) -> Result<Round, MicrosoftError> {
         let (token, _) = self.tokens.token(meter, tenant, &self.resource).await?;
-        let asked = Asked { endpoint: NAME, tenant, token: &token, linked: false };
+        let asked = Asked { endpoint: NAME, tenant, token: &token, linked: Linked::No };
         let mut by_id = HashMap::new();
         for response in responses {
             let id = response

@@ -5,7 +5,6 @@ mod parse;
 mod requests;
 mod verdict;
 
-use futures_util::FutureExt as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -19,7 +18,7 @@ use uuid::Uuid;
 pub use self::batch::BatchMiss;
 pub use self::parse::{AssignedLicence, Removed, UserRow};
 use self::requests::Requests;
-use self::verdict::Asked;
+use self::verdict::{Asked, Linked};
 use super::Page;
 use super::error::{ErrorKind, MicrosoftError};
 use super::http::{Answer, Http, Outgoing};
@@ -164,7 +163,7 @@ impl Graph {
             let name = json::word(first, "displayName").filter(|it| !it.is_empty());
             Ok(Organization { name: name.map(Arc::from) })
         };
-        self.call(meter, tenant, ORGANIZATION, &request, false, read).await
+        self.call(meter, tenant, ORGANIZATION, &request, Linked::No, read).await
     }
 
     /// All SKUs of the tenant, ours or not.
@@ -270,7 +269,11 @@ impl Graph {
             let rows = rows.into_iter().map(|raw| Read::of(raw, parse::user)).collect();
             Ok(DeltaPage { rows, end })
         };
-        let linked = !matches!(from, DeltaFrom::Start);
+        let linked = match from {
+            DeltaFrom::Start => Linked::No,
+            DeltaFrom::Cursor(_) => Linked::Cursor,
+            DeltaFrom::Next(_) => Linked::Page,
+        };
         self.call(meter, tenant, DELTA, &request, linked, read).await
     }
 
@@ -297,14 +300,14 @@ impl Graph {
     }
 
     /// One page of a plain collection.
-    async fn page<T: Send>(
+    async fn page<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
         before: Option<&Link>,
-        row: impl Fn(&RawValue) -> T + Send + Sync,
+        row: impl Fn(&RawValue) -> T,
     ) -> Result<(Vec<T>, Option<Link>), MicrosoftError> {
         let read = |answer: &Answer| {
             let page: Rows<'_> = json::body(endpoint.name, answer)?;
@@ -313,17 +316,34 @@ impl Graph {
                 .map(|next| Link::after(before, self.base.target(&next)?, false));
             Ok((rows.into_iter().map(&row).collect(), next.transpose()?))
         };
-        self.call(meter, tenant, endpoint, request, before.is_some(), read).await
+        let linked = if before.is_some() { Linked::Page } else { Linked::No };
+        self.call(meter, tenant, endpoint, request, linked, read).await
     }
 
-    /// All pages of a plain collection.
-    async fn collect<T: Send>(
+    /// All pages of a plain collection; a page token that dies on the way costs one new beginning.
+    async fn collect<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         first: Outgoing,
-        row: impl Fn(&RawValue) -> T + Send + Sync,
+        row: impl Fn(&RawValue) -> T,
+    ) -> Result<Vec<T>, MicrosoftError> {
+        match self.collect_once(meter, tenant, endpoint, first.clone(), &row).await {
+            Err(error) if error.kind() == ErrorKind::RestartSequence => {
+                self.collect_once(meter, tenant, endpoint, first, &row).await
+            }
+            whole => whole,
+        }
+    }
+
+    async fn collect_once<T>(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        endpoint: Endpoint,
+        first: Outgoing,
+        row: impl Fn(&RawValue) -> T,
     ) -> Result<Vec<T>, MicrosoftError> {
         let (mut request, mut before, mut all) = (first, None, Vec::new());
         loop {
@@ -336,33 +356,37 @@ impl Graph {
     }
 
     /// One call with everything around it: budget, gates, token, retries.
-    async fn call<T: Send>(
+    async fn call<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
-        linked: bool,
-        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
+        linked: Linked,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
     ) -> Result<T, MicrosoftError> {
         let mut request = request.clone();
         if endpoint.low {
             request = request.with("x-ms-throttle-priority", "low");
         }
-        let (request, read) = (&request, &read);
-        let once = || self.call_once(meter, tenant, endpoint, request, linked, read).boxed();
-        self.pace.retry(meter, once).await
+        let mut tries = self.pace.tries(meter);
+        loop {
+            match self.call_once(meter, tenant, endpoint, &request, linked, &read).await {
+                Ok(value) => return Ok(value),
+                Err(error) => tries.again(error).await?,
+            }
+        }
     }
 
     /// One try of a call.
-    async fn call_once<T: Send>(
+    async fn call_once<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
-        linked: bool,
-        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
+        linked: Linked,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
     ) -> Result<T, MicrosoftError> {
         let answer = self.with_token(meter, tenant, endpoint, request, linked).await?;
         read(&answer).map_err(|error| error.of_request(answer.request_id()))
@@ -378,7 +402,7 @@ impl Graph {
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
-        linked: bool,
+        linked: Linked,
     ) -> Result<Answer, MicrosoftError> {
         let mut renewed = false;
         loop {
@@ -389,6 +413,7 @@ impl Graph {
             let answer = self.http.send(endpoint.name, meter, outgoing).await?;
             self.learn(tenant, endpoint.units, &answer.headers);
             let stale = match answer.status.as_u16() {
+                401 | 403 if answer.is_markup() => false,
                 401 => true,
                 403 => endpoint.renews && was_at_hand,
                 _ => false,
@@ -450,12 +475,19 @@ fn value_of(raw: &RawValue) -> Option<Value> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// The scope of this cloud's Graph. A stand-in on loopback speaks for the public one.
+/// The clouds' Graphs.
+const CLOUDS: [&str; 4] = [
+    "graph.microsoft.com",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "microsoftgraph.chinacloudapi.cn",
+];
+
+/// The scope of this cloud's Graph. Any other host, such as a stand-in on loopback, speaks for the
+/// public one.
 ///
 /// Source: graph-licensing.md section 11.
 fn scope_of(url: &Url) -> String {
-    match (url.scheme(), url.host_str()) {
-        ("https", Some(host)) => format!("https://{host}/.default"),
-        _ => "https://graph.microsoft.com/.default".into(),
-    }
+    let host = CLOUDS.into_iter().find(|it| url.host_str() == Some(it));
+    format!("https://{}/.default", host.unwrap_or("graph.microsoft.com"))
 }

@@ -16,8 +16,19 @@ pub(super) struct Asked<'a> {
     pub(super) endpoint: &'static str,
     pub(super) tenant: TenantId,
     pub(super) token: &'a Token,
-    /// Whether the request followed a link.
-    pub(super) linked: bool,
+    /// Which link of Microsoft's the request followed.
+    pub(super) linked: Linked,
+}
+
+/// What a request followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Linked {
+    /// Nothing: it is ours.
+    No,
+    /// The link to a next page.
+    Page,
+    /// The link to a next delta round.
+    Cursor,
 }
 
 /// Nothing for a success; otherwise what it means.
@@ -33,6 +44,8 @@ pub(super) fn refusal(
         return Ok(());
     }
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    // A page of HTML is a gateway's, not Graph's: nobody's consent hangs on it.
+    let status = if answer.is_markup() && matches!(status, 401 | 403) { 502 } else { status };
     let error = of_status(status, &codes(&body), &answer.looks_like(), asked);
     let wait = retry_after(&answer.headers, now);
     let told_to_wait = matches!(status, 503 | 504) && wait.is_some();
@@ -71,14 +84,16 @@ pub(super) fn of_status(
                 "its page token is dead; the sequence begins anew".into(),
             )
         }
-        400 if linked && has("Request_UnsupportedQuery") => {
+        // Its own link refused for whatever reason will be refused again: only a new one helps.
+        400 if linked == Linked::Page => {
             says(ErrorKind::RestartSequence, "it no longer takes its own link".into())
+        }
+        400 if linked == Linked::Cursor => {
+            says(ErrorKind::Resync, "it no longer takes its own cursor".into())
         }
         300..=399 => {
             says(ErrorKind::Refused, "redirects are not followed; check [microsoft]".into())
         }
-        // A page of HTML is a gateway's, not Graph's: nobody's consent hangs on it.
-        401 | 403 if looks_like.contains("HTML") => says(ErrorKind::Transient, came()),
         401 | 403 => says(ErrorKind::Consent, consent(tenant, token)),
         404 => says(ErrorKind::NotFound, "there is no such thing".into()),
         429 => throttled(None),
@@ -129,31 +144,33 @@ mod tests {
     #[test]
     fn branches_on_status_and_code() {
         let token = Token::for_tests(&["User.Read.All"]);
-        let check = |status: u16, code: &str, linked: bool, kind: ErrorKind| {
+        let check = |status: u16, code: &str, linked: Linked, kind: ErrorKind| {
             let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
             let asked = Asked { endpoint: "GET /users", tenant, token: &token, linked };
             let codes =
                 codes(&json!({ "error": { "code": code, "message": "syncStateNotFound" } }));
             assert_eq!(of_status(status, &codes, "JSON", asked).kind(), kind, "{status} {code}");
         };
-        check(400, "syncStateNotFound", true, ErrorKind::Resync);
-        check(404, "SyncStateNotFound", true, ErrorKind::Resync);
-        check(400, "resyncRequired", true, ErrorKind::Resync);
-        check(410, "", true, ErrorKind::Resync);
-        check(400, "Directory_ExpiredPageToken", true, ErrorKind::RestartSequence);
-        check(404, "DirectoryPageTokenNotFoundException", true, ErrorKind::RestartSequence);
-        check(400, "Request_UnsupportedQuery", true, ErrorKind::RestartSequence);
-        check(400, "Request_UnsupportedQuery", false, ErrorKind::Unreadable);
-        check(400, "Request_BadRequest", true, ErrorKind::Unreadable);
-        check(401, "InvalidAuthenticationToken", false, ErrorKind::Consent);
-        check(403, "Authorization_RequestDenied", false, ErrorKind::Consent);
-        check(404, "Request_ResourceNotFound", false, ErrorKind::NotFound);
-        check(429, "TooManyRequests", false, ErrorKind::Throttled);
+        check(400, "syncStateNotFound", Linked::Page, ErrorKind::Resync);
+        check(404, "SyncStateNotFound", Linked::Page, ErrorKind::Resync);
+        check(400, "resyncRequired", Linked::Page, ErrorKind::Resync);
+        check(410, "", Linked::Page, ErrorKind::Resync);
+        check(400, "Directory_ExpiredPageToken", Linked::Page, ErrorKind::RestartSequence);
+        check(404, "DirectoryPageTokenNotFoundException", Linked::Page, ErrorKind::RestartSequence);
+        check(400, "Request_UnsupportedQuery", Linked::Page, ErrorKind::RestartSequence);
+        check(400, "Request_UnsupportedQuery", Linked::No, ErrorKind::Unreadable);
+        check(400, "Request_BadRequest", Linked::Page, ErrorKind::RestartSequence);
+        check(400, "Request_BadRequest", Linked::Cursor, ErrorKind::Resync);
+        check(400, "Directory_ExpiredPageToken", Linked::Cursor, ErrorKind::RestartSequence);
+        check(401, "InvalidAuthenticationToken", Linked::No, ErrorKind::Consent);
+        check(403, "Authorization_RequestDenied", Linked::No, ErrorKind::Consent);
+        check(404, "Request_ResourceNotFound", Linked::No, ErrorKind::NotFound);
+        check(429, "TooManyRequests", Linked::No, ErrorKind::Throttled);
         for status in [408, 424, 500, 502, 503, 504, 509] {
-            check(status, "x", false, ErrorKind::Transient);
+            check(status, "x", Linked::No, ErrorKind::Transient);
         }
-        check(501, "NotImplemented", false, ErrorKind::Unreadable);
-        check(302, "", false, ErrorKind::Refused);
+        check(501, "NotImplemented", Linked::No, ErrorKind::Unreadable);
+        check(302, "", Linked::No, ErrorKind::Refused);
     }
 
     #[test]
@@ -168,7 +185,8 @@ mod tests {
     fn a_refusal_names_the_permission_that_is_missing() {
         let token = Token::for_tests(&["User.Read.All", "Organization.Read.All"]);
         let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
-        let asked = Asked { endpoint: "GET /subscribedSkus", tenant, token: &token, linked: false };
+        let asked =
+            Asked { endpoint: "GET /subscribedSkus", tenant, token: &token, linked: Linked::No };
         let error = of_status(403, &[], "JSON", asked).to_string();
         assert!(error.contains("did not give LicenseAssignment.Read.All;"), "{error}");
         assert!(!error.contains("User.Read.All,"), "{error}");

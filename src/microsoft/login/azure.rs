@@ -92,7 +92,7 @@ impl TokenSource {
     pub(super) async fn by_workload_identity(
         &self,
         meter: &Meter,
-        token_file: Option<PathBuf>,
+        token_file: PathBuf,
         tenant: TenantId,
         scope: &str,
     ) -> Result<Issued, MicrosoftError> {
@@ -102,7 +102,7 @@ impl TokenSource {
             },
             client_id: Some(self.client_id.clone()),
             tenant_id: Some(tenant.to_string()),
-            token_file_path: token_file,
+            token_file_path: Some(token_file),
         };
         let credential = WorkloadIdentityCredential::new(Some(options)).map_err(|it| ours(&it))?;
         self.ask(meter, credential, scope).await
@@ -223,14 +223,13 @@ impl fmt::Debug for Door {
 
 impl Door {
     async fn pass(&self, request: &Request) -> Result<AsyncRawResponse, MicrosoftError> {
-        let meter = Meter::new();
         let to_entra = request.url().as_str().starts_with(AUTHORITY);
         let outgoing = self.outgoing(request, to_entra)?;
         let answer = if to_entra {
             let http = self.http.clone();
-            TokenSource::send(http, &meter, outgoing, self.tenant, self.home, self.now).await?
+            TokenSource::send(http, outgoing, self.tenant, self.home, self.now).await?
         } else {
-            let answer = self.http.send("GET managed identity", &meter, outgoing).await?;
+            let answer = self.http.send("GET managed identity", &Meter::new(), outgoing).await?;
             if !answer.status.is_success() {
                 return Err(identity_refusal(answer.status.as_u16()));
             }

@@ -5,7 +5,6 @@ mod azure;
 mod certificate;
 mod secret;
 
-use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -80,11 +79,14 @@ pub enum Credential {
     },
     /// Kubernetes' service account token as assertion for our app.
     WorkloadIdentity {
-        /// Where the token lies; `None` for `AZURE_FEDERATED_TOKEN_FILE`.
-        token_file: Option<PathBuf>,
+        /// Where the token lies; read anew each time.
+        token_file: PathBuf,
     },
     /// Somebody else's token as assertion for our app, in any tenant.
-    Federated(Assertion),
+    Federated {
+        /// Whose token.
+        assertion: Assertion,
+    },
 }
 
 /// Whose token stands for our app.
@@ -180,7 +182,7 @@ enum Proof {
     Secret(Secret),
     Certificate(Arc<Certificate>),
     ManagedIdentity { client_id: Option<String> },
-    WorkloadIdentity { token_file: Option<PathBuf> },
+    WorkloadIdentity { token_file: PathBuf },
     Federated(Assertion),
 }
 
@@ -200,7 +202,7 @@ impl TokenSource {
             }
             Credential::ManagedIdentity { client_id } => Proof::ManagedIdentity { client_id },
             Credential::WorkloadIdentity { token_file } => Proof::WorkloadIdentity { token_file },
-            Credential::Federated(assertion) => Proof::Federated(assertion),
+            Credential::Federated { assertion } => Proof::Federated(assertion),
         };
         Ok(Self {
             http,
@@ -244,7 +246,7 @@ impl TokenSource {
         {
             return Err(failure.clone());
         }
-        let fetched = self.pace.retry(meter, || self.fetch(meter, tenant, resource).boxed()).await;
+        let fetched = self.fetch(meter, tenant, resource).await;
         slot.fetches.fetch_add(1, SeqCst);
         match fetched {
             Ok(token) => {
@@ -287,20 +289,37 @@ impl TokenSource {
         tenant: TenantId,
         resource: &Resource,
     ) -> Result<Token, MicrosoftError> {
+        let mut tries = self.pace.tries(meter);
+        loop {
+            match self.fetch_once(meter, tenant, resource).await {
+                Ok(token) => return Ok(token),
+                Err(error) => {
+                    tries.again(error).await.map_err(MicrosoftError::after_all_tries)?;
+                }
+            }
+        }
+    }
+
+    async fn fetch_once(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        resource: &Resource,
+    ) -> Result<Token, MicrosoftError> {
         let scope = resource.scope.as_str();
         let issued = match &self.proof {
-            Proof::Secret(secret) => self.by_secret(meter, secret, tenant, scope).boxed().await?,
+            Proof::Secret(secret) => self.by_secret(meter, secret, tenant, scope).await?,
             Proof::Certificate(certificate) => {
-                self.by_certificate(meter, certificate, tenant, scope).boxed().await?
+                self.by_certificate(meter, certificate, tenant, scope).await?
             }
             Proof::ManagedIdentity { client_id } => {
-                self.by_managed_identity(meter, client_id.clone(), tenant, scope).boxed().await?
+                self.by_managed_identity(meter, client_id.clone(), tenant, scope).await?
             }
             Proof::WorkloadIdentity { token_file } => {
-                self.by_workload_identity(meter, token_file.clone(), tenant, scope).boxed().await?
+                self.by_workload_identity(meter, token_file.clone(), tenant, scope).await?
             }
             Proof::Federated(assertion) => {
-                self.by_assertion(meter, assertion, tenant, scope).boxed().await?
+                self.by_assertion(meter, assertion, tenant, scope).await?
             }
         };
         let now = self.pace.now();
@@ -330,15 +349,16 @@ impl TokenSource {
     }
 
     /// Sends a token request of either library; a refusal comes back as our error, by its code.
+    /// The run's meter has counted it already: the libraries want futures that borrow nothing.
     async fn send(
         http: Http,
-        meter: &Meter,
         outgoing: Outgoing,
         tenant: TenantId,
         home: TenantId,
         now: Timestamp,
     ) -> Result<super::http::Answer, MicrosoftError> {
-        let mut answer = http.send("POST /{tenant}/oauth2/v2.0/token", meter, outgoing).await?;
+        let mut answer =
+            http.send("POST /{tenant}/oauth2/v2.0/token", &Meter::new(), outgoing).await?;
         if !answer.status.is_success() {
             return Err(aadsts::refusal(&answer, tenant, home, now));
         }

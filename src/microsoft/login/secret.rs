@@ -1,6 +1,5 @@
 //! A client secret, through the `oauth2` crate.
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use oauth2::basic::BasicClient;
@@ -28,16 +27,12 @@ impl TokenSource {
             .set_client_secret(ClientSecret::new(secret.expose().trim().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(TokenUrl::from_url(self.endpoint(tenant)?));
-        let carrier = Carrier {
-            http: self.http.clone(),
-            meter,
-            tenant,
-            home: self.home,
-            now: self.pace.now(),
-        };
+        meter.request();
+        let door =
+            Carrier { http: self.http.clone(), tenant, home: self.home, now: self.pace.now() };
         let scope = Scope::new(scope.to_owned());
         let request = client.exchange_client_credentials().add_scope(scope);
-        let answer = request.request_async(&carrier).await.map_err(|error| match error {
+        let answer = request.request_async(&door).await.map_err(|error| match error {
             RequestTokenError::Request(error) => error,
             RequestTokenError::ServerResponse(_)
             | RequestTokenError::Parse(_, _)
@@ -52,26 +47,26 @@ impl TokenSource {
     }
 }
 
-/// The crate's HTTP client: ours. A type of its own rather than a closure, through which the compiler
-/// could not see that the future is `Send`.
-struct Carrier<'a> {
+/// The crate's HTTP client: ours.
+struct Carrier {
     http: Http,
-    meter: &'a Meter,
     tenant: TenantId,
     home: TenantId,
     now: Timestamp,
 }
 
-impl<'c> AsyncHttpClient<'c> for Carrier<'_> {
+/// Not a closure, which the crate would take as well: of a closure's future the compiler cannot
+/// see that it may move between threads.
+impl<'c> AsyncHttpClient<'c> for Carrier {
     type Error = MicrosoftError;
     type Future = BoxFuture<'c, Result<HttpResponse, MicrosoftError>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        self.carry(request).boxed()
+        Box::pin(self.carry(request))
     }
 }
 
-impl Carrier<'_> {
+impl Carrier {
     async fn carry(&self, request: HttpRequest) -> Result<HttpResponse, MicrosoftError> {
         let (parts, body) = request.into_parts();
         let wrong =
@@ -79,8 +74,8 @@ impl Carrier<'_> {
         let url = Url::parse(&parts.uri.to_string()).map_err(|_bad| wrong())?;
         let (method, headers) = (parts.method, parts.headers);
         let outgoing = Outgoing { method, url, headers, body: Some(body) };
-        let Self { http, meter, tenant, home, now } = self;
-        let answer = TokenSource::send(http.clone(), meter, outgoing, *tenant, *home, *now).await?;
+        let http = self.http.clone();
+        let answer = TokenSource::send(http, outgoing, self.tenant, self.home, self.now).await?;
         let mut response = HttpResponse::new(answer.body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;

@@ -2,7 +2,6 @@
 
 mod parse;
 
-use futures_util::FutureExt as _;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -154,28 +153,27 @@ impl Marketplace {
         Ok(if versioned { target } else { format!("{target}{joint}{VERSION}") })
     }
 
-    async fn call<T: Send>(
+    async fn call<T>(
         &self,
         meter: &Meter,
         endpoint: &'static str,
         url: Url,
-        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
     ) -> Result<T, MicrosoftError> {
         // One logical action: all its tries share the correlation id.
         let correlation = Uuid::new_v4().to_string();
         let outgoing = Outgoing::get(url)
             .with("content-type", "application/json")
             .with("x-ms-correlationid", &correlation);
-        let read = &read;
-        let outgoing = &outgoing;
-        let once = || {
-            async move {
-                let answer = self.with_token(meter, endpoint, outgoing).await?;
-                read(&answer).map_err(|error| error.of_request(answer.request_id()))
+        let mut tries = self.pace.tries(meter);
+        loop {
+            let answer = self.with_token(meter, endpoint, &outgoing).await;
+            let id = answer.as_ref().ok().and_then(Answer::request_id);
+            match answer.and_then(|it| read(&it)) {
+                Ok(value) => return Ok(value),
+                Err(error) => tries.again(error.of_request(id)).await?,
             }
-            .boxed()
-        };
-        self.pace.retry(meter, once).await
+        }
     }
 
     /// Sends with a token; one that is refused is renewed once, for 401 and 403 are both what an
