@@ -27,7 +27,13 @@ pub fn run() {
         }
         let decided = decide(&mirror, tenants, users, now);
         let plain = hash_map(tenants, users);
-        row(what, &format!("{decided:>6.0} ns   ({:.1} x a look-up in a HashMap of as many: {plain:.0} ns)", decided / plain));
+        row(
+            what,
+            &format!(
+                "{decided:>6.0} ns   ({:.1} x a look-up in a HashMap of as many: {plain:.0} ns)",
+                decided / plain
+            ),
+        );
     }
 }
 
@@ -47,7 +53,9 @@ fn decide(mirror: &Mirror, tenants: usize, users: usize, now: Timestamp) -> f64 
 
 fn hash_map(tenants: usize, users: usize) -> f64 {
     let mut numbers = Numbers(7);
-    let all = (0..tenants).flat_map(|it| (0..users).map(move |user_no| ((support::tenant(it), user(it, user_no)), 1_u64)));
+    let all = (0..tenants).flat_map(|it| {
+        (0..users).map(move |user_no| ((support::tenant(it), user(it, user_no)), 1_u64))
+    });
     let map: HashMap<(TenantId, UserId), u64> = all.collect();
     let asked = asked(&mut numbers, tenants, users);
     let mut next = 0;

@@ -16,7 +16,12 @@ pub struct Seen {
 
 /// Asks over keep-alive connections for this long; every answer must be a 200. `requests` are
 /// asked in turn.
-pub async fn run(to: SocketAddr, requests: Vec<Vec<u8>>, connections: usize, time: Duration) -> Seen {
+pub async fn run(
+    to: SocketAddr,
+    requests: Vec<Vec<u8>>,
+    connections: usize,
+    time: Duration,
+) -> Seen {
     let requests = std::sync::Arc::new(requests);
     let mut tasks = JoinSet::new();
     let until = Instant::now() + time;

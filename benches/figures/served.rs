@@ -48,8 +48,13 @@ pub async fn run() {
 }
 
 fn show(what: &str, seen: &load::Seen, beside: Option<&load::Seen>) {
-    let share = beside.map_or(String::new(), |it| format!(" = {:.0} % of the bare 200", 100.0 * seen.per_second / it.per_second));
-    row(what, &format!("{:>7.0}/s, p50 {:?}, p99 {:?}{share}", seen.per_second, seen.p50, seen.p99));
+    let share = beside.map_or(String::new(), |it| {
+        format!(" = {:.0} % of the bare 200", 100.0 * seen.per_second / it.per_second)
+    });
+    row(
+        what,
+        &format!("{:>7.0}/s, p50 {:?}, p99 {:?}{share}", seen.per_second, seen.p50, seen.p99),
+    );
 }
 
 fn questions(distinct: usize) -> Vec<Vec<u8>> {
@@ -57,14 +62,25 @@ fn questions(distinct: usize) -> Vec<Vec<u8>> {
     let mut one = || {
         let tenant = numbers.below(TENANTS);
         let (user, tenant) = (user(tenant, numbers.below(USERS)), support::tenant(tenant));
-        let body = format!("{{\"product\":\"synoptic-panel\",\"host\":\"web\",\"tenant\":\"{tenant}\",\"user\":\"{user}\"}}");
-        request("POST", "/v1/entitlements", &format!("authorization: Bearer {CALLER_KEY}\r\n"), &body)
+        let body = format!(
+            "{{\"product\":\"synoptic-panel\",\"host\":\"web\",\"tenant\":\"{tenant}\",\"user\":\"{user}\"}}"
+        );
+        request(
+            "POST",
+            "/v1/entitlements",
+            &format!("authorization: Bearer {CALLER_KEY}\r\n"),
+            &body,
+        )
     };
     (0..distinct).map(|_| one()).collect()
 }
 
 fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
-    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 async fn fill(folder: &Path) {

@@ -31,7 +31,8 @@ impl Numbers {
 }
 
 pub fn tenant(number: usize) -> TenantId {
-    TenantId::from_uuid(Uuid::from_u128(0x7e00_0000_0000_4000_8000_0000_0000_0000 + number as u128)).unwrap()
+    TenantId::from_uuid(Uuid::from_u128(0x7e00_0000_0000_4000_8000_0000_0000_0000 + number as u128))
+        .unwrap()
 }
 
 /// A user id as Entra makes them: spread over all 128 bits.
@@ -97,12 +98,7 @@ pub fn commit(number: usize, users: usize, groups: usize, now: Timestamp) -> Com
         ..SourceState::default()
     };
     Commit {
-        tenants: vec![Tenant {
-            id,
-            name: None,
-            consent: Consent::Granted,
-            cloud: Cloud::Public,
-        }],
+        tenants: vec![Tenant { id, name: None, consent: Consent::Granted, cloud: Cloud::Public }],
         users: vec![TenantUsers { tenant: id, writes: UserWrites::Replace(users) }],
         skus: vec![(id, vec![sku])],
         sources: vec![(SourceKey::directory(id), read)],

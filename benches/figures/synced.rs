@@ -20,12 +20,19 @@ const CHANGES: usize = 5_000;
 
 pub async fn run() {
     title("Sync over HTTP against the sandbox, store on disk with fsync (guard off: own process)");
-    let options = Options { tenants: 1, users: USERS, faults: Faults::default(), ..Options::default() };
+    let options =
+        Options { tenants: 1, users: USERS, faults: Faults::default(), ..Options::default() };
     let (sandbox, serving) = Sandbox::bind(options, Arc::new(Timestamp::now)).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serving);
     let known: Vec<_> = story::CUSTOMERS.iter().map(|it| it.tenant).collect();
-    let big = sandbox.with_world(|it| it.tenants()).into_iter().find(|it| !known.contains(it) && sandbox.with_world(|world| world.users(*it).len()) == USERS).unwrap();
+    let big = sandbox
+        .with_world(|it| it.tenants())
+        .into_iter()
+        .find(|it| {
+            !known.contains(it) && sandbox.with_world(|world| world.users(*it).len()) == USERS
+        })
+        .unwrap();
 
     let dir = tempfile::tempdir().unwrap();
     let config = config(&dir, &sandbox.base(), big);
@@ -42,8 +49,17 @@ pub async fn run() {
     let begun = Instant::now();
     let first = sync(&daemon, big).await;
     let first_took = begun.elapsed();
-    let held = daemon.store.snapshot().tenant(big.to_string().parse().unwrap()).unwrap().users.len();
-    row("first sync", &format!("{} for {} users read, {held} with our SKUs, {} requests", seconds(first_took), first.seen, first.requests));
+    let held =
+        daemon.store.snapshot().tenant(big.to_string().parse().unwrap()).unwrap().users.len();
+    row(
+        "first sync",
+        &format!(
+            "{} for {} users read, {held} with our SKUs, {} requests",
+            seconds(first_took),
+            first.seen,
+            first.requests
+        ),
+    );
 
     let users = sandbox.with_world(|it| it.users(big));
     let mut changed = 0;
@@ -51,23 +67,40 @@ pub async fn run() {
         if changed == CHANGES {
             break;
         }
-        let done = sandbox.with_world(|it| it.assign(big, *user, story::SYNOPTIC_SKU, &[]).or_else(|_| it.unassign(big, *user, story::SYNOPTIC_SKU)));
+        let done = sandbox.with_world(|it| {
+            it.assign(big, *user, story::SYNOPTIC_SKU, &[])
+                .or_else(|_| it.unassign(big, *user, story::SYNOPTIC_SKU))
+        });
         changed += usize::from(done.is_ok());
     }
     let begun = Instant::now();
     let delta = sync(&daemon, big).await;
     let took = begun.elapsed();
-    row("delta round", &format!("{} for {} rows, {} facts changed, {} requests ({:.1} % of the first sync)", seconds(took), delta.seen, delta.added + delta.changed + delta.removed, delta.requests, 100.0 * took.as_secs_f64() / first_took.as_secs_f64()));
+    row(
+        "delta round",
+        &format!(
+            "{} for {} rows, {} facts changed, {} requests ({:.1} % of the first sync)",
+            seconds(took),
+            delta.seen,
+            delta.added + delta.changed + delta.removed,
+            delta.requests,
+            100.0 * took.as_secs_f64() / first_took.as_secs_f64()
+        ),
+    );
     let begun = Instant::now();
     let idle = sync(&daemon, big).await;
-    row("delta round without changes", &format!("{} with {} requests", seconds(begun.elapsed()), idle.requests));
+    row(
+        "delta round without changes",
+        &format!("{} with {} requests", seconds(begun.elapsed()), idle.requests),
+    );
     stop.cancel();
     tasks.abort_all();
 }
 
 async fn sync(daemon: &Daemon, tenant: uuid::Uuid) -> entitled::domain::Run {
     let (progress, mut steps) = mpsc::channel(64);
-    let request = RunRequest { tenant: Some(tenant.to_string().parse().unwrap()), ..RunRequest::default() };
+    let request =
+        RunRequest { tenant: Some(tenant.to_string().parse().unwrap()), ..RunRequest::default() };
     let (runs, ()) = tokio::join!(daemon.sync.run_now(request, progress), async {
         while steps.recv().await.is_some() {}
     });

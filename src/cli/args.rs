@@ -34,7 +34,7 @@ Commands other than serve, demo, sandbox and config ask the running daemon (list
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon
-    Serve,
+    Serve(ServeArgs),
     /// Show it all: a Microsoft stand-in, a daemon against it, sample questions and answers
     Demo(DemoArgs),
     /// Run the Microsoft stand-in alone
@@ -58,10 +58,18 @@ pub enum Command {
     /// Mirrored seats with the paths they came by
     Seats(SeatsArgs),
     /// Tenants, their consent and last complete read
-    Tenants,
+    Tenants(TenantsArgs),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
+}
+
+/// `serve`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ServeArgs {
+    /// Leave out what makes writes survive a power cut: for tests that must see the difference
+    #[arg(long, hide = true)]
+    pub unsafe_without_power_guard: bool,
 }
 
 /// `demo`.
@@ -226,6 +234,25 @@ pub struct SeatsArgs {
     /// Only seats of which every path is in error
     #[arg(long)]
     pub errors: bool,
+}
+
+/// `tenants`.
+#[derive(Clone, Debug, Args)]
+pub struct TenantsArgs {
+    /// The link to consent.
+    #[command(subcommand)]
+    pub command: Option<TenantsCommand>,
+}
+
+/// `tenants consent-url`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum TenantsCommand {
+    /// Print the link by which an administrator of the tenant lets us read its licences
+    ConsentUrl {
+        /// The tenant
+        #[arg(value_name = "T")]
+        tenant: TenantId,
+    },
 }
 
 /// `keys`.

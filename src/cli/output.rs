@@ -8,7 +8,7 @@ use comfy_table::{
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A line under the header, and nothing between rows.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -96,6 +96,27 @@ impl Printer {
     /// Whether programs read this.
     pub const fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// The time by which what is shown is measured.
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Prints one object: a JSON line, or its fields below each other.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub fn record(&self, record: &Value) -> io::Result<()> {
+        if self.json {
+            return self.rows(std::slice::from_ref(record), &[], "");
+        }
+        let fields = record.as_object().into_iter().flatten();
+        let pairs: Vec<Value> =
+            fields.map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let columns = [Column::text("", "/name"), Column::text("", "/value")];
+        self.rows(&pairs, &columns, "nothing")
     }
 
     /// Prints a line of text for people.
@@ -294,7 +315,6 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn printer(json: bool, width: Option<u16>) -> Printer {
         Printer { json, width, colours: false, now: "2026-11-22T02:00:00Z".parse().unwrap() }
@@ -329,7 +349,7 @@ mod tests {
             "name": "Contoso", "seats": 1_234_567, "used": 0.456, "at": "2026-11-21T23:00:00Z",
             "state": "active",
         });
-        let text = written(&printer(false, None), &[row.clone()], &columns);
+        let text = written(&printer(false, None), std::slice::from_ref(&row), &columns);
         for wanted in ["Contoso", "1,234,567", "45.6%", "3 h ago", "2026-11-21 23:00:00Z", "active"]
         {
             assert!(text.contains(wanted), "{wanted} in\n{text}");

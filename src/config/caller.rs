@@ -98,7 +98,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Vec<Caller> {
 fn key(it: &mut Section<'_>) -> Option<Secret> {
     let key = secret::read(it, "key", "key_file");
     let Some(key) = key else {
-        if !it.is_set("key") && !it.is_set("key_file") {
+        if secret::is_missing(it, "key", "key_file") {
             let variable = super::environment::variable(&it.key("key"));
             it.problem(
                 "key_file",

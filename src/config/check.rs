@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::caller::Permission;
-use super::section::Report;
+use super::report::Report;
 use crate::domain::{Channel, HybridMode, Product};
 
 /// Looks at the whole.

@@ -2,7 +2,7 @@
 //! underscores for each level; an entry of a list of tables is named by its number, from 0
 //! (`ENTITLED_CALLER__0__KEY`); the number after the last one adds an entry.
 
-use super::section::Report;
+use super::report::Report;
 use super::tree::{self, Node, Table, Value};
 use super::{Finding, Origin};
 
@@ -57,10 +57,12 @@ fn write(into: &mut Table, steps: &[Step], value: &str, origin: &Origin) -> Resu
         _ => return Err("this names no key; write ENTITLED_SECTION__KEY".to_owned()),
     };
     if rest.is_empty() {
-        into.insert(
-            first.clone(),
-            Node { value: Value::Text(value.into()), origin: origin.clone() },
-        );
+        let covers = into.get(first).and_then(|it| match it.origin {
+            Origin::Line(line) => Some(line),
+            Origin::Default | Origin::Environment(_) | Origin::SecretFile(_) => None,
+        });
+        let value = Value::Text(value.to_owned());
+        into.insert(first.clone(), Node { value, origin: origin.clone(), covers });
         return Ok(());
     }
     let empty = if matches!(rest, [Step::Number(_), ..]) {
@@ -68,13 +70,12 @@ fn write(into: &mut Table, steps: &[Step], value: &str, origin: &Origin) -> Resu
     } else {
         Value::Table(Table::new())
     };
-    let node =
-        into.entry(first.clone()).or_insert_with(|| Node { value: empty, origin: origin.clone() });
+    let node = into.entry(first.clone()).or_insert_with(|| Node::new(empty, origin.clone()));
     match (&mut node.value, rest) {
         (Value::Table(table), _) => write(table, rest, value, origin),
         (Value::List(list), [Step::Number(at), rest @ ..]) if !rest.is_empty() => {
             if *at == list.len() {
-                list.push(Node { value: Value::Table(Table::new()), origin: origin.clone() });
+                list.push(Node::new(Value::Table(Table::new()), origin.clone()));
             }
             match list.get_mut(*at).map(|it| &mut it.value) {
                 Some(Value::Table(table)) => write(table, rest, value, origin),
@@ -97,7 +98,7 @@ fn write(into: &mut Table, steps: &[Step], value: &str, origin: &Origin) -> Resu
 /// A list as a variable writes it: a TOML array, or values separated by commas.
 pub(super) fn list(text: &str, origin: &Origin) -> Result<Vec<Node>, String> {
     let text = text.trim();
-    let with_origin = |value| Node { value, origin: origin.clone() };
+    let with_origin = |value| Node::new(value, origin.clone());
     if !text.starts_with('[') {
         let values = text.split(',').map(str::trim).filter(|it| !it.is_empty());
         return Ok(values.map(|it| with_origin(Value::Text(it.to_owned()))).collect());

@@ -154,7 +154,7 @@ impl Keys {
     }
 
     fn secret(&self, it: &mut Section<'_>) -> Option<Credential> {
-        if self.secret.is_none() && !it.is_set("secret_file") && !it.is_set("secret") {
+        if self.secret.is_none() && secret::is_missing(it, "secret", "secret_file") {
             it.problem(
                 "secret_file",
                 "it is missing; write `secret_file = \"/etc/entitled/client-secret\"` under \
@@ -166,7 +166,7 @@ impl Keys {
 
     fn certificate(&self, it: &mut Section<'_>) -> Option<Credential> {
         let Some(pem) = self.certificate.clone() else {
-            if !it.is_set("certificate_file") && !it.is_set("certificate") {
+            if secret::is_missing(it, "certificate", "certificate_file") {
                 it.problem(
                     "certificate_file",
                     "it is missing; write `certificate_file = \"/etc/entitled/app.pem\"` under \

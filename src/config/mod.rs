@@ -18,6 +18,7 @@ mod microsoft;
 mod policy;
 mod product;
 mod publisher;
+mod report;
 mod secret;
 mod section;
 mod store;
@@ -45,7 +46,8 @@ pub use value::{Share, duration};
 pub use visuals::Visuals;
 
 use crate::domain::{Catalog, Freshness, Policy};
-use section::{Places, Report, Section};
+use report::{Places, Report};
+use section::Section;
 
 /// The whole configuration. Every field is what its section of `config/entitled.toml` says.
 #[derive(Clone, Debug)]

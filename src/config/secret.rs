@@ -4,11 +4,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::Origin;
-use super::section::{Places, Section};
+use super::report::Places;
+use super::section::Section;
 
 /// A text that is never shown, logged or serialized.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,12 +62,20 @@ pub(super) fn read(section: &mut Section<'_>, name: &str, file_key: &str) -> Opt
     }
 }
 
+/// Whether nobody set the secret `name`, neither by its variable nor by `file_key`, and nothing
+/// was reported about it yet.
+pub(super) fn is_missing(section: &Section<'_>, name: &str, file_key: &str) -> bool {
+    [name, file_key].iter().all(|key| !section.is_set(key) && !section.has_problem(key))
+}
+
 /// The path that a relative name of a file means: in the folder of systemd's credentials if it is
 /// there, otherwise beside the configuration file. With whether it is one of the credentials.
 pub(super) fn locate(name: &Path, places: &Places) -> (PathBuf, bool) {
     if let Some(folder) = places.credentials() {
         let path = folder.join(name);
-        if path.starts_with(folder) && (name.is_absolute() || path.exists()) {
+        let inside =
+            path.starts_with(folder) && !name.components().any(|it| it == Component::ParentDir);
+        if inside && (name.is_absolute() || path.exists()) {
             return (path, true);
         }
     }

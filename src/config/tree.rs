@@ -16,6 +16,8 @@ pub(super) type Table = BTreeMap<String, Node>;
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) origin: Origin,
+    /// The line of the file whose value a variable overrides.
+    pub(super) covers: Option<usize>,
 }
 
 /// A value before anybody asked for its type.
@@ -31,6 +33,10 @@ pub(super) enum Value {
 }
 
 impl Node {
+    pub(super) fn new(value: Value, origin: Origin) -> Self {
+        Self { value, origin, covers: None }
+    }
+
     /// What kind of value it is, in words.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
@@ -85,7 +91,7 @@ fn node(text: &str, from: Spanned<DeValue<'_>>, at: usize) -> Node {
         DeValue::Array(it) => Value::List(it.into_iter().map(element).collect()),
         DeValue::Table(it) => Value::Table(table(text, it)),
     };
-    Node { value, origin: Origin::Line(line(text, at)) }
+    Node::new(value, Origin::Line(line(text, at)))
 }
 
 /// The line, from 1, on which this byte stands.

@@ -391,11 +391,11 @@ fn aged<'a>(
 
 /// Whether what was true then is older than its source's `max_age`; what was never completely
 /// read is.
-pub(super) fn is_stale(as_of: Option<Timestamp>, limits: &Freshness, now: Timestamp) -> bool {
+pub fn is_stale(as_of: Option<Timestamp>, limits: &Freshness, now: Timestamp) -> bool {
     as_of.is_none_or(|at| now.duration_since(at) > limits.max_age)
 }
 
 /// Whether what was true then is older than it is trusted.
-pub(super) fn is_distrusted(as_of: Option<Timestamp>, limits: &Freshness, now: Timestamp) -> bool {
+pub fn is_distrusted(as_of: Option<Timestamp>, limits: &Freshness, now: Timestamp) -> bool {
     as_of.is_some_and(|at| now.duration_since(at) > limits.trust_for)
 }

@@ -24,7 +24,7 @@ pub use evidence::{
     Seat, Standing, Subscribed, UsageRight, Users,
 };
 pub use gather::{answer, explain, gather};
-pub use judge::{Counting, Verdict, judge};
+pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 pub use rewind::{Past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};
 pub use words::{Reason, State};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    Commit, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, TenantUsers, UserTable, UserWrites,
+    Commit, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId,
+    Tenant, TenantId, TenantUsers, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.

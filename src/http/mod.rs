@@ -10,7 +10,9 @@
 //! | `rates` | how often one may ask |
 //! | `public` | the routes of the public listener |
 //! | `ops` | the status page, metrics and health |
+//! | `admin` | the command line's other end, on a Unix socket |
 
+pub mod admin;
 mod edge;
 mod limits;
 mod metrics;

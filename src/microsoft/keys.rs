@@ -1,5 +1,6 @@
 //! Entra's public keys, as one document.
 
+use futures_util::FutureExt as _;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -113,9 +114,12 @@ impl EntraKeySource {
     ) -> Result<Value, MicrosoftError> {
         let outgoing = Outgoing::get(self.base.url(path)?);
         let outgoing = &outgoing;
-        let once = || async move {
-            let answer = self.http.send(endpoint, meter, outgoing.clone()).await?;
-            self.judge(endpoint, &answer)
+        let once = || {
+            async move {
+                let answer = self.http.send(endpoint, meter, outgoing.clone()).await?;
+                self.judge(endpoint, &answer)
+            }
+            .boxed()
         };
         self.pace.retry(meter, once).await
     }

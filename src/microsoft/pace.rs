@@ -1,7 +1,6 @@
 //! Waiting: what Microsoft's headers ask for, and our own backoff. Clock, sleep and chance are
 //! handed in, so that tests wait for nothing.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,15 +62,13 @@ impl Pace {
     /// throttling as long as Microsoft asks, never earlier, at most [`THROTTLE_MAX`] in all.
     ///
     /// Source: graph-licensing.md section 8; marketplace-saas.md section 3.4.
-    pub(crate) async fn retry<T, F, R>(
+    /// Tries are boxed: a run is spawned, and the compiler cannot see that a future borrowed by
+    /// a closure is `Send` for every lifetime.
+    pub(crate) async fn retry<'f, T: Send>(
         &self,
         meter: &Meter,
-        mut once: F,
-    ) -> Result<T, MicrosoftError>
-    where
-        F: FnMut() -> R,
-        R: Future<Output = Result<T, MicrosoftError>>,
-    {
+        mut once: impl FnMut() -> BoxFuture<'f, Result<T, MicrosoftError>> + Send,
+    ) -> Result<T, MicrosoftError> {
         let (mut failures, mut throttles, mut waited) = (0_u32, 0_u32, Duration::ZERO);
         loop {
             let error = match once().await {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, info, warn};
 
-use super::progress::Gauge;
 use super::plan::{self, Found, Planned};
+use super::progress::Gauge;
 use super::reading::{Reading, Relevant, Said};
 use super::{Begun, End, Sources, SyncError, Tally, ended, failure};
 use crate::domain::{
@@ -35,11 +35,6 @@ enum Mode {
     Enumerate,
     /// What changed since the cursor; then, if so, everything.
     Delta { sweep: bool },
-}
-
-/// Whether a run would enumerate everything, by what the mirror knows.
-pub(crate) fn is_full(sources: &Sources, state: &SourceState, asked: bool, now: Timestamp) -> bool {
-    mode(sources, state, asked, now) != Mode::Delta { sweep: false }
 }
 
 fn mode(sources: &Sources, state: &SourceState, asked: bool, now: Timestamp) -> Mode {
@@ -246,14 +241,19 @@ impl Reader<'_> {
     }
 
     /// What the tenant calls itself, asked once. It is a nicety: a refusal of it says nothing.
-    async fn name(&self) -> Option<String> {
-        if self.view.tenant.name.is_some() || !self.begun.full && self.view.directory.cursor.is_some() {
+    async fn name(&self) -> Option<Arc<str>> {
+        if self.view.tenant.name.is_some()
+            || !self.begun.full && self.view.directory.cursor.is_some()
+        {
             return None;
         }
         match self.graph().organization(&self.gauge.meter, self.tenant).await {
             Ok(organization) => organization.name,
             Err(error) => {
-                debug!(error = &error as &dyn std::error::Error, "A tenant's name could not be read");
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "A tenant's name could not be read"
+                );
                 None
             }
         }
@@ -262,12 +262,16 @@ impl Reader<'_> {
     /// All SKUs, with the moment at which each will next change its status.
     async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<Vec<Sku>, MicrosoftError> {
         let records = self.graph().subscribed_skus(&self.gauge.meter, self.tenant).await?;
-        let mut skus: Vec<Sku> = records.into_iter().filter_map(|it| self.understood(it, odd)).collect();
+        let mut skus: Vec<Sku> =
+            records.into_iter().filter_map(|it| self.understood(it, odd)).collect();
         let lifecycles = match self.graph().lifecycles(&self.gauge.meter, self.tenant).await {
             Ok(lifecycles) => lifecycles,
             Err(error) => {
                 // Only says when to look again; `Organization.Read.All` may not be granted.
-                debug!(error = &error as &dyn std::error::Error, "directory/subscriptions could not be read");
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "directory/subscriptions could not be read"
+                );
                 Vec::new()
             }
         };
@@ -346,7 +350,8 @@ impl Reader<'_> {
         let mut reading = Reading::default();
         let mut next: Option<Link> = None;
         loop {
-            let page = self.graph().users_page(&self.gauge.meter, self.tenant, next.as_ref()).await?;
+            let page =
+                self.graph().users_page(&self.gauge.meter, self.tenant, next.as_ref()).await?;
             for row in page.records.into_iter().filter_map(|it| self.understood(it, odd)) {
                 reading.take(&row, relevant, self.view);
             }
@@ -370,7 +375,8 @@ impl Reader<'_> {
         if users.is_empty() {
             return Ok(());
         }
-        let answers = self.graph().assignment_states(&self.gauge.meter, self.tenant, &users).await?;
+        let answers =
+            self.graph().assignment_states(&self.gauge.meter, self.tenant, &users).await?;
         let mut left: BTreeSet<_> = users.into_iter().collect();
         for (user, answer) in answers {
             left.remove(&user);
@@ -411,7 +417,9 @@ impl Reader<'_> {
 }
 
 /// Users whom an enumeration names only to say that they are gone.
-fn removed_in_words(reading: &Reading) -> BTreeMap<crate::domain::UserId, Option<crate::domain::UserLicences>> {
+fn removed_in_words(
+    reading: &Reading,
+) -> BTreeMap<crate::domain::UserId, Option<crate::domain::UserLicences>> {
     let removed = reading.users.iter().filter(|(_, said)| **said == Said::Removed);
     removed.map(|(user, _)| (*user, None)).collect()
 }

@@ -38,9 +38,7 @@ use crate::store::{Store, StoreError};
 use progress::Gauge;
 
 pub use progress::Progress;
-pub use task::{
-    RequestError, RunRequest, Schedule, SyncHandle, TaskStatus, scheduler,
-};
+pub use task::{RequestError, RunRequest, Schedule, SyncHandle, TaskStatus, scheduler};
 
 /// The time, asked for and not looked up: tests set it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

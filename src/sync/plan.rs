@@ -6,6 +6,7 @@
 //! the tenant itself removes in so many words counts at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -60,7 +61,7 @@ pub(crate) struct Found {
     /// What users hold by a full enumeration, if there was one: who is absent holds nothing.
     pub(crate) enumerated: Option<BTreeMap<UserId, Option<UserLicences>>>,
     /// What the tenant calls itself, if it was asked.
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Arc<str>>,
 }
 
 /// What a run over a tenant's directory changes.
@@ -95,12 +96,16 @@ pub(crate) fn directory(
     planner.told(view, found.told, &mut writes);
     if let Some(enumerated) = found.enumerated {
         let patch: Vec<_> = writes.iter().map(|(user, it)| (*user, it.clone())).collect();
-        planner.enumerated(&TenantView { users: view.users.patched(&patch), ..view.clone() }, enumerated, &mut writes);
+        planner.enumerated(
+            &TenantView { users: view.users.patched(&patch), ..view.clone() },
+            enumerated,
+            &mut writes,
+        );
     }
     let skus = planner.skus(view, found.skus);
 
     let mut commit = Commit { changes: planner.changes, ..Commit::default() };
-    let name = found.name.map(Into::into).or_else(|| view.tenant.name.clone());
+    let name = found.name.or_else(|| view.tenant.name.clone());
     let tenant = Tenant { consent: Consent::Granted, name, ..view.tenant.clone() };
     if tenant != view.tenant {
         if tenant.consent != view.tenant.consent {
@@ -113,7 +118,9 @@ pub(crate) fn directory(
     }
     if !writes.is_empty() {
         let writes = if first {
-            UserWrites::Replace(writes.into_iter().filter_map(|(user, it)| Some((user, it?))).collect())
+            UserWrites::Replace(
+                writes.into_iter().filter_map(|(user, it)| Some((user, it?))).collect(),
+            )
         } else {
             UserWrites::Patch(writes.into_iter().collect())
         };
@@ -319,10 +326,19 @@ mod tests {
     }
 
     fn holds(id: u128) -> UserLicences {
-        let path =
-            Path { via: Via::Direct, state: PathState::Active, error: None, disabled_plans: vec![] };
+        let path = Path {
+            via: Via::Direct,
+            state: PathState::Active,
+            error: None,
+            disabled_plans: vec![],
+        };
         let sku = SkuId::from_uuid(Uuid::from_u128(id));
-        UserLicences::new([Licence { sku, assigned: true, disabled_plans: vec![], paths: vec![path] }])
+        UserLicences::new([Licence {
+            sku,
+            assigned: true,
+            disabled_plans: vec![],
+            paths: vec![path],
+        }])
     }
 
     fn tenant(users: u128) -> TenantView {
@@ -347,7 +363,10 @@ mod tests {
     }
 
     fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
-        let limits = Limits { sweep: SignedDuration::from_hours(24), remove_limit: crate::config::Share::FIFTH };
+        let limits = Limits {
+            sweep: SignedDuration::from_hours(24),
+            remove_limit: crate::config::Share::FIFTH,
+        };
         let planned = directory(view, found, &run(id), limits, NOW);
         let mirror = Mirror::default().applied(&Commit {
             tenants: vec![view.tenant.clone()],

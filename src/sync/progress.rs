@@ -44,8 +44,7 @@ struct Told {
 impl Gauge {
     pub(crate) fn new(key: SourceKey, watchers: Vec<mpsc::Sender<Progress>>) -> Self {
         let zero = || AtomicU64::new(0);
-        let told =
-            Told { key, watchers, seen: zero(), requests: zero(), throttled_ms: zero() };
+        let told = Told { key, watchers, seen: zero(), requests: zero(), throttled_ms: zero() };
         let told = Arc::new(told);
         let hook = Arc::clone(&told);
         let meter = Meter::with_hook(move |step| hook.step(step));

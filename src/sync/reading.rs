@@ -138,7 +138,8 @@ fn licences(
     relevant: &Relevant,
 ) -> Vec<Licence> {
     let mut licences: BTreeMap<SkuId, Licence> = BTreeMap::new();
-    let blank = |sku| Licence { sku, assigned: false, disabled_plans: Vec::new(), paths: Vec::new() };
+    let blank =
+        |sku| Licence { sku, assigned: false, disabled_plans: Vec::new(), paths: Vec::new() };
     for it in assigned.iter().filter(|it| relevant.may_be_ours(it.sku)) {
         let licence = licences.entry(it.sku).or_insert_with(|| blank(it.sku));
         licence.assigned = true;

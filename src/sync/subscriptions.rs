@@ -43,7 +43,10 @@ pub(crate) async fn run(
     let mirror = sources.store.snapshot();
     let missing = mirror.subscriptions().filter(|it| !listing.records.contains_key(&it.id)).count();
     if missing > 0 {
-        warn!(run.missing = missing, "The complete list lacks {missing} known subscription(s): kept as they are");
+        warn!(
+            run.missing = missing,
+            "The complete list lacks {missing} known subscription(s): kept as they are"
+        );
     }
     let (mut commit, tally) = plan::subscriptions(&mirror, listing, begun, (sources.clock)());
     let (run, mut state) = ended(sources, begun, gauge, tally, End::applied(tally.odd));
@@ -52,7 +55,12 @@ pub(crate) async fn run(
     commit.sources.push((SourceKey::SUBSCRIPTIONS, state));
     commit.runs.push(run.clone());
     sources.store.commit(commit).await?;
-    info!(run.seen = tally.seen, run.changed = tally.changed, run.added = tally.added, "Read the subscriptions");
+    info!(
+        run.seen = tally.seen,
+        run.changed = tally.changed,
+        run.added = tally.added,
+        "Read the subscriptions"
+    );
     Ok((run, None))
 }
 

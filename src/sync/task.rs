@@ -8,7 +8,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -420,7 +421,8 @@ const FIRST_RUNS_APART: Duration = Duration::from_millis(2);
 async fn one(sources: Sources, begun: Begun, watchers: Vec<mpsc::Sender<Progress>>) -> Ended {
     let key = begun.key;
     let gauge = Gauge::new(key, watchers);
-    let work = AssertUnwindSafe(perform(&sources, begun.clone(), &gauge)).catch_unwind().await;
+    let work: BoxFuture<'_, Performed> = perform(&sources, begun.clone(), &gauge).boxed();
+    let work = AssertUnwindSafe(work).catch_unwind().await;
     let result = match work {
         Ok(result) => result,
         Err(_panic) => panicked(&sources, &begun, &gauge).await,
@@ -441,7 +443,11 @@ async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performe
     if let Some(error) = &error {
         let wait = error.asked_wait();
         let error = error as &dyn std::error::Error;
-        warn!(error, wait_s = wait.map(|it| it.as_secs()), "The run failed; what is known keeps counting");
+        warn!(
+            error,
+            wait_s = wait.map(|it| it.as_secs()),
+            "The run failed; what is known keeps counting"
+        );
     }
     Ok((run, error.map(|error| (error.kind(), error.asked_wait()))))
 }

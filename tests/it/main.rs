@@ -9,6 +9,8 @@
     clippy::print_stdout,
     clippy::print_stderr,
     missing_docs,
+    unreachable_pub,
+    clippy::field_reassign_with_default,
     reason = "tests may fail loudly, and they own their clock"
 )]
 

@@ -257,6 +257,13 @@ hybrid = "entra"
 service_id = "vizmaker.synoptic.team"
 channel = "appsource"
 [[product]]
+id = "calendar-pro"
+name = "Calendar Pro"
+hybrid = "none"
+[[product.plan]]
+service_id = "vizmaker.calendar.pro"
+channel = "appsource"
+[[product]]
 id = "field-app"
 name = "Field App"
 features = {{ isv_app = ["routes"] }}

@@ -56,7 +56,7 @@ const STRANGER: story::Person = story::Person {
     user: Uuid::from_u128(0xdead_0000_0000_4000_8000_0000_0000_0002),
 };
 
-const QUESTIONS: [Question; 22] = [
+const QUESTIONS: [Question; 23] = [
     by(story::ANA, SYNOPTIC, WEB, "Ana of Contoso, licence assigned to her"),
     by(story::BEN, SYNOPTIC, DESKTOP, "Ben of Contoso, member of the group BI users"),
     by(story::EVA, SYNOPTIC, MOBILE, "Eva of Contoso, directly and through a group"),
@@ -68,6 +68,7 @@ const QUESTIONS: [Question; 22] = [
     by(story::ANA, SYNOPTIC, ("publish_to_web", "on a public web page"), "Ana of Contoso"),
     by(story::GIL, SYNOPTIC, WEB, "Gil of Fabrikam, whose purchase has expired a few days ago"),
     by(story::HANA, SYNOPTIC, WEB, "Hana of Northwind, whose purchase is suspended"),
+    by(story::LENA, CALENDAR, WEB, "Lena of Adventure, whose purchase is locked out"),
     by(story::IVO, FIELD_APP, WEB, "Ivo of Tailspin, a Power Apps user"),
     by(story::JO, SYNOPTIC, WEB, "Jo of Woodgrove, a customer without any licence"),
     by(story::KAI, SYNOPTIC, WEB, "Kai of Litware, whose administrator did not consent"),
@@ -130,7 +131,7 @@ async fn ask(
     let sentence = Reason::ALL.iter().find(|it| it.as_str() == reason).map(|it| it.sentence());
     let features = answer.get("features").and_then(Value::as_array).into_iter().flatten();
     Ok(Answered {
-        question: format!("{} opens {} {}", question.who, question.name, question.place),
+        question: format!("{}: {} {}", question.who, question.name, question.place),
         usable: answer.get("usable").and_then(Value::as_bool).unwrap_or_default(),
         state: text("state").unwrap_or_default(),
         source: text("source"),

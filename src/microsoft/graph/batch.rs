@@ -1,6 +1,7 @@
 //! `$batch`: many users read with one request. Each item is throttled, found missing or refused
 //! by itself inside an outer 200.
 
+use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -79,7 +80,8 @@ impl Graph {
     ) -> Result<HashMap<UserId, Outcome>, MicrosoftError> {
         let state = tokio::sync::Mutex::new((users.to_vec(), HashMap::new()));
         let state = &state;
-        let once = || async move {
+        let once = || {
+            async move {
             // Nobody else has it: the lock is for the borrow checker, tries follow each other.
             let mut state = state.lock().await;
             let (open, done) = &mut *state;
@@ -103,6 +105,7 @@ impl Graph {
                     Err(MicrosoftError::new(ErrorKind::Transient, what))
                 }
             }
+            }.boxed()
         };
         self.pace.retry(meter, once).await?;
         let (_, done) = std::mem::take(&mut *state.lock().await);

@@ -5,6 +5,7 @@ mod parse;
 mod requests;
 mod verdict;
 
+use futures_util::FutureExt as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -296,14 +297,14 @@ impl Graph {
     }
 
     /// One page of a plain collection.
-    async fn page<T>(
+    async fn page<T: Send>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
         before: Option<&Link>,
-        row: impl Fn(&RawValue) -> T,
+        row: impl Fn(&RawValue) -> T + Send + Sync,
     ) -> Result<(Vec<T>, Option<Link>), MicrosoftError> {
         let read = |answer: &Answer| {
             let page: Rows<'_> = json::body(endpoint.name, answer)?;
@@ -316,13 +317,13 @@ impl Graph {
     }
 
     /// All pages of a plain collection.
-    async fn collect<T>(
+    async fn collect<T: Send>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         first: Outgoing,
-        row: impl Fn(&RawValue) -> T,
+        row: impl Fn(&RawValue) -> T + Send + Sync,
     ) -> Result<Vec<T>, MicrosoftError> {
         let (mut request, mut before, mut all) = (first, None, Vec::new());
         loop {
@@ -335,33 +336,33 @@ impl Graph {
     }
 
     /// One call with everything around it: budget, gates, token, retries.
-    async fn call<T>(
+    async fn call<T: Send>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
         linked: bool,
-        read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
     ) -> Result<T, MicrosoftError> {
         let mut request = request.clone();
         if endpoint.low {
             request = request.with("x-ms-throttle-priority", "low");
         }
         let (request, read) = (&request, &read);
-        let once = || self.call_once(meter, tenant, endpoint, request, linked, read);
+        let once = || self.call_once(meter, tenant, endpoint, request, linked, read).boxed();
         self.pace.retry(meter, once).await
     }
 
     /// One try of a call.
-    async fn call_once<T>(
+    async fn call_once<T: Send>(
         &self,
         meter: &Meter,
         tenant: TenantId,
         endpoint: Endpoint,
         request: &Outgoing,
         linked: bool,
-        read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
     ) -> Result<T, MicrosoftError> {
         let answer = self.with_token(meter, tenant, endpoint, request, linked).await?;
         read(&answer).map_err(|error| error.of_request(answer.request_id()))

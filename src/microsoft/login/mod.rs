@@ -5,6 +5,7 @@ mod azure;
 mod certificate;
 mod secret;
 
+use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -243,7 +244,7 @@ impl TokenSource {
         {
             return Err(failure.clone());
         }
-        let fetched = self.pace.retry(meter, || self.fetch(meter, tenant, resource)).await;
+        let fetched = self.pace.retry(meter, || self.fetch(meter, tenant, resource).boxed()).await;
         slot.fetches.fetch_add(1, SeqCst);
         match fetched {
             Ok(token) => {
@@ -288,18 +289,18 @@ impl TokenSource {
     ) -> Result<Token, MicrosoftError> {
         let scope = resource.scope.as_str();
         let issued = match &self.proof {
-            Proof::Secret(secret) => self.by_secret(meter, secret, tenant, scope).await?,
+            Proof::Secret(secret) => self.by_secret(meter, secret, tenant, scope).boxed().await?,
             Proof::Certificate(certificate) => {
-                self.by_certificate(meter, certificate, tenant, scope).await?
+                self.by_certificate(meter, certificate, tenant, scope).boxed().await?
             }
             Proof::ManagedIdentity { client_id } => {
-                self.by_managed_identity(meter, client_id.clone(), tenant, scope).await?
+                self.by_managed_identity(meter, client_id.clone(), tenant, scope).boxed().await?
             }
             Proof::WorkloadIdentity { token_file } => {
-                self.by_workload_identity(meter, token_file.clone(), tenant, scope).await?
+                self.by_workload_identity(meter, token_file.clone(), tenant, scope).boxed().await?
             }
             Proof::Federated(assertion) => {
-                self.by_assertion(meter, assertion, tenant, scope).await?
+                self.by_assertion(meter, assertion, tenant, scope).boxed().await?
             }
         };
         let now = self.pace.now();

@@ -2,6 +2,7 @@
 
 mod parse;
 
+use futures_util::FutureExt as _;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -153,12 +154,12 @@ impl Marketplace {
         Ok(if versioned { target } else { format!("{target}{joint}{VERSION}") })
     }
 
-    async fn call<T>(
+    async fn call<T: Send>(
         &self,
         meter: &Meter,
         endpoint: &'static str,
         url: Url,
-        read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
+        read: impl Fn(&Answer) -> Result<T, MicrosoftError> + Send + Sync,
     ) -> Result<T, MicrosoftError> {
         // One logical action: all its tries share the correlation id.
         let correlation = Uuid::new_v4().to_string();
@@ -166,9 +167,13 @@ impl Marketplace {
             .with("content-type", "application/json")
             .with("x-ms-correlationid", &correlation);
         let read = &read;
-        let once = || async {
-            let answer = self.with_token(meter, endpoint, &outgoing).await?;
-            read(&answer).map_err(|error| error.of_request(answer.request_id()))
+        let outgoing = &outgoing;
+        let once = || {
+            async move {
+                let answer = self.with_token(meter, endpoint, outgoing).await?;
+                read(&answer).map_err(|error| error.of_request(answer.request_id()))
+            }
+            .boxed()
         };
         self.pace.retry(meter, once).await
     }

@@ -1,0 +1,104 @@
+//! `log` and `log show`.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::Exit;
+use super::args::{LogArgs, LogCommand};
+use super::output::{Column, Printer};
+use super::remote::{Remote, field, number, pairs, switch};
+
+/// How a run is shown, here and after `sync`.
+pub(super) const COLUMNS: [Column; 12] = [
+    Column::text("run", "/run"),
+    Column::text("source", "/source"),
+    Column::text("tenant", "/tenant"),
+    Column::text("trigger", "/trigger"),
+    Column::time("started", "/started"),
+    Column::state("outcome", "/outcome"),
+    Column::number("seen", "/seen"),
+    Column::number("added", "/added"),
+    Column::number("changed", "/changed"),
+    Column::number("removed", "/removed"),
+    Column::number("requests", "/requests"),
+    Column::text("error", "/error"),
+];
+
+/// Runs `log`.
+///
+/// # Errors
+///
+/// As [`Remote::print`].
+pub async fn run(remote: &Remote, printer: Printer, args: &LogArgs) -> Result<Exit, anyhow::Error> {
+    if let Some(LogCommand::Show { run }) = args.command {
+        let asked = pairs([("run", Some(run.to_string()))]);
+        let take = |rows: Vec<Value>| Ok(rows.iter().try_for_each(|it| printer.record(it))?);
+        remote.rows(Method::GET, "/log", &asked, take).await?;
+        return Ok(Exit::Done);
+    }
+    let since = args.since.map(|it| it.moment(printer.now()).to_string());
+    let asked = pairs([
+        ("source", args.source.map(|it| it.to_string())),
+        ("tenant", args.tenant.map(|it| it.to_string())),
+        ("since", since),
+        ("failed", switch(args.failed)),
+        ("follow", switch(args.follow)),
+    ]);
+    if args.follow {
+        remote.rows(Method::GET, "/log", &asked, |rows| followed(printer, &rows)).await?;
+    } else {
+        remote.print(printer, ("/log", &asked), &COLUMNS, "no such run yet").await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A line a run: a table has no end while rows keep coming.
+fn followed(printer: Printer, rows: &[Value]) -> Result<(), anyhow::Error> {
+    if printer.is_json() {
+        return Ok(printer.rows(rows, &[], "")?);
+    }
+    for row in rows {
+        printer.line(&told(row))?;
+    }
+    Ok(())
+}
+
+fn told(row: &Value) -> String {
+    let word = |name: &str| field(row, name).to_owned();
+    let tenant = Some(word("/tenant")).filter(|it| !it.is_empty());
+    let of = tenant.map(|it| format!(" of {it}")).unwrap_or_default();
+    let error = Some(word("/error")).filter(|it| !it.is_empty());
+    let error = error.map(|it| format!(": {it}")).unwrap_or_default();
+    format!(
+        "{} {} {}{of} ({}) {}, {} seen, {} added, {} changed, {} removed{error}",
+        word("/ended"),
+        word("/run"),
+        word("/source"),
+        word("/trigger"),
+        word("/outcome"),
+        number(row, "/seen"),
+        number(row, "/added"),
+        number(row, "/changed"),
+        number(row, "/removed"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_run_reads_as_one_line() {
+        let row = json!({
+            "run": "r7", "source": "directory", "tenant": "t1", "trigger": "schedule",
+            "ended": "2026-11-22T02:00:00Z", "outcome": "failed", "seen": 3, "added": 0,
+            "changed": 0, "removed": 0, "error": "no consent",
+        });
+        assert_eq!(
+            told(&row),
+            "2026-11-22T02:00:00Z r7 directory of t1 (schedule) failed, 3 seen, 0 added, \
+             0 changed, 0 removed: no consent"
+        );
+    }
+}

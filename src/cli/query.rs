@@ -1,0 +1,92 @@
+//! `query`: a decision, with its trail on request.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::Exit;
+use super::args::QueryArgs;
+use super::output::{Column, Printer};
+use super::remote::{Remote, field, pairs, switch};
+use crate::decision::Reason;
+
+/// Runs `query`.
+///
+/// # Errors
+///
+/// As [`Remote::one`], or standard output cannot be written.
+pub async fn run(
+    remote: &Remote,
+    printer: Printer,
+    args: &QueryArgs,
+) -> Result<Exit, anyhow::Error> {
+    let asked = pairs([
+        ("product", Some(args.product.to_string())),
+        ("tenant", Some(args.tenant.to_string())),
+        ("user", Some(args.user.to_string())),
+        ("host", Some(args.host.to_string())),
+        ("license", args.license.clone()),
+        ("at", args.at.map(|it| it.to_string())),
+        ("explain", switch(args.explain)),
+    ]);
+    let mut answer = remote.one(Method::GET, "/query", &asked).await?;
+    let usable = answer.get("usable").and_then(Value::as_bool) == Some(true);
+    if printer.is_json() {
+        printer.rows(&[answer], &[], "")?;
+    } else {
+        let trail = answer.as_object_mut().and_then(|it| it.remove("trail"));
+        printer.line(&headline(&answer))?;
+        printer.record(&answer)?;
+        if let Some(trail) = trail {
+            explained(printer, &trail)?;
+        }
+    }
+    Ok(if usable { Exit::Done } else { Exit::NotUsable })
+}
+
+/// `active: The user holds a Microsoft-managed licence through a group.`
+fn headline(answer: &Value) -> String {
+    let (state, word) = (field(answer, "/state"), field(answer, "/reason"));
+    let reason = Reason::ALL.iter().find(|it| it.as_str() == word);
+    format!("{state}: {}", reason.map_or(word, |it| it.sentence()))
+}
+
+fn explained(printer: Printer, trail: &Value) -> Result<(), anyhow::Error> {
+    let list = |name: &str| trail.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let columns = [
+        Column::text("evidence", "/kind"),
+        Column::text("id", "/id"),
+        Column::text("channel", "/channel"),
+        Column::text("plan", "/plan"),
+        Column::text("says", "/says"),
+        Column::state("judged", "/state"),
+        Column::text("reason", "/reason"),
+        Column::ago("as of", "/as_of"),
+        Column::text("fate", "/fate"),
+        Column::text("rule", "/rule"),
+    ];
+    printer.line("\nevidence")?;
+    printer.rows(&list("evidence"), &columns, "none was found")?;
+    printer.line("\nsources that could have held some")?;
+    let columns = [
+        Column::text("source", "/source"),
+        Column::ago("last complete read", "/last_complete"),
+        Column::text("", "/says"),
+    ];
+    printer.rows(&list("sources"), &columns, "none, for this product in this host")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_answer_begins_with_a_sentence() {
+        let check = |reason: &str, line: &str| {
+            assert_eq!(headline(&json!({"state": "unlicensed", "reason": reason})), line);
+        };
+        check("no_free_seat", "unlicensed: All seats of the subscription are taken.");
+        check("new_word", "unlicensed: new_word");
+    }
+}

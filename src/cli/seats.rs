@@ -1,0 +1,94 @@
+//! `seats`: who holds what by which path; for people with what is used of what was bought.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::args::SeatsArgs;
+use super::output::{Column, Printer};
+use super::remote::{Pairs, Remote, field, pairs, switch};
+
+/// Runs `seats`.
+///
+/// # Errors
+///
+/// As [`Remote::print`].
+pub async fn run(
+    remote: &Remote,
+    printer: Printer,
+    args: &SeatsArgs,
+) -> Result<Exit, anyhow::Error> {
+    let asked = pairs([
+        ("tenant", args.tenant.map(|it| it.to_string())),
+        ("product", args.product.as_ref().map(ToString::to_string)),
+        ("group", args.group.map(|it| it.to_string())),
+        ("errors", switch(args.errors)),
+    ]);
+    if printer.is_json() {
+        remote.print(printer, ("/seats", &asked), &[], "").await?;
+        return Ok(Exit::Done);
+    }
+    let mut rows = Vec::new();
+    let take = |more: Vec<Value>| {
+        rows.extend(more.into_iter().map(readable));
+        Ok(())
+    };
+    remote.rows(Method::GET, "/seats", &asked, take).await?;
+    let columns = [
+        Column::text("tenant", "/tenant"),
+        Column::text("user", "/user"),
+        Column::text("product", "/product"),
+        Column::text("plan", "/plan"),
+        Column::state("state", "/state"),
+        Column::text("paths", "/paths"),
+        Column::ago("observed", "/observed_at"),
+    ];
+    let empty = if args.errors { "no seat is in error" } else { "no seat is mirrored" };
+    printer.rows(&rows, &columns, empty)?;
+    usage(remote, printer, &asked).await?;
+    Ok(Exit::Done)
+}
+
+async fn usage(remote: &Remote, printer: Printer, asked: &Pairs) -> Result<(), anyhow::Error> {
+    printer.line("\nused against bought")?;
+    let columns = [
+        Column::text("tenant", "/tenant"),
+        Column::text("name", "/name"),
+        Column::text("product", "/product"),
+        Column::text("plan", "/plan"),
+        Column::text("status", "/status"),
+        Column::number("bought", "/bought"),
+        Column::number("used", "/used"),
+        Column::number("free", "/free"),
+    ];
+    remote.print(printer, ("/seats/usage", asked), &columns, "no SKU of ours is mirrored").await
+}
+
+/// The row with its paths as one text.
+fn readable(mut row: Value) -> Value {
+    let list = row.pointer("/paths").and_then(Value::as_array).cloned().unwrap_or_default();
+    let path = |it: &Value| {
+        let words = [field(it, "/via"), field(it, "/state"), field(it, "/error")];
+        let quiet = |it: &&&str| !it.is_empty() && **it != "Active";
+        words.iter().filter(quiet).copied().collect::<Vec<_>>().join(" ")
+    };
+    let paths: Vec<String> = list.iter().map(path).collect();
+    if let Some(place) = row.pointer_mut("/paths") {
+        *place = json!(paths);
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_read_as_a_list_that_names_what_is_wrong() {
+        let row = readable(json!({"paths": [
+            {"via": "direct", "state": "Active", "error": null},
+            {"via": "g1", "state": "Error", "error": "CountViolation"},
+        ]}));
+        assert_eq!(row, json!({"paths": ["direct", "g1 Error CountViolation"]}));
+    }
+}

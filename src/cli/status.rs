@@ -1,0 +1,145 @@
+//! `status`: how fresh everything is, what is going wrong, how much there is.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::Exit;
+use super::output::{Column, Printer};
+use super::remote::{Pairs, Remote, field, number};
+
+/// Runs `status`.
+///
+/// # Errors
+///
+/// As [`Remote::one`], or standard output cannot be written.
+pub async fn run(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> {
+    let status = remote.one(Method::GET, "/status", &Pairs::new()).await?;
+    if printer.is_json() {
+        printer.rows(&[status], &[], "")?;
+        return Ok(Exit::Done);
+    }
+    let columns = [
+        Column::text("source", "/source"),
+        Column::text("tenant", "/tenant"),
+        Column::text("name", "/name"),
+        Column::state("consent", "/consent"),
+        Column::ago("last complete read", "/last_complete"),
+        Column::text("stale", "/stale"),
+        Column::state("last run", "/outcome"),
+        Column::number("failures", "/failures"),
+        Column::number("held back", "/held_back"),
+        Column::text("running", "/running"),
+        Column::time("next", "/next_due"),
+        Column::text("last error", "/error"),
+    ];
+    let sources = status.get("sources").and_then(Value::as_array).cloned().unwrap_or_default();
+    printer.rows(&sources, &columns, "no source yet")?;
+    for line in figures(&status) {
+        printer.line(&line)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn figures(status: &Value) -> Vec<String> {
+    let count = |pointer: &str| number(status, pointer);
+    let mut lines = vec![
+        String::new(),
+        format!(
+            "runs           {} running, {} waiting for their turn, {} scheduled",
+            count("/runs/running"),
+            count("/runs/waiting"),
+            count("/runs/scheduled")
+        ),
+        format!(
+            "subscriptions  {}{}",
+            count("/subscriptions/total"),
+            parts(status, "/subscriptions/by_status")
+        ),
+        format!(
+            "tenants        {}{}",
+            count("/tenants/total"),
+            parts(status, "/tenants/by_consent")
+        ),
+        format!(
+            "seats          {} users hold licences, {} seats of subscriptions taken",
+            count("/users_with_licences"),
+            count("/seats_taken")
+        ),
+        format!(
+            "store          {} on disk, {} of it live, {} free; {}",
+            size(count("/store/disk_bytes")),
+            size(count("/store/live_bytes")),
+            size(count("/store/free_bytes")),
+            guard(status)
+        ),
+    ];
+    let writable = status.pointer("/store/writable") == Some(&Value::Bool(true));
+    if !writable {
+        lines.push(format!("store          takes no writes: {}", field(status, "/store/error")));
+    }
+    if count("/odd_records") > 0 {
+        lines.push(format!(
+            "odd records    {} that could not be understood (--json shows some)",
+            count("/odd_records")
+        ));
+    }
+    lines
+}
+
+fn guard(status: &Value) -> String {
+    match field(status, "/store/guard") {
+        "" => "guard unknown".to_owned(),
+        it => format!("guard {it}"),
+    }
+}
+
+/// ` (326 Unsubscribed, 47 Subscribed)`, the most first.
+fn parts(status: &Value, pointer: &str) -> String {
+    let parts = status.pointer(pointer).and_then(Value::as_object);
+    let parts = parts.into_iter().flatten();
+    let mut parts: Vec<(u64, &str)> =
+        parts.filter_map(|(word, count)| Some((count.as_u64()?, word.as_str()))).collect();
+    parts.sort_unstable_by(|a, b| b.cmp(a));
+    let words: Vec<String> = parts.iter().map(|(count, word)| format!("{count} {word}")).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
+
+/// Bytes in the largest unit that fits.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fits = units.iter().find(|(unit, _)| bytes >= *unit);
+    fits.map_or_else(
+        || format!("{bytes} bytes"),
+        |(unit, name)| {
+            let tenths = bytes.saturating_mul(10) / unit;
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn figures_are_for_people() {
+        let status = json!({
+            "runs": {"running": 1, "waiting": 0, "scheduled": 4},
+            "subscriptions": {"total": 373, "by_status": {"Subscribed": 47, "Unsubscribed": 326}},
+            "store": {"disk_bytes": 3_300_000, "live_bytes": 2048, "free_bytes": 5_368_709_120_u64,
+                      "writable": false, "error": "the disk is full", "guard": "on"},
+            "odd_records": 2,
+        });
+        let text = figures(&status).join("\n");
+        for wanted in [
+            "1 running, 0 waiting for their turn, 4 scheduled",
+            "373 (326 Unsubscribed, 47 Subscribed)",
+            "3.1 MiB on disk, 2.0 KiB of it live, 5.0 GiB free; guard on",
+            "takes no writes: the disk is full",
+            "2 that could not be understood",
+        ] {
+            assert!(text.contains(wanted), "{wanted} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `subscriptions` and `subscriptions show`.
+
+use reqwest::Method;
+
+use super::Exit;
+use super::args::{SubscriptionsArgs, SubscriptionsCommand};
+use super::output::{Column, Printer};
+use super::remote::{Pairs, Remote};
+
+/// Runs `subscriptions`.
+///
+/// # Errors
+///
+/// As [`Remote::print`].
+pub async fn run(
+    remote: &Remote,
+    printer: Printer,
+    args: &SubscriptionsArgs,
+) -> Result<Exit, anyhow::Error> {
+    match args.command {
+        None => list(remote, printer).await,
+        Some(SubscriptionsCommand::Show { id }) => {
+            let path = format!("/subscriptions/{id}");
+            let row = remote.one(Method::GET, &path, &Pairs::new()).await?;
+            printer.record(&row)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> {
+    let columns = [
+        Column::text("id", "/id"),
+        Column::text("name", "/name"),
+        Column::text("offer", "/offer"),
+        Column::text("plan", "/plan"),
+        Column::state("status", "/status"),
+        Column::number("quantity", "/quantity"),
+        Column::text("tenant", "/tenant"),
+        Column::time("term ends", "/term_end"),
+        Column::text("trial", "/free_trial"),
+    ];
+    let empty = "no subscription is mirrored yet; run `entitled sync subscriptions`, or look at \
+                 `entitled status`";
+    remote.print(printer, ("/subscriptions", &Pairs::new()), &columns, empty).await?;
+    Ok(Exit::Done)
+}

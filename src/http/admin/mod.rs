@@ -1,0 +1,303 @@
+//! The admin listener: the command line's other end, on a Unix socket.
+//!
+//! | method and path | answers |
+//! |---|---|
+//! | `GET /status` | one object |
+//! | `GET /subscriptions`, `/subscriptions/{id}` | rows; one with its raw record |
+//! | `GET /seats`, `/seats/usage` | rows; used against bought |
+//! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
+//! | `GET /log`, `/changes` | rows; `follow` goes on |
+//! | `GET /query` | a decision |
+//! | `POST /sync` | progress, then the runs |
+//! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
+//!
+//! Rows are one JSON value a line, with the fields of contract section 4. Errors are
+//! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
+
+mod lines;
+mod log;
+mod query;
+mod rows;
+mod seats;
+mod socket;
+mod status;
+mod sync;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::error;
+use url::Url;
+
+use super::problem::Problem;
+use crate::domain::{
+    Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
+};
+use crate::store::{Store, StoreError};
+use crate::sync::{Clock, SyncHandle};
+
+pub use socket::{Listener, SocketError};
+
+/// What the admin listener works with.
+pub struct AdminSettings {
+    /// The durable mirror.
+    pub store: Store,
+    /// The publisher's products.
+    pub catalog: Arc<Catalog>,
+    /// The publisher's policy.
+    pub policy: Policy,
+    /// The door to the scheduler.
+    pub sync: SyncHandle,
+    /// Tells the time.
+    pub clock: Clock,
+    /// What a link to admin consent is made of.
+    pub consent: ConsentLink,
+}
+
+/// The admin listener's state.
+pub struct AdminState(AdminSettings);
+
+impl AdminState {
+    /// The state of a listener with these settings.
+    pub const fn new(settings: AdminSettings) -> Self {
+        Self(settings)
+    }
+}
+
+/// What the handlers share.
+struct Admin {
+    settings: AdminSettings,
+    /// When it is cancelled, streams end.
+    cancel: CancellationToken,
+}
+
+impl std::ops::Deref for Admin {
+    type Target = AdminSettings;
+
+    fn deref(&self) -> &AdminSettings {
+        &self.settings
+    }
+}
+
+/// What a link to admin consent is made of.
+#[derive(Clone, Debug)]
+pub struct ConsentLink {
+    /// Entra.
+    pub login: Url,
+    /// Microsoft Graph: whose permissions are consented to.
+    pub graph: Url,
+    /// Our app.
+    pub client_id: String,
+    /// What the outside calls us.
+    pub public_url: Option<Url>,
+}
+
+type Shared = State<Arc<Admin>>;
+
+impl Admin {
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+impl ConsentLink {
+    /// The link by which an administrator of the tenant lets us read its licences; `None` as long
+    /// as there is no public address to return to.
+    ///
+    /// Source: Entra, v2 admin consent endpoint (`graph-licensing.md` section 10).
+    pub fn of(&self, tenant: TenantId) -> Option<Url> {
+        let below = |url: &Url, path: &str| {
+            Url::parse(&format!("{}/{path}", url.as_str().trim_end_matches('/'))).ok()
+        };
+        let back = below(self.public_url.as_ref()?, "marketplace/consent")?;
+        let mut link = below(&self.login, &format!("{tenant}/v2.0/adminconsent"))?;
+        let scope = format!("{}/.default", self.graph.as_str().trim_end_matches('/'));
+        link.query_pairs_mut()
+            .append_pair("client_id", &self.client_id)
+            .append_pair("scope", &scope)
+            .append_pair("redirect_uri", back.as_str());
+        Some(link)
+    }
+}
+
+/// Serves the command line until cancelled; then requests in flight end, and streams are cut.
+pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationToken) {
+    let Listener { listener, file } = listener;
+    let admin = Admin { settings: state.0, cancel: cancel.clone() };
+    let served =
+        axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
+    if let Err(error) = served.await {
+        error!(
+            error = &error as &dyn std::error::Error,
+            "The admin socket cannot be served any more"
+        );
+    }
+    drop(file);
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/status", get(status::show))
+        .route("/subscriptions", get(subscriptions))
+        .route("/subscriptions/{id}", get(subscription))
+        .route("/seats", get(seats::list))
+        .route("/seats/usage", get(seats::usage))
+        .route("/tenants", get(tenants))
+        .route("/tenants/{id}/consent-url", get(consent_url))
+        .route("/log", get(log::runs))
+        .route("/changes", get(log::changes))
+        .route("/query", get(query::ask))
+        .route("/sync", post(sync::now))
+        .route("/keys", get(keys))
+        .route("/keys/rotate", post(rotate))
+        .fallback(|| async { Problem::not_found("this daemon does not know that command") })
+        .layer(CatchPanicLayer::custom(|_panic| {
+            Problem::internal("a fault of the daemon's: please report it with its log")
+                .into_response()
+        }))
+        .with_state(Arc::new(admin))
+}
+
+async fn subscriptions(State(admin): Shared) -> Response {
+    let mirror = admin.store.snapshot();
+    lines::rows(move |sink| {
+        mirror.subscriptions().try_for_each(|it| sink.row(&rows::subscription(it)))
+    })
+}
+
+async fn subscription(
+    State(admin): Shared,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let id: SubscriptionId = needed("id", &id)?;
+    let mirror = admin.store.snapshot();
+    let missing = || Problem::not_found(format!("there is no subscription {id} in the mirror"));
+    let found = mirror.subscription(id).ok_or_else(missing)?;
+    let raw = admin.store.raw_subscription(id).map_err(unreadable)?;
+    let raw: Option<Value> = raw.and_then(|it| serde_json::from_str(&it).ok());
+    let holders = mirror.holders(id).map(|it| {
+        let seats = it.iter().map(|(tenant, user, seat)| {
+            json!({
+                "tenant": tenant.to_string(),
+                "user": user.to_string(),
+                "taken_at": seat.taken_at.to_string(),
+                "last_used": seat.last_used.to_string(),
+            })
+        });
+        seats.collect::<Vec<_>>()
+    });
+    let mut row = rows::subscription(found);
+    if let Value::Object(row) = &mut row {
+        row.insert("seats_taken".to_owned(), json!(holders.unwrap_or_default()));
+        row.insert("raw".to_owned(), json!(raw));
+    }
+    Ok(Json(row))
+}
+
+async fn tenants(State(admin): Shared) -> Response {
+    let (mirror, now) = (admin.store.snapshot(), admin.now());
+    lines::rows(move |sink| {
+        let limits = &admin.policy.directory;
+        mirror.tenants().try_for_each(|it| sink.row(&rows::tenant(it, limits, now)))
+    })
+}
+
+async fn consent_url(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let tenant: TenantId = needed("tenant", &id)?;
+    let nowhere = || {
+        let detail = "set listen.public_url: the administrator is sent back to it after consenting";
+        Problem::unavailable(detail)
+    };
+    let url = admin.consent.of(tenant).ok_or_else(nowhere)?;
+    Ok(Json(json!({"tenant": tenant.to_string(), "url": url.as_str()})))
+}
+
+/// The current one first.
+async fn keys(State(admin): Shared) -> Response {
+    lines::all(admin.store.keys().list().iter().rev().map(rows::key))
+}
+
+async fn rotate(State(admin): Shared) -> Result<Json<Value>, Problem> {
+    let now = admin.now();
+    let store = admin.store.clone();
+    let before = store.keys().current().map_err(unreadable)?;
+    let made = tokio::task::spawn_blocking(move || store.keys().rotate(now)).await;
+    let made = made.map_err(|error| Problem::internal("no key was made").because(error))?;
+    let made = made.map_err(unreadable)?;
+    let change = Change {
+        at: now,
+        cause: Cause::Command,
+        entity: Entity::Key,
+        id: made.kid.as_str().into(),
+        tenant: None,
+        user: None,
+        before: Some(Fact::Words(format!("{} signs", before.kid).into())),
+        after: Some(Fact::Words(format!("{} signs", made.kid).into())),
+    };
+    let noted = admin.store.commit(Commit { changes: vec![change], ..Commit::default() }).await;
+    noted.map_err(|error| {
+        let detail = format!("the key was made and signs, but the journal lacks it: {error}");
+        Problem::internal(detail).because(error)
+    })?;
+    Ok(Json(rows::key(&made)))
+}
+
+/// What the store says is for the operator, who is the one who asks.
+fn unreadable(error: StoreError) -> Problem {
+    Problem::internal(error.to_string()).because(error)
+}
+
+fn product<'a>(catalog: &'a Catalog, id: &str) -> Result<&'a Arc<Product>, Problem> {
+    catalog.product(id).ok_or_else(|| {
+        let known: Vec<_> = catalog.products().map(|it| it.id.as_str()).collect();
+        let detail = format!("`{id}` is no product; known are: {}", known.join(", "));
+        Problem::unknown_product(detail)
+    })
+}
+
+fn needed<T: FromStr<Err: std::fmt::Display>>(
+    field: &'static str,
+    text: &str,
+) -> Result<T, Problem> {
+    let wrong = |error| Problem::invalid(format!("`{field}`: {error}")).of_field(field);
+    text.trim().parse().map_err(wrong)
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(
+    field: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>, Problem> {
+    text.map(|text| needed(field, text)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_consent_link_names_tenant_app_scope_and_the_way_back() {
+        let mut link = ConsentLink {
+            login: "https://login.test".parse().unwrap(),
+            graph: "https://graph.test/".parse().unwrap(),
+            client_id: "app 1".to_owned(),
+            public_url: None,
+        };
+        let tenant = "0b0b0b0b-1111-4222-8333-444444444444".parse().unwrap();
+        assert_eq!(link.of(tenant), None);
+        link.public_url = Some("https://lic.test/base/".parse().unwrap());
+        assert_eq!(
+            link.of(tenant).unwrap().as_str(),
+            "https://login.test/0b0b0b0b-1111-4222-8333-444444444444/v2.0/adminconsent\
+             ?client_id=app+1&scope=https%3A%2F%2Fgraph.test%2F.default\
+             &redirect_uri=https%3A%2F%2Flic.test%2Fbase%2Fmarketplace%2Fconsent"
+        );
+    }
+}

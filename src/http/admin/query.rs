@@ -1,0 +1,97 @@
+//! `query`: a decision with its trail, also for a moment in the past. Takes no seat.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Admin, Shared, needed, parsed, unreadable};
+use crate::decision::{Decision, Past, Question, Trail, explain, rewind};
+use crate::domain::{Change, Host, Run, Source, TenantId, UserId};
+use crate::http::answer_json;
+use crate::http::problem::Problem;
+use crate::store::{ChangeFilter, RunFilter, StoreError};
+
+/// What is asked.
+#[derive(Deserialize)]
+pub(super) struct AskedQuery {
+    product: String,
+    tenant: String,
+    user: String,
+    host: Option<String>,
+    license: Option<String>,
+    at: Option<String>,
+    #[serde(default)]
+    explain: bool,
+}
+
+/// Answers as the public listener would, without taking a seat.
+pub(super) async fn ask(
+    State(admin): Shared,
+    Query(query): Query<AskedQuery>,
+) -> Result<Json<Value>, Problem> {
+    let product = super::product(&admin.catalog, &query.product)?;
+    let tenant: Uuid = needed("tenant", &query.tenant)?;
+    let personal = tenant == TenantId::PERSONAL_ACCOUNTS;
+    let user: UserId = needed("user", &query.user)?;
+    let question = Question {
+        product,
+        host: query.host.as_deref().map_or(Ok(Host::Web), |it| needed("host", it))?,
+        tenant: TenantId::from_uuid(tenant),
+        personal_account: personal,
+        user: Some(user),
+        site: None,
+        license_refused: query.license.is_some(),
+    };
+    let at: Option<Timestamp> = parsed("at", query.at.as_deref())?;
+    let (decision, trail) = match at {
+        None => explain(&admin.store.mirror(), &question, &admin.policy, admin.now()),
+        Some(at) => then(&admin, &question, at)?,
+    };
+    Ok(Json(answer_json(&decision, query.explain.then_some(trail))))
+}
+
+/// The answer of a moment in the past, from the journal and the sync log.
+fn then(
+    admin: &Admin,
+    question: &Question<'_>,
+    at: Timestamp,
+) -> Result<(Decision, Trail), Problem> {
+    if at > admin.now() {
+        let detail = format!("{at} lies in the future; --at answers for a moment in the past");
+        return Err(Problem::invalid(detail).of_field("at"));
+    }
+    let mirror = admin.store.snapshot();
+    let Some(tenant) = question.tenant else {
+        return Ok(explain(&mirror, question, &admin.policy, at));
+    };
+    let (changes, runs) = since(admin, tenant, at).map_err(unreadable)?;
+    let past = Past { at, changes: &changes, runs: &runs };
+    let mirror = rewind(&mirror, past, tenant, question.user);
+    Ok(explain(&mirror, question, &admin.policy, at))
+}
+
+fn since(
+    admin: &Admin,
+    tenant: TenantId,
+    at: Timestamp,
+) -> Result<(Vec<Change>, Vec<Run>), StoreError> {
+    let filter = ChangeFilter {
+        tenant: Some(tenant),
+        since: Some(at),
+        limit: usize::MAX,
+        ..ChangeFilter::default()
+    };
+    let changes = admin.store.changes(&filter)?;
+    let of = |source, tenant| RunFilter {
+        source: Some(source),
+        tenant,
+        limit: usize::MAX,
+        ..RunFilter::default()
+    };
+    let mut runs = admin.store.runs(&of(Source::Subscriptions, None))?;
+    runs.extend(admin.store.runs(&of(Source::Directory, Some(tenant)))?);
+    Ok((changes, runs))
+}

@@ -1,0 +1,173 @@
+//! What the listings say of each thing: exactly the fields that programs rely on, and a few more.
+//!
+//! Source: contract section 4.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::decision::is_stale;
+use crate::domain::{
+    Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Subscription, Tenant, TenantView,
+    UserLicences,
+};
+use crate::store::KeyRecord;
+
+/// A moment, or `null`.
+pub(super) fn time(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| at.to_string().into())
+}
+
+/// Anything with a text, or `null`.
+pub(super) fn text(it: Option<impl ToString>) -> Value {
+    it.map_or(Value::Null, |it| it.to_string().into())
+}
+
+/// A row of `subscriptions`.
+pub(super) fn subscription(it: &Subscription) -> Value {
+    json!({
+        "id": it.id.to_string(),
+        "offer": *it.offer,
+        "plan": *it.plan,
+        "name": *it.name,
+        "status": it.status.as_str(),
+        "quantity": it.quantity,
+        "tenant": text(it.beneficiary.tenant),
+        "user": text(it.beneficiary.user),
+        "purchaser_tenant": text(it.purchaser.tenant),
+        "term_start": time(it.term_start),
+        "term_end": time(it.term_end),
+        "term_unit": it.term_unit.as_deref(),
+        "auto_renew": it.auto_renew,
+        "free_trial": it.free_trial,
+        "allowed_operations": it.allowed_operations.iter().map(|it| &**it).collect::<Vec<_>>(),
+        "created": time(it.created),
+        "observed_at": it.observed_at.to_string(),
+    })
+}
+
+/// A row of `tenants`.
+pub(super) fn tenant(view: &TenantView, limits: &Freshness, now: Timestamp) -> Value {
+    let (it, read) = (&view.tenant, &view.directory);
+    json!({
+        "id": it.id.to_string(),
+        "name": it.name.as_deref(),
+        "consent": it.consent.as_str(),
+        "cloud": it.cloud.as_str(),
+        "last_complete": time(read.last_complete),
+        "stale": is_stale(read.last_complete, limits, now),
+        "users": view.users.len(),
+        "error": read.last_error.as_deref(),
+    })
+}
+
+/// A row of `log`.
+pub(super) fn run(it: &Run) -> Value {
+    json!({
+        "run": it.id.to_string(),
+        "source": it.key.source.as_str(),
+        "tenant": text(it.key.tenant),
+        "trigger": it.trigger.as_str(),
+        "full": it.full,
+        "started": it.started.to_string(),
+        "ended": it.ended.to_string(),
+        "outcome": it.outcome.as_str(),
+        "seen": it.seen,
+        "added": it.added,
+        "changed": it.changed,
+        "removed": it.removed,
+        "odd": it.odd,
+        "requests": it.requests,
+        "throttled_s": it.throttled.as_secs_f64(),
+        "error": it.error.as_deref(),
+    })
+}
+
+/// A row of `changes`.
+pub(super) fn change(it: &Change) -> Value {
+    json!({
+        "at": it.at.to_string(),
+        "cause": it.cause.to_string(),
+        "entity": it.entity.as_str(),
+        "id": *it.id,
+        "tenant": text(it.tenant),
+        "user": text(it.user),
+        "before": it.before.as_ref().map_or(Value::Null, fact),
+        "after": it.after.as_ref().map_or(Value::Null, fact),
+    })
+}
+
+fn fact(it: &Fact) -> Value {
+    match it {
+        Fact::Subscription(it) => subscription(it),
+        Fact::User(it) => licences(it),
+        Fact::Sku(it) => sku(it),
+        Fact::Tenant(it) => tenant_fact(it),
+        Fact::HeldSeat(it) => held_seat(*it),
+        Fact::Words(it) => Value::from(&**it),
+    }
+}
+
+fn tenant_fact(it: &Tenant) -> Value {
+    json!({
+        "id": it.id.to_string(),
+        "name": it.name.as_deref(),
+        "consent": it.consent.as_str(),
+        "cloud": it.cloud.as_str(),
+    })
+}
+
+fn held_seat(it: HeldSeat) -> Value {
+    json!({"taken_at": it.taken_at.to_string(), "last_used": it.last_used.to_string()})
+}
+
+fn sku(it: &Sku) -> Value {
+    let plans = it.service_plans.iter();
+    let plans = plans.map(|it| json!({"id": it.id.to_string(), "name": *it.name}));
+    json!({
+        "id": it.id.to_string(),
+        "part_number": *it.part_number,
+        "status": it.status.as_str(),
+        "service_plans": plans.collect::<Vec<_>>(),
+        "enabled": it.units.enabled,
+        "warning": it.units.warning,
+        "suspended": it.units.suspended,
+        "locked_out": it.units.locked_out,
+        "consumed": it.units.consumed,
+        "next_lifecycle": time(it.next_lifecycle),
+        "missing_since": text(it.missing_since),
+    })
+}
+
+fn licences(it: &UserLicences) -> Value {
+    let licence = |it: &Licence| {
+        json!({
+            "sku": it.sku.to_string(),
+            "assigned": it.assigned,
+            "disabled_plans": it.disabled_plans.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "paths": it.paths.iter().map(path).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "licences": it.licences.iter().map(licence).collect::<Vec<_>>(),
+        "missing_since": text(it.missing_since),
+    })
+}
+
+/// A path of a seat.
+pub(super) fn path(it: &Path) -> Value {
+    json!({
+        "via": it.via.to_string(),
+        "state": it.state.as_str(),
+        "error": it.error.as_deref(),
+    })
+}
+
+/// A row of `keys list`: nothing secret.
+pub(super) fn key(it: &KeyRecord) -> Value {
+    json!({
+        "kid": it.kid,
+        "created": it.created.to_string(),
+        "retired": time(it.retired),
+        "current": it.retired.is_none(),
+    })
+}

@@ -1,0 +1,124 @@
+//! `status`: how fresh everything is, what is going wrong, how much there is.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Admin, Shared, rows};
+use crate::decision::{is_distrusted, is_stale};
+use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
+use crate::http::problem::Problem;
+use crate::sync::TaskStatus;
+
+/// Records that could not be understood are counted up to here.
+const ODD_MAX: usize = 1000;
+
+/// The whole status, worst source first.
+pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
+    let (mirror, now) = (admin.store.snapshot(), admin.now());
+    let tasks = admin.sync.status();
+    let odd = admin.store.odd_records(ODD_MAX).map_err(super::unreadable)?;
+    let report = admin.store.report();
+    let writable = admin.store.writable();
+    Ok(Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "now": now.to_string(),
+        "sources": sources(&admin, &mirror, &tasks, now),
+        "runs": {
+            "running": tasks.iter().filter(|it| it.running.is_some()).count(),
+            "waiting": tasks.iter().filter(|it| it.running.is_none() && it.next_due.is_none()).count(),
+            "scheduled": tasks.iter().filter(|it| it.next_due.is_some()).count(),
+        },
+        "store": {
+            "disk_bytes": report.disk_bytes,
+            "live_bytes": report.live_bytes,
+            "free_bytes": report.free_bytes,
+            "reserve_bytes": report.reserve_bytes,
+            "bloated": report.is_bloated(),
+            "guard": report.guard.as_str(),
+            "commits": report.commits,
+            "last_commit": rows::time(report.last_commit),
+            "journal_chunks": report.chunks,
+            "last_export": rows::time(report.last_export),
+            "keys_moved": report.keys_moved.as_ref().map(|it| it.display().to_string()),
+            "writable": writable.is_ok(),
+            "error": writable.err().map(|it| it.to_string()),
+        },
+        "subscriptions": subscriptions(&mirror),
+        "tenants": consents(&mirror),
+        "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
+        "seats_taken": taken(&mirror),
+        "odd_records": odd.len(),
+        "odd": odd.iter().take(5).map(|it| json!({
+            "at": it.at.to_string(), "source": it.key.to_string(), "why": *it.why,
+        })).collect::<Vec<_>>(),
+    })))
+}
+
+fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp) -> Vec<Value> {
+    let unread = SourceState::default();
+    let list = mirror.source(SourceKey::SUBSCRIPTIONS).unwrap_or(&unread);
+    let list = (SourceKey::SUBSCRIPTIONS, None, None, list);
+    let views = mirror.tenants().map(|it| {
+        let consent = Some(it.tenant.consent.as_str());
+        (SourceKey::directory(it.tenant.id), it.tenant.name.clone(), consent, &it.directory)
+    });
+    let mut all: Vec<_> = std::iter::once(list).chain(views).collect();
+    // Never read first, then the longest ago.
+    all.sort_by_key(|(key, _, _, state)| (state.last_complete, *key));
+    let row = |(key, name, consent, state): (SourceKey, _, _, &SourceState)| {
+        let limits = limits(admin, key);
+        let name: Option<std::sync::Arc<str>> = name;
+        let task = tasks.iter().find(|it| it.key == key);
+        json!({
+            "source": key.source.as_str(),
+            "tenant": rows::text(key.tenant),
+            "name": name.as_deref(),
+            "consent": consent,
+            "last_complete": rows::time(state.last_complete),
+            "stale": is_stale(state.last_complete, limits, now),
+            "distrusted": is_distrusted(state.last_complete, limits, now),
+            "last_run": rows::time(state.last_run),
+            "outcome": rows::text(state.last_outcome),
+            "failures": state.failures,
+            "held_back": state.held_back,
+            "running": rows::text(task.and_then(|it| it.running)),
+            "next_due": rows::time(task.and_then(|it| it.next_due)),
+            "error": state.last_error.as_deref(),
+        })
+    };
+    all.into_iter().map(row).collect()
+}
+
+fn limits(admin: &Admin, key: SourceKey) -> &Freshness {
+    match key.source {
+        Source::Subscriptions | Source::Reports => &admin.policy.subscriptions,
+        Source::Directory => &admin.policy.directory,
+    }
+}
+
+fn subscriptions(mirror: &Mirror) -> Value {
+    let mut by_status: BTreeMap<&str, u64> = BTreeMap::new();
+    for it in mirror.subscriptions() {
+        let count = by_status.entry(it.status.as_str()).or_default();
+        *count = count.saturating_add(1);
+    }
+    json!({"total": mirror.subscription_count(), "by_status": by_status})
+}
+
+fn consents(mirror: &Mirror) -> Value {
+    let mut by_consent: BTreeMap<&str, u64> = BTreeMap::new();
+    for it in mirror.tenants() {
+        let count = by_consent.entry(it.tenant.consent.as_str()).or_default();
+        *count = count.saturating_add(1);
+    }
+    json!({"total": mirror.tenants().count(), "by_consent": by_consent})
+}
+
+/// Seats of subscriptions with `coverage = "seats"` that somebody has taken, live or not.
+fn taken(mirror: &Mirror) -> usize {
+    mirror.all_holders().map(|(_, it)| it.iter().count()).sum()
+}

@@ -1,0 +1,137 @@
+//! What the configuration may say together: problems, warnings, notes.
+
+use super::{KEY, LEAST, SECRET, one_problem, read, warned, with};
+
+#[test]
+fn what_makes_no_sense_is_a_problem_that_says_what_to_do() {
+    let check = |more: &str, key: &str, says: &str| one_problem(with(more), key, says);
+    check(
+        "[microsoft]\ngraph = \"http://graph.microsoft.com\"",
+        "microsoft.graph",
+        "write https://",
+    );
+    check("[microsoft]\nlogin = \"login\"", "microsoft.login", "such as https://");
+    check("[store]\npath = \"var\"", "store.path", "beginning with `/`");
+    check("[store]\npath = \"\"", "store.path", "it is empty");
+    check("[listen]\npublic = \"localhost:80\"", "listen.public", "127.0.0.1:8080");
+    check("[listen]\nops = \"127.0.0.1:8080\"", "listen.ops", "choose another port");
+    check("[listen]\nops = \"0.0.0.0:8080\"", "listen.ops", "choose another port");
+    check("[listen]\ntls_key = \"k\"", "listen.tls_key", "both or none");
+    check(&format!("[listen]\nadmin = \"/{}\"", "x".repeat(107)), "listen.admin", "107 bytes");
+    check("[listen]\npublic_url = \"http://lic.example\"", "listen.public_url", "loopback only");
+    check(
+        "[sync.directory]\nmax_age = \"5m\"",
+        "sync.directory.max_age",
+        "shorter than every (`10m`)",
+    );
+    check("[sync.directory]\nsweep = \"5m\"", "sync.directory.sweep", "shorter than every");
+    check(
+        "[sync.subscriptions]\ntrust_for = \"30m\"",
+        "sync.subscriptions.trust_for",
+        "max_age (`1h`)",
+    );
+    check("[sync.directory]\nremove_limit = \"0%\"", "sync.directory.remove_limit", "out of range");
+    check("[policy]\nrelease_after = \"0d\"", "policy.release_after", "zero makes no sense");
+    check("[policy]\non_stale = \"ignore\"", "policy.on_stale", "grace, deny");
+    check("[policy]\ngrace = 30", "policy.grace", "in quotes");
+    check("[marketplace]\naccept_changes = \"never\"", "marketplace.accept_changes", "known_plans");
+    check("[visuals]\ncallers = []", "visuals.callers", "871c010f");
+    check("[visuals]\naudience = \"x\"", "visuals.audience", "write a list");
+    let personal = "[[tenant]]\nid = \"9188040d-6c67-4c5b-b112-36a304b66dad\"";
+    check(personal, "tenant[0].id", "personal accounts");
+    let twice = "[[tenant]]\nid = \"4F4F4F4F-1111-4222-8333-444455556666\"\n\
+                 [[tenant]]\nid = \"4f4f4f4f-1111-4222-8333-444455556666\"";
+    check(twice, "tenant[1].id", "twice");
+}
+
+#[test]
+fn callers_have_a_name_a_key_and_something_they_may() {
+    let caller = |at: usize, lines: &str| format!("[[caller]]\nname = \"shop-{at}\"\n{lines}\n");
+    let check = |more: &str, keys: &[&str], key: &str, says: &str| {
+        let names = ["ENTITLED_CALLER__0__KEY", "ENTITLED_CALLER__1__KEY"];
+        let mut variables = vec![SECRET];
+        variables.extend(names.into_iter().zip(keys.iter().copied()));
+        one_problem(read(&format!("{LEAST}{more}"), &variables), key, says);
+    };
+    let may = "may = [\"query\"]";
+    for bad in ["ent_short", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", "ent_!!!!", &KEY[..46]]
+    {
+        check(&caller(0, may), &[bad], "caller[0].key", "openssl rand 32");
+    }
+    check(&caller(0, may), &[" "], "caller[0].key", "variable is empty");
+    check(&caller(0, "may = []"), &[KEY], "caller[0].may", "write [\"query\"]");
+    check(&caller(0, "may = [\"query\", \"all\"]"), &[KEY], "caller[0].may", "entry 2: `all`");
+    let both = caller(0, may) + &caller(1, may);
+    check(&both, &[KEY, KEY], "caller[1].key", "`shop-0` has the same key");
+    let other = KEY.replace("AAEC", "BBEC");
+    let namesakes = caller(0, may) + &caller(0, may);
+    check(&namesakes, &[KEY, &other], "caller[1].name", "another caller `shop-0`");
+}
+
+/// A product with one plan, and an audience.
+fn product(product: &str, plan: &str) -> String {
+    format!(
+        "[visuals]\naudience = [\"x\"]\n[[product]]\nid = \"p\"\n{product}\n[[product.plan]]\n\
+         service_id = \"vizmaker.offer.plan\"\n{plan}\n"
+    )
+}
+
+#[test]
+fn a_catalog_that_contradicts_itself_is_refused() {
+    let check = |more: &str, key: &str, says: &str| one_problem(with(more), key, says);
+    let plain = product("", "channel = \"appsource\"");
+    check(
+        &plain.replace("vizmaker.offer.plan", "offer.plan"),
+        "product[0].plan[0].service_id",
+        "publisher.offer.plan",
+    );
+    check(&product("", "channel = \"store\""), "product[0].plan[0].channel", "isv_app");
+    check(&product("", "channel = \"hybrid\""), "product[0].hybrid", "has a plan");
+    check(
+        &product("features = { hybrid = [\"a\"] }", "channel = \"saas\""),
+        "product[0].hybrid",
+        "has features",
+    );
+    check(
+        &product("", "channel = \"saas\"\nsku_ids = [\"nope\"]"),
+        "product[0].plan[0].sku_ids",
+        "entry 1",
+    );
+    check(&(plain.clone() + "[[product]]\nid = \"p\""), "product[1].id", "another product `p`");
+    let again = "[[product]]\nid = \"q\"\n[[product.plan]]\nservice_id = \"VIZMAKER.offer.plan\"\n\
+                 channel = \"saas\"";
+    check(&(plain.clone() + again), "product[1].plan[0].service_id", "another plan");
+    check(&plain.replace("[\"x\"]", "[]"), "visuals.audience", "product `p`");
+    assert!(with(&plain).is_ok());
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let tls = "[listen]\npublic = \"0.0.0.0:443\"";
+    warned(with(tls), "listen.public", "unencrypted");
+    warned(with(tls), "listen.public_url", "not set");
+    warned(with("[listen]\nops = \"0.0.0.0:9090\""), "listen.ops", "no login");
+    warned(with("[sync.directory]\nremove_limit = 1.0"), "sync.directory.remove_limit", "brakes");
+    warned(with(""), "product", "no product");
+    let plan = "product[0].plan[0]";
+    let product = |it: &str| with(&product("", it));
+    let coverage = "channel = \"appsource\"\ncoverage = \"tenant\"";
+    warned(product(coverage), &format!("{plan}.coverage"), "no effect on channel appsource");
+    let release = "channel = \"saas\"\nrelease_after = \"1d\"";
+    warned(product(release), &format!("{plan}.release_after"), "coverage = \"seats\"");
+    let sku = "channel = \"saas\"\nsku_ids = [\"0b0b0b0b-1111-4222-8333-444455556666\"]";
+    warned(product(sku), &format!("{plan}.sku_ids"), "no effect on channel saas");
+    let foreign = self::product("", "channel = \"saas\"").replace("vizmaker.", "other.");
+    warned(with(&foreign), &format!("{plan}.service_id"), "not with publisher.id `vizmaker`");
+}
+
+#[test]
+fn what_takes_effect_later_is_noted_only_when_it_is_set() {
+    assert_eq!(with("").unwrap().notes, []);
+    let loaded = with(
+        "[policy]\ngrace = \"10d\"\n[landing]\nclient_id = \"1c1c1c1c-1111-4222-8333-444455556666\"",
+    );
+    let notes = loaded.unwrap().notes;
+    let keys: Vec<_> = notes.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(keys, ["policy.grace", "landing.client_id"]);
+}
