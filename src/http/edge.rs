@@ -223,3 +223,51 @@ impl Drop for Running<'_> {
         self.0.metrics.in_flight.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use std::time::Duration;
+    use tower::ServiceExt as _;
+
+    async fn boom() -> &'static str {
+        panic!("the cause, which nobody outside may read")
+    }
+
+    async fn never() -> &'static str {
+        std::future::pending().await
+    }
+
+    async fn answer(path: &str) -> (Response, Metrics) {
+        let metrics = Metrics::default();
+        let router = Router::new().route("/boom", get(boom)).route("/never", get(never));
+        let templates = vec!["/boom", "/never"];
+        let limits = Limits { request: Duration::from_millis(20), ..Limits::default() };
+        let router = around(router, templates, ("public", Cors::AnyPage), limits, &metrics);
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        (router.oneshot(request).await.unwrap(), metrics)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_that_a_visual_can_read_and_tells_no_cause() {
+        let (response, metrics) = answer("/boom").await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert!(response.extensions().get::<Cause>().is_some(), "for the log");
+        assert_eq!(metrics.in_flight.get(), 0);
+        let labels = RequestLabels { route: "/boom", status: 500 };
+        assert!(metrics.requests.get(&labels).is_some(), "counted under its route");
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("cause"), "{body:?}");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_does_not_end_is_given_up() {
+        let (response, metrics) = answer("/never").await;
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(metrics.in_flight.get(), 0, "and its place is free again");
+    }
+}

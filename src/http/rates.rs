@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_burst_ends_and_the_wait_is_told() {
-        let per = Duration::from_secs(60);
+        let per = Duration::from_mins(1);
         let table = Table::new("wrong", Rate { burst: NonZeroU32::new(3).unwrap(), per });
         assert!((0..3).all(|_| table.check(&1).is_ok()));
         let limited = table.check(&1).unwrap_err();

@@ -108,14 +108,15 @@ impl Server {
     async fn accept_failed(&self, error: &io::Error) {
         use io::ErrorKind as Kind;
         let of_client = [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::ConnectionRefused];
-        if !of_client.contains(&error.kind()) {
-            let listener = self.name;
-            warn!(
-                error = error as &dyn std::error::Error,
-                listener, "Cannot accept connections, waiting"
-            );
-            sleep(ACCEPT_PAUSE).await;
+        if of_client.contains(&error.kind()) {
+            return;
         }
+        warn!(
+            error = error as &dyn std::error::Error,
+            listener = self.name,
+            "Cannot accept connections, waiting"
+        );
+        sleep(ACCEPT_PAUSE).await;
     }
 
     async fn drain(&self, mut connections: JoinSet<()>) {

@@ -90,8 +90,8 @@ mod tests {
         check(r#"{"a":1,"\u0061":2}"#, false);
         check(r#"{"b":{"a":1,"a":2}}"#, false);
         check(r#"{"b":[{"a":1,"a":2}]}"#, false);
-        check(r#"[1]"#, false);
-        check(r#""text""#, false);
+        check("[1]", false);
+        check("\"text\"", false);
         check("", false);
         check(r#"{"a":1} x"#, false);
     }

@@ -1,1 +1,7 @@
-//! (subject: http)
+//! The public and the ops listener through real sockets.
+
+mod answers;
+mod edges;
+mod harness;
+mod ops;
+mod wire;

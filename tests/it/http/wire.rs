@@ -1,0 +1,200 @@
+//! Raw sockets: clients that are slow, silent, too many or not speaking HTTP. Limits are short, and
+//! nothing is timed: a connection that is not closed hangs the test.
+
+use std::time::Duration;
+
+use entitled::http::Limits;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::harness::*;
+use crate::tokens::{ANA, CONTOSO};
+
+const SHORT: Duration = Duration::from_millis(150);
+
+fn short() -> Limits {
+    Limits { first_byte: SHORT, head: SHORT, request: SHORT, ..Setup::default().limits }
+}
+
+async fn world_with(limits: Limits) -> World {
+    World::with(Setup { limits, ..Setup::default() }).await
+}
+
+/// Sends this and reads until the other end closes.
+async fn all(world: &World, sent: &[u8]) -> String {
+    let mut stream = TcpStream::connect(world.public).await.unwrap();
+    stream.write_all(sent).await.unwrap();
+    to_end(&mut stream).await
+}
+
+async fn to_end(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    // A connection that is reset is closed too.
+    drop(stream.read_to_end(&mut read).await);
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+#[tokio::test]
+async fn clients_that_do_not_go_on_are_closed() {
+    let world = world_with(short()).await;
+    for sent in [
+        &b""[..],
+        b"P",
+        b"PRI * HTTP/2.0\r\n\r\n",
+        b"G",
+        b"GET /openapi.json HTTP/1.1\r\n",
+        b"POST /v1/entitlements HTTP/1.1\r\nhost: x\r\nx: ",
+        b"\x16\x03\x01",
+    ] {
+        let answer = all(&world, sent).await;
+        assert!(!answer.contains("HTTP/1.1 200"), "{sent:?}: {answer}");
+    }
+    let mut idle = TcpStream::connect(world.public).await.unwrap();
+    idle.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(to_end(&mut idle).await.starts_with("HTTP/1.1 200"), "answered, then closed when idle");
+    assert_eq!(world.ask(question(CONTOSO, ANA)).await.0, 200, "others are served");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let world = world_with(short()).await;
+    let head =
+        format!("POST /v1/entitlements HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SHOP}\r\n");
+    for rest in
+        ["content-length: 100\r\n\r\n{\"prod", "transfer-encoding: chunked\r\n\r\n5\r\n{\"pro"]
+    {
+        let answer = all(&world, format!("{head}{rest}").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains("access-control-allow-origin: *"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_no_http_is_refused_and_closed() {
+    let world = world_with(Limits { head: SHORT, ..Setup::default().limits }).await;
+    let head =
+        format!("POST /v1/entitlements HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SHOP}\r\n");
+    let many: String = (0..110).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let cases = [
+        // Announced: refused before a byte of it is read.
+        (format!("{head}content-length: 65537\r\n\r\n"), "413"),
+        (
+            format!("{head}transfer-encoding: chunked\r\n\r\n10001\r\n{}", "x".repeat(0x10001)),
+            "413",
+        ),
+        (format!("{head}{many}\r\n"), "431"),
+        (format!("{head}x: {}\r\n\r\n", "x".repeat(40_000)), "431"),
+        (
+            format!("GET /{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "x".repeat(2_100)),
+            "414",
+        ),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), "400"),
+        (format!("{head}content-length: 5\r\ncontent-length: 6\r\n\r\nhello"), "400"),
+        (format!("{head}content-length: -1\r\n\r\n"), "400"),
+        (format!("{head}transfer-encoding: chunked\r\n\r\nZZ\r\n"), "400"),
+        (format!("{head}transfer-encoding: gzip\r\n\r\n"), "400"),
+    ];
+    for (sent, expected) in cases {
+        let answer = all(&world, sent.as_bytes()).await;
+        let status = answer.strip_prefix("HTTP/1.1 ").and_then(|it| it.get(..3)).unwrap_or("none");
+        let what: String = sent.chars().take(200).collect();
+        assert_eq!(status, expected, "{what}\n{}", answer.chars().take(400).collect::<String>());
+    }
+}
+
+/// Two lengths: one answer at most, and never a second request out of the body of the first.
+#[tokio::test]
+async fn no_request_is_smuggled_in_the_body_of_another() {
+    let world = world_with(Limits { head: SHORT, ..Setup::default().limits }).await;
+    let inner = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
+    for lengths in [
+        "content-length: 0\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 4",
+        "content-length: 4\r\ntransfer-encoding : chunked",
+        "transfer-encoding: xchunked",
+        "transfer-encoding: chunked, identity",
+        "content-length: 4, 4",
+        "content-length: +4",
+        "content-length: 0x4",
+        "transfer-encoding:\u{b}chunked\r\ncontent-length: 4",
+    ] {
+        let sent = format!(
+            "POST /v1/entitlements HTTP/1.1\r\nhost: x\r\n{lengths}\r\n\r\n1\r\nZ\r\n{inner}"
+        );
+        let answer = all(&world, sent.as_bytes()).await;
+        assert!(!answer.contains("\"openapi\""), "{lengths}: the inner request was answered");
+    }
+}
+
+#[tokio::test]
+async fn one_address_gets_so_many_connections_and_no_more() {
+    let limits = Limits { connections_per_address: 3, ..Setup::default().limits };
+    let world = world_with(limits).await;
+    let hello = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(world.public).await.unwrap();
+        stream.write_all(hello).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        kept.push(stream);
+    }
+    let mut fourth = TcpStream::connect(world.public).await.unwrap();
+    drop(fourth.write_all(hello).await);
+    assert_eq!(to_end(&mut fourth).await, "", "closed without an answer");
+    drop(kept);
+    // Places come back; how soon the server sees the closing is its own affair.
+    loop {
+        let mut again = TcpStream::connect(world.public).await.unwrap();
+        let mut first = [0; 12];
+        if again.write_all(hello).await.is_ok() && again.read_exact(&mut first).await.is_ok() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_on_the_same_port() {
+    let world = World::new().await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let ask = || {
+        let request = client.post(world.url("/v1/entitlements")).bearer_auth(SHOP);
+        request.body(question(CONTOSO, ANA).to_string()).send()
+    };
+    for response in futures_util::future::join_all((0..50).map(|_| ask())).await {
+        let response = response.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), response.version()),
+            (200, reqwest::Version::HTTP_2)
+        );
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(answer["state"], "active");
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_when_the_listener_stops() {
+    let mut world = World::new().await;
+    let mut stream = TcpStream::connect(world.public).await.unwrap();
+    let body = question(CONTOSO, ANA).to_string();
+    let head = format!(
+        "POST /v1/entitlements HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SHOP}\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n", "it is being answered");
+    world.cancel.cancel();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    assert!(to_end(&mut stream).await.starts_with("HTTP/1.1 200"));
+    while let Some(ended) = world.tasks.join_next().await {
+        ended.unwrap();
+    }
+    assert!(TcpStream::connect(world.public).await.is_err(), "nobody listens any more");
+}
