@@ -21,12 +21,12 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::domain::{Cause, Change, Commit, Tenant};
-use crate::http::admin::{self, AdminState, SocketError};
-use crate::http::ops::{OpsSettings, OpsState, serve_ops};
+use crate::http::admin::{Admin, AdminSocket, SocketError, serve_admin};
+use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
-use crate::store::{Guard, Opened, Store, StoreError, StoreOptions};
+use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::keys::EntraKeys;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
@@ -67,14 +67,16 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
-    /// The command line's socket cannot be had.
-    #[error("cannot listen for the command line (listen.admin)")]
+    /// The admin socket is in use or cannot be made.
+    #[error("cannot listen for commands (listen.admin)")]
     Admin(#[from] SocketError),
     /// The TLS files cannot be used.
     #[error("listen.tls_certificate and listen.tls_key cannot be used")]
     Tls(#[source] io::Error),
     /// A task ended that should not.
-    #[error("{task} ended unasked; the log says why; the daemon stops so that it is started afresh")]
+    #[error(
+        "{task} ended unasked; the log says why; the daemon stops so that it is started afresh"
+    )]
     Ended {
         /// Which.
         task: &'static str,
@@ -121,7 +123,7 @@ pub(crate) struct Exit {
 struct Bound {
     public: TcpListener,
     ops: TcpListener,
-    admin: admin::Listener,
+    admin: AdminSocket,
 }
 
 impl Daemon {
@@ -200,33 +202,48 @@ impl Parts {
         let served = serve_public(bound.public, public, tls, limits, self.cancel.clone());
         spawn(tasks, "the public listener", served);
 
-        let ops = OpsState::new(OpsSettings {
+        let ops = OpsState::new(self.ops_settings(&entra, metrics));
+        spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
+
+        let admin = self.admin();
+        spawn(tasks, "the admin socket", async move {
+            if let Err(error) = serve_admin(bound.admin, admin).await {
+                error!(error = &error as &dyn std::error::Error, "The admin socket failed");
+            }
+        });
+
+        let cancel = self.cancel.clone();
+        spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
+        let kept =
+            housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
+        spawn(tasks, "housekeeping", kept);
+        Ok(())
+    }
+
+    fn ops_settings(&self, entra: &Arc<EntraKeys>, metrics: Metrics) -> OpsSettings {
+        let sync = self.sync.clone();
+        OpsSettings {
+            store: self.store.clone(),
+            catalog: Arc::new(self.config.catalog.clone()),
+            policy: self.config.policy(),
+            entra: Arc::clone(entra),
+            metrics,
+            registry: ops::registry(),
+            activities: Arc::new(move || sync.status()),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    fn admin(&self) -> Admin {
+        Admin {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
             sync: self.sync.clone(),
-            metrics,
             clock: Arc::clone(&self.clock),
-        });
-        spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
-
-        let admin = AdminState::new(settings::admin(
-            &self.config,
-            self.store.clone(),
-            self.sync.clone(),
-            Arc::clone(&self.clock),
-        ));
-        spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
-
-        let cancel = self.cancel.clone();
-        spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
-        let kept = housekeeping::run(
-            self.store.clone(),
-            Arc::clone(&self.clock),
-            self.cancel.clone(),
-        );
-        spawn(tasks, "housekeeping", kept);
-        Ok(())
+            consent: settings::consent_link(&self.config),
+            cancel: self.cancel.clone(),
+        }
     }
 
     fn entra_keys(&self) -> EntraKeys {
@@ -308,7 +325,9 @@ async fn drain(tasks: &mut JoinSet<Exit>) {
             Ok(Exit { task, result: Err(error) }) => {
                 error!(error = &error as &dyn std::error::Error, "While stopping, {task} failed");
             }
-            Err(error) => error!(error = &error as &dyn std::error::Error, "While stopping, a task panicked"),
+            Err(error) => {
+                error!(error = &error as &dyn std::error::Error, "While stopping, a task panicked")
+            }
         }
     }
 }
@@ -317,19 +336,21 @@ async fn bind(config: &Config) -> Result<Bound, DaemonError> {
     let listen = &config.listen;
     let tcp = async |key, address: SocketAddr| {
         let address_text = address.to_string();
-        TcpListener::bind(address)
-            .await
-            .map_err(|source| DaemonError::Bind { key, address: address_text, source })
+        TcpListener::bind(address).await.map_err(|source| DaemonError::Bind {
+            key,
+            address: address_text,
+            source,
+        })
     };
     Ok(Bound {
         public: tcp("listen.public", listen.public).await?,
         ops: tcp("listen.ops", listen.ops).await?,
-        admin: admin::Listener::bind(&listen.admin)?,
+        admin: AdminSocket::bind(&listen.admin)?,
     })
 }
 
 async fn open(config: &Config, guard: Guard, clock: &Clock) -> Result<Store, DaemonError> {
-    let options = StoreOptions::new(config.store.path.clone(), guard);
+    let options = StoreOptions { guard, ..StoreOptions::new(&config.store.path) };
     let now = clock();
     let opened = tokio::task::spawn_blocking(move || Store::open(options, now)).await;
     let (store, opened) = opened.map_err(DaemonError::Cut)??;

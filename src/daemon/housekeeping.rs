@@ -1,11 +1,13 @@
 //! What has to be done now and then: exports, old log entries, old keys, the watchdog.
 
+use std::error::Error;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::domain::Commit;
 use crate::store::Store;
 use crate::sync::Clock;
 
@@ -40,21 +42,27 @@ pub(super) async fn run(store: Store, clock: Clock, cancel: CancellationToken) {
 
 async fn tend(store: &Store, now: Timestamp) {
     let before = now.checked_sub(KEEP).unwrap_or(now);
-    let tended = store.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        tended.export(now)?;
-        tended.prune(before)
-    });
-    match done.await {
-        Ok(Ok(pruned)) => info!(store.pruned = pruned, "Exported the store"),
-        Ok(Err(error)) => error!(error = &error as &dyn std::error::Error, "The store could not be exported"),
-        Err(error) => error!(error = &error as &dyn std::error::Error, "The export was cut off"),
+    match store.export(now).await {
+        Ok(_) => info!("Exported the store"),
+        Err(error) => error!(error = &error as &dyn Error, "The store could not be exported"),
+    }
+    match store.prune(before).await {
+        Ok(pruned) => {
+            info!(
+                store.runs = pruned.runs,
+                store.chunks = pruned.chunks,
+                "Dropped old log entries"
+            );
+        }
+        Err(error) => error!(error = &error as &dyn Error, "Old log entries could not be dropped"),
     }
 }
 
 async fn feed_watchdog(store: &Store) {
-    if let Err(problem) = store.ping().await {
-        error!(error = &problem as &dyn std::error::Error, "The store takes no writes; answers go on");
+    // Nothing to write, but the committer has to come round to it.
+    let answered = store.commit(Commit::default()).await;
+    if let Err(problem) = answered.and_then(|()| store.writable()) {
+        error!(error = &problem as &dyn Error, "The store takes no writes; answers go on");
         let status = format!("the store takes no writes: {problem}");
         // Nobody may be listening: outside systemd there is no socket.
         drop(sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]));

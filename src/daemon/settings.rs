@@ -1,15 +1,12 @@
 //! The configuration as each part wants it.
 
-use std::error::Error;
-use std::sync::Arc;
-
 use tracing::{error, info};
 
 use crate::config::{self, Config};
-use crate::http::admin::{AdminSettings, ConsentLink};
+use crate::http::admin::ConsentLink;
 use crate::microsoft::{self, Hosts};
 use crate::store::{Opened, Store};
-use crate::sync::{Clock, Limits, Schedule, SyncHandle};
+use crate::sync::{Limits, Schedule};
 use crate::tokens::UserRules;
 
 /// Where Microsoft is, and who we are there.
@@ -77,8 +74,19 @@ pub(super) fn user_rules(config: &Config) -> UserRules {
 /// What signed answers name as their issuer: what the outside calls us.
 pub(super) fn issuer(config: &Config) -> String {
     let called = config.listen.public_url.as_ref();
-    let text = called.map_or_else(|| format!("http://{}", config.listen.public), ToString::to_string);
+    let text =
+        called.map_or_else(|| format!("http://{}", config.listen.public), ToString::to_string);
     text.trim_end_matches('/').to_owned()
+}
+
+/// What a link to admin consent is made of.
+pub(super) fn consent_link(config: &Config) -> ConsentLink {
+    ConsentLink {
+        login: config.microsoft.login.clone(),
+        graph: config.microsoft.graph.clone(),
+        client_id: config.identity.client_id.clone(),
+        public_url: config.listen.public_url.clone(),
+    }
 }
 
 /// Tells the operator what was found on disk.
@@ -87,29 +95,20 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
     let (subscriptions, tenants) = (mirror.subscription_count(), mirror.tenants().count());
     match opened {
         Opened::Fresh => info!("The store is new: everything is read from Microsoft"),
-        Opened::Loaded => info!("The store holds {subscriptions} subscriptions and {tenants} tenants"),
-        Opened::Rebuilt { moved_to, why, .. } => error!(
-            error = why as &dyn Error,
-            "The store was damaged: moved to {}, rebuilt with {subscriptions} subscriptions and \
-             {tenants} tenants, everything is read anew; keep the folder until you know why",
-            moved_to.display()
-        ),
-    }
-}
-
-/// What the command line's other end works with.
-pub(super) fn admin(config: &Config, store: Store, sync: SyncHandle, clock: Clock) -> AdminSettings {
-    AdminSettings {
-        store,
-        catalog: Arc::new(config.catalog.clone()),
-        policy: config.policy(),
-        sync,
-        clock,
-        consent: ConsentLink {
-            login: config.microsoft.login.clone(),
-            graph: config.microsoft.graph.clone(),
-            client_id: config.identity.client_id.clone(),
-            public_url: config.listen.public_url.clone(),
-        },
+        Opened::Loaded => {
+            info!("The store holds {subscriptions} subscriptions and {tenants} tenants")
+        }
+        Opened::Rebuilt { why, quarantine, export } => {
+            let from = export.as_ref().map_or_else(
+                || String::from("nothing: there was no export that could be believed"),
+                |export| export.display().to_string(),
+            );
+            error!(
+                "The store was damaged ({why}): moved to {}, rebuilt from {from} with \
+                 {subscriptions} subscriptions and {tenants} tenants; everything is read anew; \
+                 keep the folder until you know why",
+                quarantine.display()
+            );
+        }
     }
 }

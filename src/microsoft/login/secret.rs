@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use oauth2::basic::BasicClient;
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
-    TokenResponse as _, TokenUrl,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse,
+    RequestTokenError, Scope, TokenResponse as _, TokenUrl,
 };
 use url::Url;
 
@@ -28,8 +28,13 @@ impl TokenSource {
             .set_client_secret(ClientSecret::new(secret.expose().trim().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(TokenUrl::from_url(self.endpoint(tenant)?));
-        let carrier =
-            Carrier { http: self.http.clone(), meter, tenant, home: self.home, now: self.pace.now() };
+        let carrier = Carrier {
+            http: self.http.clone(),
+            meter,
+            tenant,
+            home: self.home,
+            now: self.pace.now(),
+        };
         let scope = Scope::new(scope.to_owned());
         let request = client.exchange_client_credentials().add_scope(scope);
         let answer = request.request_async(&carrier).await.map_err(|error| match error {
@@ -75,8 +80,7 @@ impl Carrier<'_> {
         let (method, headers) = (parts.method, parts.headers);
         let outgoing = Outgoing { method, url, headers, body: Some(body) };
         let Self { http, meter, tenant, home, now } = self;
-        let answer =
-            TokenSource::send(http.clone(), meter, outgoing, *tenant, *home, *now).await?;
+        let answer = TokenSource::send(http.clone(), meter, outgoing, *tenant, *home, *now).await?;
         let mut response = HttpResponse::new(answer.body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
