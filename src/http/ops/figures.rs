@@ -37,7 +37,6 @@ pub(super) struct Figures {
     pub(super) answers_kept: u64,
     pub(super) answers_signed: u64,
     pub(super) store: StoreReport,
-    pub(super) writable: bool,
     pub(super) entra_keys: bool,
 }
 
@@ -124,7 +123,6 @@ impl Figures {
             answers_kept: answers("kept"),
             answers_signed: answers("new"),
             store: ops.store.report(),
-            writable: ops.store.writable().is_ok(),
             entra_keys: ops.entra.is_known(),
         })
     }

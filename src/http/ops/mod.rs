@@ -131,9 +131,13 @@ pub async fn serve_ops(
 
 /// OpenMetrics: what the process counts, and facts read from the mirror now.
 async fn exposition(State(ops): State<Arc<Ops>>) -> Result<Response, Problem> {
-    let mut written = String::new();
-    text::encode(&mut written, &ops.registry)
-        .map_err(|error| Problem::internal("the metrics cannot be written").because(error))?;
+    let written = tokio::task::spawn_blocking(move || {
+        let mut written = String::new();
+        text::encode(&mut written, &ops.registry).map(|()| written)
+    })
+    .await
+    .map_err(|error| Problem::internal("the metrics cannot be gathered").because(error))?
+    .map_err(|error| Problem::internal("the metrics cannot be written").because(error))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], written).into_response())
 }

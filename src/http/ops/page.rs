@@ -47,7 +47,7 @@ fn headline(figures: &Figures) -> String {
     let count = |fresh: Fresh| figures.sources.iter().filter(|it| it.fresh(now) == fresh).count();
     let old = count(Fresh::Stale) + count(Fresh::Distrusted);
     let never = count(Fresh::Never);
-    let (class, words) = if !figures.writable {
+    let (class, words) = if figures.store.refused.is_some() {
         ("bad", "The store takes no writes: see the log and /readyz.".to_owned())
     } else if old + never > 0 {
         ("warn", format!("{old} sources are older than they should be, {never} were never read."))
@@ -245,7 +245,12 @@ fn store(figures: &Figures) -> String {
         [bytes("records", "ok", report.live_bytes), bytes("files", "info", report.disk_bytes)];
     let most = report.live_bytes.max(report.disk_bytes);
     svg::bars(&bars, float(most), &[])
-        + &format!("<p>{} free on its disk</p>\n", size(report.free_bytes))
+        + &format!(
+            "<p>{} free on its disk · {} commits, the last {}</p>\n",
+            report.free_bytes.map_or_else(|| "unknown space".to_owned(), size),
+            report.commits,
+            report.last_commit.map_or_else(|| "never".to_owned(), time),
+        )
 }
 
 fn runs_table(runs: &[Run]) -> String {

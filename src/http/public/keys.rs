@@ -15,7 +15,7 @@ use super::{Public, Shared};
 use crate::decision::USABLE_FOR;
 use crate::http::problem::Problem;
 use crate::store::KeyRing;
-use crate::tokens::{self, PublicKey, SignError, Signer};
+use crate::tokens::{self, PublicKey, Signer};
 
 /// The signer of the current key; made anew when the key was rotated.
 pub(super) struct Signers {
@@ -28,13 +28,14 @@ impl Signers {
         Self { issuer, current: ArcSwapOption::empty() }
     }
 
-    pub(super) fn current(&self, ring: &KeyRing) -> Result<Arc<Signer>, SignError> {
-        let key = ring.current();
+    fn current(&self, ring: &KeyRing) -> Result<Arc<Signer>, Problem> {
+        let key = ring.current().map_err(|error| unsigned().because(error))?;
         if let Some(signer) = self.current.load_full().filter(|it| it.kid() == key.kid) {
             return Ok(signer);
         }
         let secret = ring.pseudonym_secret();
-        let signer = Arc::new(Signer::new(&key.kid, &key.pkcs8, &self.issuer, &secret)?);
+        let signer = Signer::new(&key.kid, &key.pkcs8, &self.issuer, &secret);
+        let signer = Arc::new(signer.map_err(|error| unsigned().because(error))?);
         self.current.store(Some(Arc::clone(&signer)));
         Ok(signer)
     }
@@ -74,15 +75,18 @@ impl Public {
             .list()
             .into_iter()
             .filter(|it| it.retired.is_none_or(|at| now.duration_since(at) <= USABLE_FOR))
-            .map(|it| PublicKey { kid: it.kid, x: it.x, y: it.y })
+            .map(|it| PublicKey { kid: it.kid, x: it.public.0, y: it.public.1 })
             .collect();
         tokens::jwks(&keys)
     }
 
     /// The signer.
     pub(super) fn signer(&self) -> Result<Arc<Signer>, Problem> {
-        self.signers.current(self.store.keys()).map_err(|error| {
-            Problem::internal("the answer cannot be signed: this is our fault").because(error)
-        })
+        self.signers.current(self.store.keys())
     }
+}
+
+/// Why there is no answer when it cannot be signed.
+pub(super) fn unsigned() -> Problem {
+    Problem::internal("the answer cannot be signed: this is our fault")
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Public;
 use super::answer::{Answer, TrailBody};
+use super::keys::unsigned;
 use super::question::Asked;
 use crate::decision::{Decision, Trail};
 use crate::domain::{Host, ProductId, TenantId, UserId};
@@ -132,10 +133,6 @@ impl Public {
         let body = json(&answer)?;
         Ok(Kept { token: token.into(), body, signed_at: now, decision: Arc::new(decision) })
     }
-}
-
-fn unsigned() -> Problem {
-    Problem::internal("the answer cannot be signed: this is our fault")
 }
 
 fn json(answer: &Answer<'_>) -> Result<Bytes, Problem> {
