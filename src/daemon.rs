@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::domain::{Cause, Change, Commit, Tenant};
-use crate::http::admin::{Admin, AdminSocket, SocketError, serve_admin};
+use crate::http::admin::{self, AdminState, SocketError};
 use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
@@ -123,7 +123,7 @@ pub(crate) struct Exit {
 struct Bound {
     public: TcpListener,
     ops: TcpListener,
-    admin: AdminSocket,
+    admin: admin::Listener,
 }
 
 impl Daemon {
@@ -205,12 +205,13 @@ impl Parts {
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 
-        let admin = self.admin();
-        spawn(tasks, "the admin socket", async move {
-            if let Err(error) = serve_admin(bound.admin, admin).await {
-                error!(error = &error as &dyn std::error::Error, "The admin socket failed");
-            }
-        });
+        let admin = AdminState::new(settings::admin(
+            &self.config,
+            self.store.clone(),
+            self.sync.clone(),
+            Arc::clone(&self.clock),
+        ));
+        spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
 
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
@@ -231,18 +232,6 @@ impl Parts {
             registry: ops::registry(),
             activities: Arc::new(move || sync.status()),
             clock: Arc::clone(&self.clock),
-        }
-    }
-
-    fn admin(&self) -> Admin {
-        Admin {
-            store: self.store.clone(),
-            catalog: Arc::new(self.config.catalog.clone()),
-            policy: self.config.policy(),
-            sync: self.sync.clone(),
-            clock: Arc::clone(&self.clock),
-            consent: settings::consent_link(&self.config),
-            cancel: self.cancel.clone(),
         }
     }
 
@@ -345,7 +334,7 @@ async fn bind(config: &Config) -> Result<Bound, DaemonError> {
     Ok(Bound {
         public: tcp("listen.public", listen.public).await?,
         ops: tcp("listen.ops", listen.ops).await?,
-        admin: AdminSocket::bind(&listen.admin)?,
+        admin: admin::Listener::bind(&listen.admin)?,
     })
 }
 

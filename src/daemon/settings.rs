@@ -1,12 +1,14 @@
 //! The configuration as each part wants it.
 
+use std::sync::Arc;
+
 use tracing::{error, info};
 
 use crate::config::{self, Config};
-use crate::http::admin::ConsentLink;
+use crate::http::admin::{AdminSettings, ConsentLink};
 use crate::microsoft::{self, Hosts};
 use crate::store::{Opened, Store};
-use crate::sync::{Limits, Schedule};
+use crate::sync::{Clock, Limits, Schedule, SyncHandle};
 use crate::tokens::UserRules;
 
 /// Where Microsoft is, and who we are there.
@@ -79,16 +81,6 @@ pub(super) fn issuer(config: &Config) -> String {
     text.trim_end_matches('/').to_owned()
 }
 
-/// What a link to admin consent is made of.
-pub(super) fn consent_link(config: &Config) -> ConsentLink {
-    ConsentLink {
-        login: config.microsoft.login.clone(),
-        graph: config.microsoft.graph.clone(),
-        client_id: config.identity.client_id.clone(),
-        public_url: config.listen.public_url.clone(),
-    }
-}
-
 /// Tells the operator what was found on disk.
 pub(super) fn report_opened(opened: &Opened, store: &Store) {
     let mirror = store.mirror();
@@ -110,5 +102,27 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
                 quarantine.display()
             );
         }
+    }
+}
+
+/// What the command line's other end works with.
+pub(super) fn admin(
+    config: &Config,
+    store: Store,
+    sync: SyncHandle,
+    clock: Clock,
+) -> AdminSettings {
+    AdminSettings {
+        store,
+        catalog: Arc::new(config.catalog.clone()),
+        policy: config.policy(),
+        sync,
+        clock,
+        consent: ConsentLink {
+            login: config.microsoft.login.clone(),
+            graph: config.microsoft.graph.clone(),
+            client_id: config.identity.client_id.clone(),
+            public_url: config.listen.public_url.clone(),
+        },
     }
 }

@@ -109,8 +109,8 @@ impl Server {
         use io::ErrorKind as Kind;
         let of_client = [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::ConnectionRefused];
         if !of_client.contains(&error.kind()) {
-            let error = error as &dyn std::error::Error;
-            warn!(error, listener = self.name, "Cannot accept connections, waiting");
+            let listener = self.name;
+            warn!(error = error as &dyn std::error::Error, listener, "Cannot accept connections, waiting");
             sleep(ACCEPT_PAUSE).await;
         }
     }

@@ -199,10 +199,10 @@ impl Committer {
         let engine = &*self.writer.engine;
         let content = Content { engine, manifest: &self.writer.manifest, history, keys };
         let result = caught(|| export::write(&content, now, path));
-        result.map_err(|error| match error {
+        result.map_err(|error| {
             // The database is no longer what was written: the next start rebuilds it.
-            error @ StoreError::Damaged { .. } => self.shared.judge(error),
-            error => error,
+            let damaged = matches!(error, StoreError::Damaged { .. });
+            if damaged { self.shared.judge(error) } else { error }
         })
     }
 

@@ -136,22 +136,27 @@ impl StoreError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| {
-            let hint = match source.kind() {
-                io::ErrorKind::PermissionDenied => {
+            const HINTS: [(&[io::ErrorKind], &str); 4] = [
+                (
+                    &[io::ErrorKind::PermissionDenied],
                     "give it to the user that entitled runs as (`chown -R`), or set another \
-                     [store] path"
-                }
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    "the file system is read-only; mount it writable, or set another [store] path"
-                }
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "the disk is full; free some space"
-                }
-                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                    "something that is no folder stands in the way; set another [store] path"
-                }
-                _ => "look at the disk and at the system's log",
-            };
+                     [store] path",
+                ),
+                (
+                    &[io::ErrorKind::ReadOnlyFilesystem],
+                    "the file system is read-only; mount it writable, or set another [store] path",
+                ),
+                (
+                    &[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded],
+                    "the disk is full; free some space",
+                ),
+                (
+                    &[io::ErrorKind::NotADirectory, io::ErrorKind::AlreadyExists],
+                    "something that is no folder stands in the way; set another [store] path",
+                ),
+            ];
+            let known = HINTS.iter().find(|(kinds, _)| kinds.contains(&source.kind()));
+            let hint = known.map_or("look at the disk and at the system's log", |(_, hint)| hint);
             Self::Folder { doing, path, hint, source: Arc::new(source) }
         }
     }

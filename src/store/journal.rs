@@ -185,6 +185,7 @@ fn open_chunk(payload: &[u8]) -> Result<(ChunkHead, u32, &[u8]), StoreError> {
     Ok((ChunkHead { tenant: chunk.tenant()?, first, last }, chunk.count, body))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn bad_chunk(error: postcard::Error) -> StoreError {
     StoreError::damaged(format!("a chunk of changes cannot be read: {error}"))
 }

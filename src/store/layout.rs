@@ -111,7 +111,7 @@ pub(super) type Key = Vec<u8>;
 
 fn key(kind: Kind, parts: &[&[u8]]) -> Key {
     let mut key = vec![kind.letter()];
-    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key.extend(parts.concat());
     key
 }
 

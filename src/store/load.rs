@@ -10,8 +10,7 @@ use super::layout::{self, Kind, Table};
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TallyV1, TenantV1,
-    UserCountV1,
+    self, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UserCountV1,
 };
 use super::writer::{self, Limits};
 use crate::domain::{
@@ -52,21 +51,27 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     let mut facts = Facts::default();
     let mut users = Users::default();
     let (mut heads, mut last_run) = (Heads::new(), 0);
-    let mut found = ManifestV1::default();
-    found.facts = pieces::scan(engine, Table::Facts, &mut |key, kind, payload| {
+    let of_facts = pieces::scan(engine, Table::Facts, &mut |key, kind, payload| {
         facts.take(key, kind, payload)
     })?;
-    found.users =
+    let of_users =
         pieces::scan(engine, Table::Users, &mut |key, _, payload| users.take(key, payload))?;
-    found.journal = pieces::scan(engine, Table::Journal, &mut |key, _, payload| {
+    let of_journal = pieces::scan(engine, Table::Journal, &mut |key, _, payload| {
         heads.insert(number(key)?, journal::head(payload)?);
         Ok(())
     })?;
-    found.runs = pieces::scan(engine, Table::Runs, &mut |key, _, payload| {
+    let of_runs = pieces::scan(engine, Table::Runs, &mut |key, _, payload| {
         last_run = number(key)?;
         journal::run_in(payload).map(drop)
     })?;
-    compare(&found, manifest.as_ref())?;
+    let found = ManifestV1 {
+        facts: of_facts,
+        users: of_users,
+        journal: of_journal,
+        runs: of_runs,
+        ..ManifestV1::default()
+    };
+    compare(found, manifest.clone().unwrap_or_default())?;
     let tables = users.tables(&facts.counts)?;
     let odd = std::mem::take(&mut facts.odd);
     let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
@@ -78,34 +83,29 @@ fn number(key: &[u8]) -> Result<u64, StoreError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-fn compare(found: &ManifestV1, manifest: Option<&ManifestV1>) -> Result<(), StoreError> {
-    let mut empty = ManifestV1::default();
-    let mut said = manifest.cloned().unwrap_or_default();
-    let mut found = found.clone();
+fn compare(mut found: ManifestV1, mut said: ManifestV1) -> Result<(), StoreError> {
     for table in Table::COUNTED {
-        let (found, said) = (found.tally(table), said.tally(table));
-        if found != said {
-            let show = |it: Option<&mut TallyV1>| it.map_or(0, |it| it.count);
-            let (found, said) = (show(found), show(said));
-            let name = table.name();
-            let what = format!("table {name} holds {found} values where {said} were written");
-            let what = if found == said {
-                format!("table {name} holds other values than were written")
-            } else {
-                what
-            };
-            return Err(StoreError::damaged(what));
+        let (Some(found), Some(said)) = (found.tally(table), said.tally(table)) else { continue };
+        if found == said {
+            continue;
         }
-        let _ = empty.tally(table);
+        let (name, found, said) = (table.name(), found.count, said.count);
+        return Err(StoreError::damaged(if found == said {
+            format!("table {name} holds other values than were written")
+        } else {
+            format!("table {name} holds {found} values where {said} were written")
+        }));
     }
     Ok(())
 }
+
+type Seats = Vec<((TenantId, UserId), HeldSeat)>;
 
 /// Facts as they come by.
 #[derive(Default)]
 struct Facts {
     commit: Commit,
-    seats: BTreeMap<SubscriptionId, Vec<((TenantId, UserId), HeldSeat)>>,
+    seats: BTreeMap<SubscriptionId, Seats>,
     counts: HashMap<TenantId, UserCountV1>,
     odd: OddIndex,
 }
@@ -169,7 +169,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, StoreError> {
 /// A key, taken apart from its front.
 struct Parts<'a>(&'a [u8]);
 
-impl<'a> Parts<'a> {
+impl Parts<'_> {
     fn skip(self, bytes: usize) -> Result<Self, StoreError> {
         self.0.get(bytes..).map(Parts).ok_or_else(short_key)
     }
@@ -190,10 +190,13 @@ fn short_key() -> StoreError {
     StoreError::damaged("a key that is too short")
 }
 
+/// A bucket and its number.
+type Bucket = (usize, Arc<[u8]>);
+
 /// Buckets of users as they come by.
 #[derive(Default)]
 struct Users {
-    buckets: BTreeMap<TenantId, Vec<(usize, Arc<[u8]>)>>,
+    buckets: BTreeMap<TenantId, Vec<Bucket>>,
 }
 
 impl Users {

@@ -130,6 +130,7 @@ impl Store {
     ///
     /// [`StoreError::Folder`], [`StoreError::AlreadyRunning`], [`StoreError::Newer`],
     /// [`StoreError::Guard`]; what is on disk is left as it is.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made for one call")]
     pub fn open(options: StoreOptions, now: Timestamp) -> Result<(Self, Opened), StoreError> {
         // Before any thread of sled's starts.
         if options.guard == Guard::On {
@@ -422,9 +423,10 @@ impl Shared {
         if error.is_transient() {
             return error;
         }
-        let what = match &error {
-            StoreError::WriteFailed { what } => Arc::clone(what),
-            other => Arc::from(other.to_string()),
+        let what = if let StoreError::WriteFailed { what } = &error {
+            Arc::clone(what)
+        } else {
+            Arc::from(error.to_string())
         };
         self.failure.get_or_init(|| StoreError::WriteFailed { what }).clone()
     }

@@ -91,6 +91,9 @@ pub(super) fn read(
     }
 }
 
+/// What is shown of a whole record: key, kind, payload.
+pub(super) type Done<'a> = dyn FnMut(&[u8], Kind, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// Joins the pieces of records that come by in key order.
 #[derive(Default)]
 pub(super) struct Joiner {
@@ -106,7 +109,7 @@ impl Joiner {
         table: Table,
         key: &[u8],
         value: &[u8],
-        done: &mut dyn FnMut(&[u8], Kind, &[u8]) -> Result<(), StoreError>,
+        done: &mut Done<'_>,
     ) -> Result<(), StoreError> {
         let opened = record::open(table, key, value)?;
         let wrong = || StoreError::damaged(format!("table {} has a lost piece", table.name()));
@@ -141,7 +144,7 @@ impl Joiner {
 pub(super) fn scan(
     engine: &dyn Engine,
     table: Table,
-    done: &mut dyn FnMut(&[u8], Kind, &[u8]) -> Result<(), StoreError>,
+    done: &mut Done<'_>,
 ) -> Result<TallyV1, StoreError> {
     let mut tally = TallyV1::default();
     let mut joiner = Joiner::default();

@@ -19,10 +19,13 @@ use crate::domain::{
 /// How many records that nobody understood are kept; the oldest goes first.
 const ODD_MAX: usize = 1_000;
 
+/// What a record holds; `None` removes it.
+type Payload = Option<Arc<[u8]>>;
+
 /// The records to write, each once.
 #[derive(Default)]
 pub(super) struct Plan {
-    records: BTreeMap<(Table, Key), (Kind, Option<Arc<[u8]>>)>,
+    records: BTreeMap<(Table, Key), (Kind, Payload)>,
     /// The chunks of changes among them.
     pub(super) chunks: Vec<(u64, ChunkHead)>,
 }
@@ -65,11 +68,11 @@ impl Plan {
 
     /// The bytes of all keys and payloads.
     pub(super) fn bytes(&self) -> usize {
-        let payload = |it: &Option<Arc<[u8]>>| it.as_ref().map_or(0, |it| it.len());
+        let payload = |it: &Payload| it.as_ref().map_or(0, |it| it.len());
         self.records.iter().map(|((_, key), (_, it))| key.len().saturating_add(payload(it))).sum()
     }
 
-    fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Option<Arc<[u8]>>) {
+    fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Payload) {
         self.records.insert((table, key), (kind, payload));
     }
 

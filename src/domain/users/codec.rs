@@ -225,7 +225,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<UserLicences> {
 
 struct Reader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;

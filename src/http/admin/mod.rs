@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::error;
 use url::Url;
 
 use super::problem::Problem;
@@ -43,10 +44,10 @@ use crate::domain::{
 use crate::store::{Store, StoreError};
 use crate::sync::{Clock, SyncHandle};
 
-pub use socket::{AdminSocket, SocketError};
+pub use socket::{Listener, SocketError};
 
 /// What the admin listener works with.
-pub struct Admin {
+pub struct AdminSettings {
     /// The durable mirror.
     pub store: Store,
     /// The publisher's products.
@@ -59,8 +60,31 @@ pub struct Admin {
     pub clock: Clock,
     /// What a link to admin consent is made of.
     pub consent: ConsentLink,
-    /// When it is cancelled, the listener stops and streams end.
-    pub cancel: CancellationToken,
+}
+
+/// The admin listener's state.
+pub struct AdminState(AdminSettings);
+
+impl AdminState {
+    /// The state of a listener with these settings.
+    pub const fn new(settings: AdminSettings) -> Self {
+        Self(settings)
+    }
+}
+
+/// What the handlers share.
+struct Admin {
+    settings: AdminSettings,
+    /// When it is cancelled, streams end.
+    cancel: CancellationToken,
+}
+
+impl std::ops::Deref for Admin {
+    type Target = AdminSettings;
+
+    fn deref(&self) -> &AdminSettings {
+        &self.settings
+    }
 }
 
 /// What a link to admin consent is made of.
@@ -105,18 +129,14 @@ impl ConsentLink {
 }
 
 /// Serves the command line until cancelled; then requests in flight end, and streams are cut.
-///
-/// # Errors
-///
-/// The socket cannot be served any more.
-pub async fn serve_admin(socket: AdminSocket, admin: Admin) -> std::io::Result<()> {
-    let cancel = admin.cancel.clone();
-    let AdminSocket { listener, file } = socket;
-    let served =
-        axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
-    let ended = served.await;
+pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationToken) {
+    let Listener { listener, file } = listener;
+    let admin = Admin { settings: state.0, cancel: cancel.clone() };
+    let served = axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
+    if let Err(error) = served.await {
+        error!(error = &error as &dyn std::error::Error, "The admin socket cannot be served any more");
+    }
     drop(file);
-    ended
 }
 
 fn router(admin: Admin) -> Router {

@@ -45,7 +45,7 @@ pub enum SocketError {
 
 /// A bound admin socket; the file goes away with it.
 #[derive(Debug)]
-pub struct AdminSocket {
+pub struct Listener {
     pub(super) listener: UnixListener,
     pub(super) file: SocketFile,
 }
@@ -66,7 +66,7 @@ impl Drop for SocketFile {
     }
 }
 
-impl AdminSocket {
+impl Listener {
     /// Binds the socket: mode 0600, in a folder that is made with 0700 if it is missing. A file
     /// that a dead daemon left behind is replaced; one on which somebody answers is not.
     ///
@@ -133,7 +133,7 @@ mod tests {
     async fn only_the_owner_gets_in() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/admin.sock");
-        let socket = AdminSocket::bind(&path).unwrap();
+        let socket = Listener::bind(&path).unwrap();
         assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         drop(socket);
@@ -146,13 +146,13 @@ mod tests {
         let path = dir.path().join("admin.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let first = AdminSocket::bind(&path).unwrap();
-        let second = AdminSocket::bind(&path);
+        let first = Listener::bind(&path).unwrap();
+        let second = Listener::bind(&path);
         assert!(matches!(second, Err(SocketError::InUse { .. })), "{second:?}");
         assert!(path.exists());
         drop(first);
         fs::write(&path, "a note").unwrap();
-        let third = AdminSocket::bind(&path);
+        let third = Listener::bind(&path);
         assert!(matches!(third, Err(SocketError::InTheWay { .. })), "{third:?}");
         assert!(path.exists());
     }
