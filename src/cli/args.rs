@@ -34,7 +34,7 @@ Commands other than serve, demo, sandbox and config ask the running daemon (list
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon
-    Serve,
+    Serve(ServeArgs),
     /// Show it all: a Microsoft stand-in, a daemon against it, sample questions and answers
     Demo(DemoArgs),
     /// Run the Microsoft stand-in alone
@@ -62,6 +62,14 @@ pub enum Command {
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
+}
+
+/// `serve`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ServeArgs {
+    /// Leave out what makes writes survive a power cut: for tests that must see the difference
+    #[arg(long, hide = true)]
+    pub unsafe_without_power_guard: bool,
 }
 
 /// `demo`.

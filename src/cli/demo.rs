@@ -107,7 +107,8 @@ fn print(answers: &[Answered], out: &Printer) -> anyhow::Result<()> {
         out.line(&format!("     {mark} {}{by}{features}", answered.state))?;
         out.line(&format!("       {} ({})", answered.sentence, answered.reason))?;
     }
-    let states: std::collections::BTreeSet<_> = answers.iter().map(|it| it.state.as_str()).collect();
+    let states: std::collections::BTreeSet<_> =
+        answers.iter().map(|it| it.state.as_str()).collect();
     out.line("")?;
     let states: Vec<_> = states.into_iter().collect();
     out.line(&format!("{} questions; states seen: {}", answers.len(), states.join(", ")))?;
@@ -117,7 +118,8 @@ fn print(answers: &[Answered], out: &Printer) -> anyhow::Result<()> {
 
 fn print_next(world: &World, daemon: &Daemon, out: &Printer) -> anyhow::Result<()> {
     use crate::sandbox::story;
-    let config = world.config_path().display();
+    let path = world.config_path();
+    let config = path.display();
     let asked = format!("--tenant {} --user {}", story::BEN.tenant, story::BEN.user);
     out.line("What to try next, in another terminal:")?;
     out.line(&format!("  entitled --config {config} status"))?;

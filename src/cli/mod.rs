@@ -6,12 +6,15 @@
 pub mod args;
 pub mod changes;
 pub mod config;
+mod demo;
 pub mod keys;
 pub mod log;
 pub mod output;
 pub mod query;
 pub mod remote;
+mod sandbox;
 pub mod seats;
+mod serve;
 pub mod status;
 pub mod subscriptions;
 pub mod sync;
@@ -20,10 +23,14 @@ pub mod tenants;
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::config::ConfigError;
+use crate::store::Guard;
+use crate::sync::Clock;
 use crate::telemetry::{self, TelemetryError};
 use args::{Cli, Command};
 
@@ -89,13 +96,19 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     match &cli.command {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
-        Command::Serve | Command::Sandbox(_) => {
+        Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
-            dispatch_daemon(cli)
+            serve::run(&cli.config, args)
         }
-        Command::Demo(_) => {
+        Command::Sandbox(args) => {
+            telemetry::start(variable, telemetry::TELLING)?;
+            runtime()?.block_on(sandbox::run(args, cli.json))
+        }
+        Command::Demo(args) => {
             telemetry::start(variable, telemetry::QUIET)?;
-            dispatch_daemon(cli)
+            // Before any other thread exists, so that all of them inherit it.
+            let guard = Guard::install()?;
+            runtime()?.block_on(demo::run(args.exit, guard))
         }
         Command::Status
         | Command::Sync(_)
@@ -112,9 +125,15 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     }
 }
 
-/// The commands that start a daemon or ask one.
-fn dispatch_daemon(cli: &Cli) -> Result<Exit, anyhow::Error> {
-    anyhow::bail!("`{:?}` is not wired up", cli.command)
+fn runtime() -> Result<tokio::runtime::Runtime, anyhow::Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("start the runtime")
+}
+
+/// The clock of this process: the only place, with the daemon, where it is read.
+#[expect(clippy::disallowed_methods, reason = "everything below is handed this closure")]
+fn clock() -> Clock {
+    Arc::new(jiff::Timestamp::now)
 }
 
 /// One environment variable, if it is set and text.

@@ -49,7 +49,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             Command::Seats(args) => seats::run(&remote, printer, args).await,
             Command::Tenants(args) => tenants::run(&remote, printer, args).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
-            Command::Serve | Command::Demo(_) | Command::Sandbox(_) | Command::Config(_) => {
+            Command::Serve(_) | Command::Demo(_) | Command::Sandbox(_) | Command::Config(_) => {
                 anyhow::bail!("this command asks no daemon")
             }
         }

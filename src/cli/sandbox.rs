@@ -29,11 +29,23 @@ pub(super) async fn run(args: &SandboxArgs, json: bool) -> anyhow::Result<Exit> 
     } else {
         out.line(&format!("Microsoft stand-in at {base}"))?;
         out.line("For the daemon's configuration:")?;
-        out.line(&format!("  [publisher]  id = \"{}\", tenant = \"{}\"", story::PUBLISHER, story::PUBLISHER_TENANT))?;
-        out.line(&format!("  [identity]   client_id = \"{}\", the secret is `{}`", story::CLIENT_ID, story::CLIENT_SECRET))?;
+        out.line(&format!(
+            "  [publisher]  id = \"{}\", tenant = \"{}\"",
+            story::PUBLISHER,
+            story::PUBLISHER_TENANT
+        ))?;
+        out.line(&format!(
+            "  [identity]   client_id = \"{}\", the secret is `{}`",
+            story::CLIENT_ID,
+            story::CLIENT_SECRET
+        ))?;
         out.line(&format!("  [microsoft]  login = \"{base}/login\", issuer_v1 = \"{base}/sts\","))?;
-        out.line(&format!("               marketplace = \"{base}/marketplace\", graph = \"{base}/graph\""))?;
-        out.line(&format!("Its state: curl {base}/control; its commands: README of src/sandbox/control.rs"))?;
+        out.line(&format!(
+            "               marketplace = \"{base}/marketplace\", graph = \"{base}/graph\""
+        ))?;
+        out.line(&format!(
+            "Its state: curl {base}/control; its commands: README of src/sandbox/control.rs"
+        ))?;
         out.line("Running until Ctrl-C.")?;
     }
     tokio::select! {

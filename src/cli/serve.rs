@@ -7,27 +7,26 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use super::{Exit, clock, environment};
+use super::args::ServeArgs;
+use super::{Exit, clock, environment, runtime};
 use crate::config::Config;
 use crate::daemon::{Daemon, Surroundings};
 use crate::store::Guard;
 
 /// Runs the daemon with this configuration.
 ///
-/// `unguarded` leaves out what makes the store survive power cuts: for tests of just that.
-///
 /// # Errors
 ///
 /// What kept it from starting, or ended it unasked.
-pub(super) fn run(path: &Path, unguarded: bool) -> anyhow::Result<Exit> {
+pub(super) fn run(path: &Path, args: &ServeArgs) -> anyhow::Result<Exit> {
     let loaded = Config::load(path, environment())?;
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
     // Before any other thread exists, so that all of them inherit it.
+    let unguarded = args.unsafe_without_power_guard;
     let guard = if unguarded { Guard::Off } else { Guard::install()? };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("start the runtime")?.block_on(serve(loaded.config, guard))
+    runtime()?.block_on(serve(loaded.config, guard))
 }
 
 async fn serve(config: Config, guard: Guard) -> anyhow::Result<Exit> {

@@ -110,7 +110,10 @@ impl Server {
         let of_client = [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::ConnectionRefused];
         if !of_client.contains(&error.kind()) {
             let listener = self.name;
-            warn!(error = error as &dyn std::error::Error, listener, "Cannot accept connections, waiting");
+            warn!(
+                error = error as &dyn std::error::Error,
+                listener, "Cannot accept connections, waiting"
+            );
             sleep(ACCEPT_PAUSE).await;
         }
     }

@@ -1,7 +1,6 @@
 //! Waiting: what Microsoft's headers ask for, and our own backoff. Clock, sleep and chance are
 //! handed in, so that tests wait for nothing.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 

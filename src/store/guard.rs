@@ -32,6 +32,17 @@ pub struct GuardState {
     pub seccomp: Option<u8>,
 }
 
+impl GuardState {
+    /// One word for it: `on`, `off`, or `missing` when it should be on and the system says it is not.
+    pub const fn as_str(self) -> &'static str {
+        match (self.guard, self.seccomp) {
+            (Guard::Off, _) => "off",
+            (Guard::On, Some(2) | None) => "on",
+            (Guard::On, Some(_)) => "missing",
+        }
+    }
+}
+
 /// The number of `sync_file_range` in the system call table of this machine.
 ///
 /// Source: Linux, `arch/x86/entry/syscalls/syscall_64.tbl`; `include/uapi/asm-generic/unistd.h`.

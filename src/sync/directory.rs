@@ -37,11 +37,6 @@ enum Mode {
     Delta { sweep: bool },
 }
 
-/// Whether a run would enumerate everything, by what the mirror knows.
-pub(crate) fn is_full(sources: &Sources, state: &SourceState, asked: bool, now: Timestamp) -> bool {
-    mode(sources, state, asked, now) != Mode::Delta { sweep: false }
-}
-
 fn mode(sources: &Sources, state: &SourceState, asked: bool, now: Timestamp) -> Mode {
     let old = |since: Option<Timestamp>, limit| {
         since.is_none_or(|since| now.duration_since(since) >= limit)

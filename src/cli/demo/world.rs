@@ -56,8 +56,14 @@ impl World {
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = self.folder.join(name);
-        let options = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let written = options.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+        let options = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path);
+        let written =
+            options.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
         written.with_context(|| format!("write {}", path.display()))
     }
 

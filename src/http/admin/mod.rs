@@ -132,9 +132,13 @@ impl ConsentLink {
 pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationToken) {
     let Listener { listener, file } = listener;
     let admin = Admin { settings: state.0, cancel: cancel.clone() };
-    let served = axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
+    let served =
+        axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
     if let Err(error) = served.await {
-        error!(error = &error as &dyn std::error::Error, "The admin socket cannot be served any more");
+        error!(
+            error = &error as &dyn std::error::Error,
+            "The admin socket cannot be served any more"
+        );
     }
     drop(file);
 }
