@@ -460,7 +460,10 @@ async fn a_backup_under_load_is_the_store_of_one_moment() {
             // All users and the cursor name the same generation in each commit.
             for generation in 1..40_u128 {
                 let mut commit = users(tenant(1), everyone(2_000, generation));
-                let state = SourceState { failures: generation as u32, ..SourceState::default() };
+                let state = SourceState {
+                    failures: u32::try_from(generation).unwrap(),
+                    ..SourceState::default()
+                };
                 commit.sources = vec![(SourceKey::directory(tenant(1)), state)];
                 store.commit(commit).await.unwrap();
             }

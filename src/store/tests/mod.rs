@@ -271,8 +271,8 @@ fn a_large_commit_never_leaves_much_unsynced() {
     }]);
     let users = (0..20_000_u128).map(|n| (UserId::from_uuid(Uuid::from_u128(n)), held.clone()));
     let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
-    let writes = UserWrites::Replace(users.collect());
-    let commit = Commit { users: vec![TenantUsers { tenant, writes }], ..Commit::default() };
+    let users = TenantUsers { tenant, writes: UserWrites::Replace(users.collect()) };
+    let commit = Commit { users: vec![users], ..Commit::default() };
     write(&mut writer, &commit).unwrap();
     assert!(engine.unsynced_max() < 80 << 10, "{} bytes", engine.unsynced_max());
 }
