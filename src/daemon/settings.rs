@@ -38,15 +38,16 @@ fn credential(credential: &config::Credential) -> microsoft::Credential {
             microsoft::Credential::ManagedIdentity { client_id: client_id.clone() }
         }
         config::Credential::WorkloadIdentity { token_file } => {
-            microsoft::Credential::WorkloadIdentity { token_file: Some(token_file.clone()) }
+            microsoft::Credential::WorkloadIdentity { token_file: token_file.clone() }
         }
         config::Credential::Federated { assertion } => {
-            microsoft::Credential::Federated(match assertion {
+            let assertion = match assertion {
                 config::Assertion::File(path) => microsoft::Assertion::File(path.clone()),
                 config::Assertion::ManagedIdentity { client_id } => {
                     microsoft::Assertion::ManagedIdentity { client_id: client_id.clone() }
                 }
-            })
+            };
+            microsoft::Credential::Federated { assertion }
         }
     }
 }
