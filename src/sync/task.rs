@@ -24,6 +24,7 @@ use super::{
 };
 use crate::domain::{Outcome, Run, RunId, Source, SourceKey, TenantId, TenantView, Trigger};
 use crate::microsoft::ErrorKind;
+use crate::store::StoreError;
 
 /// Runs that may be under way at once. High, since most of them wait for Microsoft: what is sent
 /// is bounded by the client's own budgets.
@@ -424,6 +425,9 @@ async fn one(sources: Sources, begun: Begun, watchers: Vec<mpsc::Sender<Progress
     let work: BoxFuture<'_, Performed> = perform(&sources, begun.clone(), &gauge).boxed();
     let work = AssertUnwindSafe(work).catch_unwind().await;
     let result = match work {
+        Ok(Err(SyncError::Store(error))) if error.is_transient() => {
+            Ok(unwritten(&sources, &begun, &gauge, &error))
+        }
         Ok(result) => result,
         Err(_panic) => panicked(&sources, &begun, &gauge).await,
     };
@@ -433,7 +437,8 @@ async fn one(sources: Sources, begun: Begun, watchers: Vec<mpsc::Sender<Progress
     (key, result)
 }
 
-type Performed = Result<(Run, Option<(ErrorKind, Option<Duration>)>), SyncError>;
+type Performed = Result<(Run, Failure), SyncError>;
+type Failure = Option<(ErrorKind, Option<Duration>)>;
 
 async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performed {
     let (run, error) = match begun.key.tenant {
@@ -461,6 +466,17 @@ async fn panicked(sources: &Sources, begun: &Begun, gauge: &Gauge) -> Performed 
     let (run, state) = ended(sources, begun, gauge, Tally::default(), end);
     sources.store.commit(failure(run.clone(), begun.key, state)).await?;
     Ok((run, Some((ErrorKind::Unreadable, None))))
+}
+
+/// A run that the store has no room for. It stands in no log; answers go on from what is known, and
+/// the next run reads the same again.
+fn unwritten(sources: &Sources, begun: &Begun, gauge: &Gauge, full: &StoreError) -> (Run, Failure) {
+    let error: &dyn std::error::Error = full;
+    error!(error, "The run could not be written down; what is known keeps counting");
+    let error = format!("nothing was applied: {full}");
+    let end = End { outcome: Outcome::Failed, error: Some(error.into()) };
+    let (run, _) = ended(sources, begun, gauge, Tally::default(), end);
+    (run, Some((ErrorKind::Transient, None)))
 }
 
 /// When the next SKU of ours is due to change its status.

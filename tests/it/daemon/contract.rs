@@ -31,9 +31,7 @@ fn has_shape(value: &Value, shape: &str) -> bool {
     }
     match (shape, value) {
         ("text", Value::String(text)) => !text.is_empty(),
-        ("id", Value::String(text)) => {
-            text.parse::<Uuid>().is_ok_and(|it| it.to_string() == *text)
-        }
+        ("id", Value::String(text)) => text.parse::<Uuid>().is_ok_and(|it| it.to_string() == *text),
         ("time", Value::String(text)) => {
             text.ends_with('Z') && text.contains('T') && text.parse::<Timestamp>().is_ok()
         }
@@ -170,7 +168,10 @@ async fn seats_read_as_agreed() {
     let both = vias(&of(&seats, story::EVA, synoptic)[0]);
     assert!(both.len() == 2 && both.contains(&"direct".to_owned()), "{both:?}");
     let field_app = of(&seats, story::IVO, "field-app");
-    assert_eq!((&field_app[0]["channel"], &field_app[0]["plan"]), (&"isv_app".into(), &"pro".into()));
+    assert_eq!(
+        (&field_app[0]["channel"], &field_app[0]["plan"]),
+        (&"isv_app".into(), &"pro".into())
+    );
     for (person, product, state) in [
         (story::ANA, "calendar-pro", "active"),
         (story::GIL, synoptic, "grace"),
@@ -228,7 +229,8 @@ async fn the_log_and_the_journal_name_each_other() {
     let changes = rows(&server, "changes", shape).await;
     for change in &changes {
         let cause = change["cause"].as_str().unwrap();
-        let by_run = cause.strip_prefix("run ").is_some_and(|run| log.iter().any(|it| it["run"] == run));
+        let by_run =
+            cause.strip_prefix("run ").is_some_and(|run| log.iter().any(|it| it["run"] == run));
         assert!(by_run || cause == "command", "{change}");
         let facts = [&change["before"], &change["after"]];
         assert!(facts.iter().any(|it| !it.is_null()), "{change}");
@@ -267,7 +269,8 @@ async fn query_answers_as_the_public_listener_does() {
         let ran = server.cli(&line).await.exits(code);
         let answer = &ran.rows()[0];
         check(std::slice::from_ref(answer), &fields);
-        let said = format!("{} {}", answer["state"].as_str().unwrap(), answer["reason"].as_str().unwrap());
+        let said =
+            format!("{} {}", answer["state"].as_str().unwrap(), answer["reason"].as_str().unwrap());
         assert!(said.starts_with(says), "{line}: {answer}");
         assert_eq!(answer["usable"], code == 0, "{line}");
         assert!(answer.get("trail").is_none(), "{line}");
@@ -283,7 +286,8 @@ async fn query_answers_as_the_public_listener_does() {
     }
     let line = format!(
         "query synoptic-panel --tenant {} --user {} --explain --json",
-        story::BEN.tenant, story::BEN.user
+        story::BEN.tenant,
+        story::BEN.user
     );
     let answer = &server.cli(&line).await.ok().rows()[0];
     check(std::slice::from_ref(&answer["trail"]), "evidence:list sources:list");
@@ -325,7 +329,8 @@ async fn keys_and_configuration_read_as_agreed_and_tell_no_secret() {
     let (site, server) = Site::synced().await;
     let keys = rows(&server, "keys list", "kid:text created:time retired:time? current:bool").await;
     let new = rows(&server, "keys rotate", "kid:text created:time").await;
-    let after = rows(&server, "keys list", "kid:text created:time retired:time? current:bool").await;
+    let after =
+        rows(&server, "keys list", "kid:text created:time retired:time? current:bool").await;
     assert_eq!((keys.len(), after.len()), (1, 2));
     assert_eq!(one(&after, "kid", new[0]["kid"].as_str().unwrap())["current"], true);
     let set = server.get("/.well-known/jwks.json").await;

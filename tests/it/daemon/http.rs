@@ -82,7 +82,8 @@ async fn an_answer_is_signed_complete_and_never_outlasts_what_was_paid() {
         for (name, value) in answer.body.as_object().unwrap() {
             assert!(name == "token" || claims.get(name) == Some(value), "{name}");
         }
-        let moment = |name: &str| answer.body[name].as_str().map(|it| it.parse::<Timestamp>().unwrap());
+        let moment =
+            |name: &str| answer.body[name].as_str().map(|it| it.parse::<Timestamp>().unwrap());
         let until = moment("valid_until").unwrap();
         assert_eq!(claims["exp"], until.as_second());
         assert!(!claims["sub"].to_string().contains(&person.user.to_string()));
@@ -103,9 +104,16 @@ async fn a_visual_is_believed_about_its_token_and_nothing_else() {
     let ana = site.token(story::ANA.tenant, story::ANA.user);
     // Web 1, Desktop 4, Mobile 64, DashboardHost 128; PublishToWeb 2, Embed 8, ReportServer 16,
     // ExportReportHost 32. Source: visuals-and-isv.md, `host.hostEnv`.
-    for (flags, supported) in
-        [(1, true), (4, true), (64, true), (128, true), (2, false), (8, false), (16, false), (32, false)]
-    {
+    for (flags, supported) in [
+        (1, true),
+        (4, true),
+        (64, true),
+        (128, true),
+        (2, false),
+        (8, false),
+        (16, false),
+        (32, false),
+    ] {
         let body = json!({
             "product": "synoptic-panel", "host": flags, "version": "9.9.9", "from the": ["future"],
         });
@@ -196,13 +204,18 @@ async fn a_batch_is_answered_in_order() {
     readable(&answer);
     let answers = answer.body["answers"].as_array().unwrap();
     assert_eq!(answers.len(), 100);
-    let reasons =
-        ["not_licensed", "seat_direct", "seat_in_error", "seat_by_group", "no_consent"];
+    let reasons = ["not_licensed", "seat_direct", "seat_in_error", "seat_by_group", "no_consent"];
     for (n, answer) in answers.iter().enumerate() {
         match n {
-            7 => assert_eq!((&answer["type"], &answer["status"]), (&"unknown-product".into(), &404.into())),
+            7 => assert_eq!(
+                (&answer["type"], &answer["status"]),
+                (&"unknown-product".into(), &404.into())
+            ),
             8 => assert_eq!(answer["status"], 400, "{answer}"),
-            9 => assert_eq!((&answer["type"], &answer["status"]), (&"unknown-host".into(), &400.into())),
+            9 => assert_eq!(
+                (&answer["type"], &answer["status"]),
+                (&"unknown-host".into(), &400.into())
+            ),
             _ => {
                 check(std::slice::from_ref(answer), &answer_fields());
                 assert_eq!(answer["reason"], reasons[n % 5], "{n}");
@@ -248,12 +261,9 @@ async fn operators_routes_and_files_are_theirs_alone() {
     for path in ["/", "/metrics", "/healthz", "/readyz", "/status", "/control"] {
         problem(&server.get(path).await, 404, "not-found");
     }
-    for (path, holds) in [
-        ("/", "<svg"),
-        ("/metrics", "# EOF"),
-        ("/healthz", "alive"),
-        ("/readyz", "\"ready\":true"),
-    ] {
+    for (path, holds) in
+        [("/", "<svg"), ("/metrics", "# EOF"), ("/healthz", "alive"), ("/readyz", "\"ready\":true")]
+    {
         let (status, text) = server.ops(path).await;
         assert!(status == 200 && text.contains(holds), "{path}: {status} {text}");
     }

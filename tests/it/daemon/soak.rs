@@ -1,1 +1,81 @@
-//! (subject: soak)
+//! Microsoft at its worst for a while, then well again: what is listed is what is true.
+
+use std::sync::Arc;
+
+use entitled::sandbox::{Faults, Options, Sandbox, story};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::harness::run;
+use super::promises::{listed, truth};
+use crate::world::{START, World};
+
+const FAULTS: &str = "seed=7,graph.429=0.1,graph.503_html=0.05,graph.truncated=0.05,\
+    graph.empty_page=0.2,graph.duplicates=0.2,batch.429=0.2,delta.410=0.05,marketplace.500=0.1,\
+    token.503=0.05,page=20";
+
+fn options() -> Options {
+    let faults = FAULTS.parse().unwrap();
+    Options { seed: 11, tenants: 20, users: 50, faults, ..Options::default() }
+}
+
+/// The tenants that a sandbox with these options makes up.
+async fn tenants() -> Vec<Uuid> {
+    let start = Timestamp::from_second(START).unwrap();
+    let (sandbox, _never) = Sandbox::bind(options(), Arc::new(move || start)).await.unwrap();
+    let mut all = sandbox.with_world(|it| it.tenants());
+    all.retain(|it| *it != story::PUBLISHER_TENANT);
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_every_trouble_at_once_the_seats_listed_are_those_at_microsoft() {
+    let tenants = tenants().await;
+    let known: Vec<_> = story::CUSTOMERS.iter().map(|it| it.tenant).collect();
+    let made_up = tenants.iter().filter(|it| !known.contains(it));
+    let extra: String = made_up.map(|it| format!("[[tenant]]\nid = \"{it}\"\n")).collect();
+    let mut world = World::with(options(), &extra).await;
+    for tenant in &tenants {
+        let roles = Some(story::ROLES.map(str::to_owned).to_vec());
+        world.microsoft(|it| it.consent(*tenant, roles)).unwrap();
+    }
+    let mut failed = 0;
+    for round in 0..6_usize {
+        for (n, tenant) in tenants.iter().enumerate() {
+            world.microsoft(|it| change(it, *tenant, round + n));
+        }
+        if round == 3 {
+            world.restart().await;
+        }
+        let runs = world.sync().await;
+        failed += runs.iter().filter(|it| it.error.is_some()).count();
+        world.advance(SignedDuration::from_mins(10));
+    }
+    assert!(failed > 0, "the faults were too few to prove anything");
+
+    world.microsoft(|it| it.set_faults(Faults::default()));
+    run(&world.config_path(), "sync").await.ok();
+    for (line, held) in [("seats --json", true), ("seats --errors --json", false)] {
+        let rows = run(&world.config_path(), line).await.ok().rows();
+        assert_eq!(listed(&rows), world.microsoft(|it| truth(it, &tenants, held)), "{line}");
+    }
+    let asked = run(&world.config_path(), "sync --full --json").await.ok().rows();
+    assert!(asked.iter().all(|it| it["removed"] == 0 && it["added"] == 0), "{asked:?}");
+}
+
+/// Somebody gets a seat, somebody loses one, somebody joins or leaves a group, somebody leaves.
+fn change(microsoft: &mut entitled::sandbox::World, tenant: Uuid, n: usize) {
+    let users = microsoft.users(tenant);
+    let Some(user) = users.get(n * 7 % users.len().max(1)).copied() else { return };
+    let seat = microsoft.seats(tenant).into_iter().find(|it| it.user == user);
+    // What cannot be done in this tenant (no such SKU, no group) is not done.
+    drop(match (n % 4, seat) {
+        (0, Some(seat)) => microsoft.unassign(tenant, user, seat.sku),
+        (1, _) => microsoft.delete_user(tenant, user),
+        (2, Some(seat)) if seat.paths.iter().any(Option::is_some) => {
+            let group = seat.paths.into_iter().flatten().next().unwrap();
+            microsoft.remove_member(tenant, group, user)
+        }
+        _ => microsoft.assign(tenant, user, story::SYNOPTIC_SKU, &[]),
+    });
+}
