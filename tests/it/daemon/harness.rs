@@ -173,10 +173,6 @@ impl Server {
         }
     }
 
-    pub(super) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Everything it has logged so far.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()

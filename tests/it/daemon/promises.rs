@@ -207,7 +207,7 @@ async fn nothing_that_is_logged_or_shown_holds_a_secret_a_token_or_an_address() 
         shown += &server.ops(path).await.1;
     }
     let log = server.log();
-    assert!(log.contains("TRACE") && log.contains("/v1/entitlements"), "the log tells too little");
+    assert!(log.contains("DEBUG") && log.contains("/v1/entitlements"), "the log tells too little");
     let key_files =
         std::fs::read_to_string(site.dir.path().join("store/signing-keys.json")).unwrap();
     let ours: Value = serde_json::from_str(&key_files).unwrap();
