@@ -294,7 +294,9 @@ impl Store {
     /// What a commit would fail with.
     pub fn writable(&self) -> Result<(), StoreError> {
         self.shared.not_failed()?;
-        self.shared.engine()?;
+        if self.jobs.is_closed() {
+            return Err(StoreError::Closed);
+        }
         self.shared.room_for(0)
     }
 
@@ -342,7 +344,10 @@ impl Store {
     /// go on; everything else fails with [`StoreError::Closed`]. Again does nothing.
     pub async fn close(&self) {
         // Whatever went wrong was already said to those who wrote; what is durable stays so.
-        drop(self.ask(Job::Close).await);
+        let (reply, answer) = oneshot::channel();
+        if self.jobs.send(Job::Close(reply)).await.is_ok() {
+            drop(answer.await);
+        }
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
