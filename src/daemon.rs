@@ -315,7 +315,7 @@ async fn drain(tasks: &mut JoinSet<Exit>) {
                 error!(error = &error as &dyn std::error::Error, "While stopping, {task} failed");
             }
             Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "While stopping, a task panicked")
+                error!(error = &error as &dyn std::error::Error, "While stopping, a task panicked");
             }
         }
     }

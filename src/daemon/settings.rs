@@ -89,9 +89,13 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
     match opened {
         Opened::Fresh => info!("The store is new: everything is read from Microsoft"),
         Opened::Loaded => {
-            info!("The store holds {subscriptions} subscriptions and {tenants} tenants")
+            info!("The store holds {subscriptions} subscriptions and {tenants} tenants");
         }
-        Opened::Rebuilt { why, quarantine, export } => {
+        Opened::Rebuilt { why, quarantine: None, .. } => error!(
+            "The store is whole but older than what was written last ({why}): some of what was \
+             acknowledged is gone, the disk did not keep it; everything is read anew"
+        ),
+        Opened::Rebuilt { why, quarantine: Some(moved_to), export } => {
             let from = export.as_ref().map_or_else(
                 || String::from("nothing: there was no export that could be believed"),
                 |export| export.display().to_string(),
@@ -100,7 +104,7 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
                 "The store was damaged ({why}): moved to {}, rebuilt from {from} with \
                  {subscriptions} subscriptions and {tenants} tenants; everything is read anew; \
                  keep the folder until you know why",
-                quarantine.display()
+                moved_to.display()
             );
         }
     }

@@ -206,7 +206,7 @@ pub fn rest_after(
 ) -> std::time::Duration {
     use std::time::Duration;
     const SOONEST: Duration = Duration::from_secs(15);
-    const CONSENT: Duration = Duration::from_secs(3600);
+    const CONSENT: Duration = Duration::from_hours(1);
     let every = Duration::try_from(every).unwrap_or(SOONEST).max(Duration::from_secs(1));
     match failure {
         None => every,
@@ -243,7 +243,7 @@ mod tests {
         check(1, Some((ErrorKind::Transient, None)), 15);
         check(3, Some((ErrorKind::Transient, None)), 60);
         check(30, Some((ErrorKind::Transient, None)), 600);
-        check(1, Some((ErrorKind::Throttled, Some(Duration::from_secs(900)))), 900);
+        check(1, Some((ErrorKind::Throttled, Some(Duration::from_mins(15)))), 900);
         check(1, Some((ErrorKind::Credential, None)), 600);
         check(1, Some((ErrorKind::Consent, None)), 3600);
     }

@@ -336,9 +336,11 @@ impl Scheduler {
         for (key, slot) in &mut self.slots {
             if slot.state == SlotState::Idle && slot.due <= now {
                 slot.state = SlotState::Queued;
-                match slot.next.waiting.is_empty() {
-                    true => self.ready.push_back(*key),
-                    false => self.ready.push_front(*key),
+                // Somebody waits for it: before the others.
+                if slot.next.waiting.is_empty() {
+                    self.ready.push_back(*key);
+                } else {
+                    self.ready.push_front(*key);
                 }
             }
         }
