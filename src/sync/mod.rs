@@ -13,11 +13,13 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
 pub mod keys;
+mod metrics;
 pub mod plan;
 mod progress;
 pub mod reading;
