@@ -14,7 +14,7 @@ use crate::world::CALLER_KEY;
 const KILLS: usize = 20;
 
 /// (tenant, user, product, ways) of each seat, and of each whose every way failed.
-type Seats = BTreeSet<(String, String, &'static str, Vec<String>)>;
+pub(super) type Seats = BTreeSet<(String, String, &'static str, Vec<String>)>;
 
 fn product(sku: Uuid) -> Option<(&'static str, Uuid)> {
     match sku {
