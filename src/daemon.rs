@@ -222,7 +222,7 @@ impl Parts {
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
         let kept =
             housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
-        spawn(tasks, "housekeeping", kept);
+        tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }
 
