@@ -2,6 +2,8 @@
 //! reads every line.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
 
 use entitled::sandbox::{Fault, Faults, World as Microsoft, story};
 use serde_json::{Value, json};
@@ -96,13 +98,14 @@ async fn kill_after_kill_no_answered_seat_is_lost_and_no_change_is_missed() {
     });
     server.cli("sync").await.ok();
     let (contoso, sku) = (story::CONTOSO.tenant, story::SYNOPTIC_SKU);
-    let mut seated = BTreeSet::new();
+    let (mut seated, mut cut) = (BTreeSet::new(), 0);
     for n in 0..KILLS {
         site.microsoft(|it| match n % 2 {
             0 => it.assign(contoso, story::DAN.user, sku, &[]),
             _ => it.unassign(contoso, story::DAN.user, sku),
         })
         .unwrap();
+        let begun = site.sandbox.requests().len();
         let full = if n % 3 == 0 { "sync --full" } else { "sync" };
         let config = site.config();
         let syncing = tokio::spawn(async move { run(&config, full).await });
@@ -112,12 +115,13 @@ async fn kill_after_kill_no_answered_seat_is_lost_and_no_change_is_missed() {
         let answer = server.post("/v1/entitlements", Some(CALLER_KEY), &question).await;
         assert_eq!(answer.says(), "active subscription_active");
         seated.insert(user.to_string());
-        // Some kills hit the first requests of the runs, some their commits.
-        while n % 4 > 1 && site.sandbox.requests().len() % 7 != n % 7 && !syncing.is_finished() {
+        // From the first request of the runs to their last commits.
+        let until = begun + n * 3;
+        while site.sandbox.requests().len() < until && !syncing.is_finished() {
             tokio::task::yield_now().await;
         }
         server.kill();
-        syncing.await.unwrap();
+        cut += usize::from(syncing.await.unwrap().code != 0);
         server = site.serve().await;
         let shown = server.cli(&format!("subscriptions show {subscription} --json")).await.ok();
         let taken = shown.rows()[0]["seats_taken"].as_array().unwrap().clone();
@@ -125,6 +129,7 @@ async fn kill_after_kill_no_answered_seat_is_lost_and_no_change_is_missed() {
             taken.iter().map(|it| it["user"].as_str().unwrap().to_owned()).collect();
         assert!(seated.is_subset(&taken), "{n}: {seated:?} {taken:?}");
     }
+    assert!(cut >= KILLS / 2, "only {cut} kills came in the middle of something");
     // From the cursors that were on disk: one that were ahead of its data would miss changes.
     server.cli("sync").await.ok();
     let rows = server.cli("seats --json").await.ok().rows();
@@ -141,17 +146,21 @@ async fn a_daemon_that_is_told_to_stop_ends_well_and_leaves_nothing_behind() {
     let (site, server) = Site::synced().await;
     let socket = site.dir.path().join("admin.sock");
     assert!(socket.exists());
-    let mut follower = std::process::Command::new(BINARY)
+    // A stream that is open does not keep it.
+    let mut follower = Command::new(BINARY)
         .arg("--config")
         .arg(site.config())
         .args(["log", "--follow", "--json"])
         .env_clear()
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut told = BufReader::new(follower.stdout.take().unwrap());
+    told.read_line(&mut String::new()).unwrap();
     assert_eq!(server.terminate().await.code(), Some(0));
     assert!(!socket.exists());
-    tokio::task::spawn_blocking(move || follower.wait()).await.unwrap().unwrap();
+    told.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(follower.wait().unwrap().code(), Some(1), "there is nothing more to follow");
     let again = site.serve().await;
     assert_eq!(again.ask("synoptic-panel", story::ANA).await.says(), "active seat_direct");
     assert_eq!(again.terminate().await.code(), Some(0));
