@@ -42,6 +42,7 @@ pub async fn run(
         Column::text("what", "/entity"),
         Column::text("id", "/id"),
         Column::text("tenant", "/tenant"),
+        Column::text("user", "/user"),
         Column::text("changed", "/differs"),
     ];
     printer.rows(&rows, &columns, "nothing has changed")?;

@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::Exit;
 use super::args::{LogArgs, LogCommand};
 use super::output::{Column, Printer};
 use super::remote::{Remote, field, number, pairs, switch};
+use super::{Advised, Exit};
 
 /// How a run is shown, here and after `sync`.
 pub(super) const COLUMNS: [Column; 12] = [
@@ -24,6 +24,10 @@ pub(super) const COLUMNS: [Column; 12] = [
     Column::text("error", "/error"),
 ];
 
+/// The order of a run's fields for people.
+const ORDER: [&str; 8] =
+    ["run", "source", "tenant", "trigger", "started", "ended", "outcome", "error"];
+
 /// Runs `log`.
 ///
 /// # Errors
@@ -32,7 +36,8 @@ pub(super) const COLUMNS: [Column; 12] = [
 pub async fn run(remote: &Remote, printer: Printer, args: &LogArgs) -> Result<Exit, anyhow::Error> {
     if let Some(LogCommand::Show { run }) = args.command {
         let asked = pairs([("run", Some(run.to_string()))]);
-        let take = |rows: Vec<Value>| Ok(rows.iter().try_for_each(|it| printer.record(it))?);
+        let take =
+            |rows: Vec<Value>| Ok(rows.iter().try_for_each(|it| printer.record(it, &ORDER))?);
         remote.rows(Method::GET, "/log", &asked, take).await?;
         return Ok(Exit::Done);
     }
@@ -46,10 +51,20 @@ pub async fn run(remote: &Remote, printer: Printer, args: &LogArgs) -> Result<Ex
     ]);
     if args.follow {
         remote.rows(Method::GET, "/log", &asked, |rows| followed(printer, &rows)).await?;
-    } else {
-        remote.print(printer, ("/log", &asked), &COLUMNS, "no such run yet").await?;
+        return Err(stopped().into());
     }
+    remote.print(printer, ("/log", &asked), &COLUMNS, "no such run yet").await?;
     Ok(Exit::Done)
+}
+
+/// Following ends only with the daemon.
+fn stopped() -> Advised {
+    Advised {
+        what: "the daemon stopped: there is nothing more to follow".to_owned(),
+        next: "follow again once it runs (systemctl status entitled)".to_owned(),
+        exit: Exit::Failed,
+        because: None,
+    }
 }
 
 /// A line a run: a table has no end while rows keep coming.

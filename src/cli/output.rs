@@ -8,7 +8,7 @@ use comfy_table::{
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A line under the header, and nothing between rows.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -103,20 +103,17 @@ impl Printer {
         self.now
     }
 
-    /// Prints one object: a JSON line, or its fields below each other.
+    /// Prints one object: a JSON line, or its fields below each other, those in `first` first.
     ///
     /// # Errors
     ///
     /// Standard output cannot be written.
-    pub fn record(&self, record: &Value) -> io::Result<()> {
+    pub fn record(&self, record: &Value, first: &[&str]) -> io::Result<()> {
         if self.json {
             return self.rows(std::slice::from_ref(record), &[], "");
         }
-        let fields = record.as_object().into_iter().flatten();
-        let pairs: Vec<Value> =
-            fields.map(|(name, value)| json!({"name": name, "value": value})).collect();
-        let columns = [Column::text("", "/name"), Column::text("", "/value")];
-        self.rows(&pairs, &columns, "nothing")
+        let mut out = io::stdout().lock();
+        unless_left(out.write_all(fields(record, first).as_bytes()))
     }
 
     /// Prints a line of text for people.
@@ -184,6 +181,29 @@ impl Printer {
             Format::Text | Format::Time | Format::Ago => Cell::new(text),
         }
     }
+}
+
+/// A field a line, the values below each other; what has an inside is shown with it.
+fn fields(record: &Value, first: &[&str]) -> String {
+    let all = record.as_object().into_iter().flatten();
+    let mut all: Vec<(&String, &Value)> = all.collect();
+    all.sort_by_key(|(name, _)| first.iter().position(|it| it == name).unwrap_or(first.len()));
+    let wide = all.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let line = |(name, value): (&String, &Value)| {
+        let pretty = || printable(&serde_json::to_string_pretty(value).unwrap_or_default());
+        let shown = match value {
+            Value::Object(_) => pretty(),
+            Value::Array(list) if list.iter().any(Value::is_object) => pretty(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => plain(value),
+        };
+        let below = format!("\n{:wide$}  ", "");
+        format!("{name:wide$}  {}\n", shown.replace('\n', &below))
+    };
+    all.into_iter().map(line).collect()
 }
 
 /// Whoever read us has left: nothing is wrong.
@@ -315,6 +335,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn printer(json: bool, width: Option<u16>) -> Printer {
         Printer { json, width, colours: false, now: "2026-11-22T02:00:00Z".parse().unwrap() }
@@ -357,6 +378,15 @@ mod tests {
         let narrow = written(&printer(false, Some(50)), &[row], &columns);
         assert!(narrow.lines().all(|it| it.chars().count() <= 50), "{narrow}");
         assert_eq!(written(&printer(false, None), &[], &columns), "nothing yet\n");
+    }
+
+    #[test]
+    fn a_record_is_a_field_a_line_in_the_order_asked_for() {
+        let record = json!({"a": null, "longer": {"x": 1}, "b": ["p", "q"], "c": []});
+        let text = fields(&record, &["b"]);
+        let wanted =
+            "b       p, q\na       –\nc       –\nlonger  {\n          \"x\": 1\n        }\n";
+        assert_eq!(text, wanted);
     }
 
     #[test]

@@ -9,6 +9,24 @@ use super::output::{Column, Printer};
 use super::remote::{Remote, field, pairs, switch};
 use crate::decision::Reason;
 
+/// The order of an answer's fields for people.
+const ORDER: [&str; 14] = [
+    "product",
+    "state",
+    "usable",
+    "reason",
+    "source",
+    "plan",
+    "features",
+    "period_end",
+    "grace_end",
+    "notice",
+    "as_of",
+    "stale",
+    "check_after",
+    "valid_until",
+];
+
 /// Runs `query`.
 ///
 /// # Errors
@@ -35,7 +53,7 @@ pub async fn run(
     } else {
         let trail = answer.as_object_mut().and_then(|it| it.remove("trail"));
         printer.line(&headline(&answer))?;
-        printer.record(&answer)?;
+        printer.record(&answer, &ORDER)?;
         if let Some(trail) = trail {
             explained(printer, &trail)?;
         }

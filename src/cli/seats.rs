@@ -45,7 +45,9 @@ pub async fn run(
     ];
     let empty = if args.errors { "no seat is in error" } else { "no seat is mirrored" };
     printer.rows(&rows, &columns, empty)?;
-    usage(remote, printer, &asked).await?;
+    if !args.errors {
+        usage(remote, printer, &asked).await?;
+    }
     Ok(Exit::Done)
 }
 

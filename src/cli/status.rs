@@ -30,14 +30,27 @@ pub async fn run(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Erro
         Column::number("held back", "/held_back"),
         Column::text("running", "/running"),
         Column::time("next", "/next_due"),
-        Column::text("last error", "/error"),
     ];
     let sources = status.get("sources").and_then(Value::as_array).cloned().unwrap_or_default();
     printer.rows(&sources, &columns, "no source yet")?;
-    for line in figures(&status) {
+    for line in errors(&sources).into_iter().chain(figures(&status)) {
         printer.line(&line)?;
     }
     Ok(Exit::Done)
+}
+
+/// What went wrong last, a line each: too long for a column.
+fn errors(sources: &[Value]) -> Vec<String> {
+    let line = |it: &Value| {
+        let error = Some(field(it, "/error")).filter(|it| !it.is_empty())?;
+        Some(format!("  {} {}: {error}", field(it, "/source"), field(it, "/tenant")))
+    };
+    let lines: Vec<String> = sources.iter().filter_map(line).collect();
+    if lines.is_empty() {
+        lines
+    } else {
+        [String::from("\nlast errors")].into_iter().chain(lines).collect()
+    }
 }
 
 fn figures(status: &Value) -> Vec<String> {
@@ -66,11 +79,11 @@ fn figures(status: &Value) -> Vec<String> {
             count("/seats_taken")
         ),
         format!(
-            "store          {} on disk, {} of it live, {} free; {}",
+            "store          {} on disk, {} of it live, {} free; guard {}",
             size(count("/store/disk_bytes")),
             size(count("/store/live_bytes")),
             size(count("/store/free_bytes")),
-            guard(status)
+            field(status, "/store/guard")
         ),
     ];
     let writable = status.pointer("/store/writable") == Some(&Value::Bool(true));
@@ -84,13 +97,6 @@ fn figures(status: &Value) -> Vec<String> {
         ));
     }
     lines
-}
-
-fn guard(status: &Value) -> String {
-    match field(status, "/store/guard") {
-        "" => "guard unknown".to_owned(),
-        it => format!("guard {it}"),
-    }
 }
 
 /// ` (326 Unsubscribed, 47 Subscribed)`, the most first.
@@ -121,6 +127,14 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn only_sources_with_an_error_are_named() {
+        let fine = json!({"source": "subscriptions", "error": null});
+        let wrong = json!({"source": "directory", "tenant": "t1", "error": "no consent"});
+        assert_eq!(errors(std::slice::from_ref(&fine)), [""; 0]);
+        assert_eq!(errors(&[fine, wrong]), ["\nlast errors", "  directory t1: no consent"]);
+    }
 
     #[test]
     fn figures_are_for_people() {

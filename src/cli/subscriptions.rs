@@ -7,6 +7,25 @@ use super::args::{SubscriptionsArgs, SubscriptionsCommand};
 use super::output::{Column, Printer};
 use super::remote::{Pairs, Remote};
 
+/// The order of a subscription's fields for people.
+const ORDER: [&str; 15] = [
+    "id",
+    "name",
+    "offer",
+    "plan",
+    "status",
+    "quantity",
+    "tenant",
+    "user",
+    "term_start",
+    "term_end",
+    "term_unit",
+    "auto_renew",
+    "free_trial",
+    "created",
+    "observed_at",
+];
+
 /// Runs `subscriptions`.
 ///
 /// # Errors
@@ -22,7 +41,7 @@ pub async fn run(
         Some(SubscriptionsCommand::Show { id }) => {
             let path = format!("/subscriptions/{id}");
             let row = remote.one(Method::GET, &path, &Pairs::new()).await?;
-            printer.record(&row)?;
+            printer.record(&row, &ORDER)?;
             Ok(Exit::Done)
         }
     }

@@ -28,7 +28,7 @@ pub async fn run(
     ]);
     let mut heard = Heard::default();
     let take = |lines: Vec<Value>| {
-        lines.into_iter().for_each(|it| heard.line(it));
+        heard.lines(&lines);
         Ok(())
     };
     remote.rows(Method::POST, "/sync", &asked, take).await?;
@@ -46,7 +46,13 @@ struct Heard {
 }
 
 impl Heard {
-    fn line(&mut self, line: Value) {
+    fn lines(&mut self, lines: &[Value]) {
+        for line in lines {
+            self.line(line);
+        }
+    }
+
+    fn line(&mut self, line: &Value) {
         if let Some(step) = line.get("progress") {
             self.step(step);
         } else if let Some(run) = line.get("run") {
@@ -119,7 +125,7 @@ mod tests {
     fn only_complete_runs_end_well() {
         let end = |lines: Vec<Value>| {
             let mut heard = Heard::default();
-            lines.into_iter().for_each(|it| heard.line(it));
+            heard.lines(&lines);
             heard.end(Printer::stdout(true)).map_err(|error| error.to_string())
         };
         let run = |outcome: &str| json!({"run": {"run": "r1", "outcome": outcome}});

@@ -39,8 +39,7 @@ async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> 
         Column::state("consent", "/consent"),
         Column::ago("last complete read", "/last_complete"),
         Column::text("stale", "/stale"),
-        Column::number("users", "/users"),
-        Column::text("last error", "/error"),
+        Column::number("users with licences", "/users"),
     ];
     let empty = "no tenant is known yet; they are found in subscriptions, or named as [[tenant]]";
     remote.print(printer, ("/tenants", &Pairs::new()), &columns, empty).await?;

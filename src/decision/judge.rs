@@ -1,4 +1,4 @@
-//! One table per kind of evidence. Each piece is judged alone; choosing is [`super::decide`]'s.
+//! One table per kind of evidence. Each piece is judged alone; choosing is [`super::decide()`]'s.
 
 use std::cmp::{Ordering, Reverse};
 

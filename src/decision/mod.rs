@@ -1,7 +1,7 @@
 //! (question, evidence, policy, now) → decision: pure, no I/O, no clock of its own.
 //!
-//! Contract section 2 as code. [`gather`] looks up what speaks for or against a question, [`judge`]
-//! judges each piece alone, [`decide`] lets the best one win, [`explain`] says why, and [`rewind`]
+//! Contract section 2 as code. [`gather()`] looks up what speaks for or against a question, [`judge()`]
+//! judges each piece alone, [`decide()`] lets the best one win, [`explain`] says why, and [`rewind()`]
 //! turns the mirror back for questions about the past. What a host or a cloud lets speak is one
 //! table in [`host`].
 

@@ -85,7 +85,7 @@ pub struct SourceStep {
 }
 
 impl Trail {
-    /// The trail of the decision that [`super::decide`] makes of the same arguments.
+    /// The trail of the decision that [`super::decide()`] makes of the same arguments.
     pub fn new(
         question: &Question<'_>,
         evidence: &[Evidence<'_>],

@@ -24,7 +24,49 @@ pub use self::codec::BadBucket;
 pub struct UserTable {
     bits: u8,
     len: usize,
-    buckets: imbl::Vector<Arc<[u8]>>,
+    buckets: Buckets,
+}
+
+/// One encoded bucket.
+type Bytes = Arc<[u8]>;
+
+/// All buckets, on pages of [`Buckets::PAGE`]: a change copies one page and the list of pages, a
+/// look-up follows two pointers. (A persistent vector follows four, each of which is a cache miss.)
+#[derive(Clone)]
+struct Buckets {
+    len: usize,
+    pages: Arc<[Arc<[Bytes]>]>,
+}
+
+impl Buckets {
+    const PAGE: usize = 256;
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn get(&self, index: usize) -> Option<&Bytes> {
+        self.pages.get(index / Self::PAGE)?.get(index % Self::PAGE)
+    }
+
+    fn set(&mut self, index: usize, bytes: Bytes) {
+        let page = Arc::make_mut(&mut self.pages).get_mut(index / Self::PAGE);
+        let place = page.and_then(|it| Arc::make_mut(it).get_mut(index % Self::PAGE));
+        if let Some(place) = place {
+            *place = bytes;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.pages.iter().flat_map(|it| it.iter())
+    }
+}
+
+impl FromIterator<Bytes> for Buckets {
+    fn from_iter<T: IntoIterator<Item = Bytes>>(buckets: T) -> Self {
+        let all: Vec<Bytes> = buckets.into_iter().collect();
+        Self { len: all.len(), pages: all.chunks(Self::PAGE).map(Arc::from).collect() }
+    }
 }
 
 impl UserTable {
@@ -71,7 +113,7 @@ impl UserTable {
     /// [`BadBucket`] if they are not a power of two in number, or one cannot be read or holds a
     /// user of another.
     pub fn from_buckets(buckets: impl IntoIterator<Item = Arc<[u8]>>) -> Result<Self, BadBucket> {
-        let buckets: imbl::Vector<Arc<[u8]>> = buckets.into_iter().collect();
+        let buckets: Buckets = buckets.into_iter().collect();
         let bits = u8::try_from(buckets.len().trailing_zeros()).unwrap_or(u8::MAX);
         if !buckets.len().is_power_of_two() || bits > Self::BITS_MAX {
             return Err(BadBucket);
@@ -89,7 +131,7 @@ impl UserTable {
 
     /// The encoded buckets, in order. Their number is a power of two; equal bytes mean that nothing
     /// in a bucket changed.
-    pub fn buckets(&self) -> impl ExactSizeIterator<Item = &Arc<[u8]>> {
+    pub fn buckets(&self) -> impl Iterator<Item = &Arc<[u8]>> {
         self.buckets.iter()
     }
 
@@ -181,7 +223,7 @@ impl UserTable {
 
 impl Default for UserTable {
     fn default() -> Self {
-        Self { bits: 0, len: 0, buckets: imbl::Vector::unit(Arc::from([])) }
+        Self { bits: 0, len: 0, buckets: Buckets::from_iter([Arc::from([])]) }
     }
 }
 
@@ -193,7 +235,7 @@ impl PartialEq for UserTable {
         }
         if self.bits == other.bits {
             let same = |(a, b): (&Arc<[u8]>, &Arc<[u8]>)| Arc::ptr_eq(a, b) || a == b;
-            return self.buckets.iter().zip(&other.buckets).all(same);
+            return self.buckets.iter().zip(other.buckets.iter()).all(same);
         }
         let other_holds = |user| Bucket::of(other.buckets.get(other.bucket_of(user))?).find(user);
         self.entries().all(|(user, bytes)| other_holds(user) == Some(bytes))

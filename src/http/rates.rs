@@ -56,6 +56,7 @@ impl Default for Rates {
         Self {
             address: rate(1_000, 1),
             tenant: rate(2_000, 1),
+            // A caller is trusted: this only stops one that runs wild from taking all there is.
             caller: rate(50_000, 1),
             wrong: rate(10, 60),
         }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Engine;
 use super::export::{self, Content, ExportReport, History};
+use super::folder::CommitCount;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
 use super::pieces::RecordWrite;
@@ -66,6 +67,7 @@ impl Waiter {
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
+    pub(super) count: CommitCount,
     pub(super) jobs: mpsc::Receiver<Job>,
 }
 
@@ -83,7 +85,7 @@ impl Committer {
                 Job::Close(reply) => {
                     let result = self.close();
                     // The engine goes before the answer: whoever waits may open it again at once.
-                    let Self { shared, writer, mut jobs } = self;
+                    let Self { shared, writer, mut jobs, .. } = self;
                     shared.forget_engine();
                     drop(writer);
                     shared.folder.unlock();
@@ -134,7 +136,12 @@ impl Committer {
         let next_run = shared.next_run.load(Ordering::Relaxed);
         let written =
             self.attempt(|writer| writer.write(group, next_run, |bytes| shared.room_for(bytes)))?;
+        // It is durable: a count that cannot be written stops the next one.
+        let counted = self.count.note(self.writer.manifest.commits);
         self.shared.publish(written, &self.writer.manifest);
+        if let Err(error) = counted {
+            self.shared.judge(error);
+        }
         Ok(())
     }
 

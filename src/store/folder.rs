@@ -3,6 +3,7 @@
 //! ```text
 //! <path>/                 0700, files 0600
 //!   lock                  held while a daemon has the store
+//!   commits               how many commits there were: a database with fewer went back in time
 //!   format                there once the store was written: an empty database is then a loss
 //!   signing-keys.json     the keys that sign our answers
 //!   mirror/               the database
@@ -12,7 +13,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt as _, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -88,6 +89,22 @@ impl Folder {
         }
     }
 
+    /// How many commits the database must hold at least; `None` if that is not known.
+    pub(super) fn commits(&self) -> Option<u64> {
+        let bytes = fs::read(self.path.join("commits")).ok()?;
+        let (commits, checksum) = bytes.split_first_chunk::<8>()?;
+        let right = checksum == crc32c::crc32c(commits).to_be_bytes();
+        right.then(|| u64::from_be_bytes(*commits))
+    }
+
+    /// Begins to count commits beside the database, from so many on.
+    pub(super) fn count_from(&self, commits: u64) -> Result<CommitCount, StoreError> {
+        let path = self.path.join("commits");
+        write_private(&path, &counted(commits))?;
+        let file = OpenOptions::new().write(true).open(&path);
+        file.map(CommitCount).map_err(StoreError::folder("write", path))
+    }
+
     /// Makes the first creation durable: sled syncs neither folders nor its file `conf`.
     pub(super) fn sync_created(&self) -> Result<(), StoreError> {
         let mirror = self.mirror();
@@ -146,6 +163,27 @@ impl Folder {
     pub(super) fn blobs(&self) -> usize {
         files(&self.mirror().join("blobs")).len()
     }
+}
+
+/// How many commits there were, beside the database.
+///
+/// A flipped bit in the middle of its log makes sled take what follows for a torn end and go on from
+/// an older state, in which everything fits together, the manifest too: only from outside can
+/// be seen that it is old. The count is not synced: after a power cut it may be behind, never
+/// ahead, since it follows the barrier.
+pub(super) struct CommitCount(File);
+
+impl CommitCount {
+    pub(super) fn note(&self, commits: u64) -> Result<(), StoreError> {
+        self.0.write_all_at(&counted(commits), 0).map_err(|error| StoreError::WriteFailed {
+            what: format!("the count of commits could not be written: {error}").into(),
+        })
+    }
+}
+
+fn counted(commits: u64) -> Vec<u8> {
+    let bytes = commits.to_be_bytes();
+    [&bytes[..], &crc32c::crc32c(&bytes).to_be_bytes()].concat()
 }
 
 /// A folder with other things in it is not for us to close to others.

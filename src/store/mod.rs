@@ -32,6 +32,9 @@ mod record;
 mod report;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
@@ -163,6 +166,7 @@ impl Store {
             }
         }
         folder.harden()?;
+        let count = folder.count_from(writer.manifest.commits)?;
         let reserve = options.reserve.unwrap_or_else(|| {
             folder.space().map_or(0, |(_, all)| (all / 100).clamp(64 << 20, 1 << 30))
         });
@@ -182,7 +186,7 @@ impl Store {
             folder,
         });
         let (jobs, queue) = mpsc::channel(committer::QUEUE);
-        let committer = Committer { shared: Arc::clone(&shared), writer, jobs: queue };
+        let committer = Committer { shared: Arc::clone(&shared), writer, count, jobs: queue };
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || committer.run())

@@ -31,8 +31,9 @@ pub enum Opened {
     Rebuilt {
         /// What was wrong with it.
         why: String,
-        /// Where it was moved to.
-        quarantine: PathBuf,
+        /// Where it was moved to; `None` if the store goes on with it, because it is whole but of an
+        /// older moment and no export is newer.
+        quarantine: Option<PathBuf>,
         /// The export that the store now holds; `None` if there was none that could be believed.
         export: Option<PathBuf>,
     },
@@ -54,15 +55,29 @@ pub(super) fn open(
 ) -> Result<Ready, StoreError> {
     let written = folder.was_written()?;
     let why = match attempt(&folder.mirror(), guard, limits) {
-        Ok((engine, loaded)) => match (written, loaded.manifest.is_some()) {
-            (_, true) => return Ok(Ready { engine, loaded, opened: Opened::Loaded }),
-            (false, false) => return Ok(Ready { engine, loaded, opened: Opened::Fresh }),
-            (true, false) => "the database is empty, and it was not".to_owned(),
-        },
+        Ok((engine, loaded)) => {
+            let found = loaded.manifest.as_ref().map(|it| it.commits);
+            match (written, found) {
+                (_, Some(found)) => {
+                    let known = folder.commits().unwrap_or(0);
+                    if found >= known {
+                        return Ok(Ready { engine, loaded, opened: Opened::Loaded });
+                    }
+                    let why = format!("the database holds {found} commits of {known}");
+                    if export::newest_commits(&folder.exports()).is_none_or(|it| it <= found) {
+                        let opened = Opened::Rebuilt { why, quarantine: None, export: None };
+                        return Ok(Ready { engine, loaded, opened });
+                    }
+                    why
+                }
+                (false, None) => return Ok(Ready { engine, loaded, opened: Opened::Fresh }),
+                (true, None) => "the database is empty, and it was not".to_owned(),
+            }
+        }
         Err(StoreError::Damaged { what }) => what,
         Err(error) => return Err(error),
     };
-    let quarantine = folder.quarantine(now)?;
+    let quarantine = Some(folder.quarantine(now)?);
     for (_, path) in export::list(&folder.exports()).into_iter().rev() {
         match restore(folder, &path, guard, limits, now) {
             Ok((engine, loaded)) => {

@@ -3,7 +3,7 @@
 //! One reconciler per source: **read → plan (pure: mirror × reading → commit) → commit →
 //! publish**. A run is made the same way whatever woke it: the clock, a nudge or an operator; a
 //! nudge carries nothing but "look". Everything a run found, the cursor that stands for it and its
-//! journal are one [`Commit`](crate::domain::Commit), so that nothing is ever half applied and a
+//! journal are one [`Commit`], so that nothing is ever half applied and a
 //! cursor is never ahead of its data. A run that could not read everything removes nothing.
 //!
 //! | file | subject |

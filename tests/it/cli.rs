@@ -331,3 +331,41 @@ async fn a_second_daemon_leaves_the_socket_of_the_first_alone() {
     assert!(matches!(second, Err(SocketError::InUse { .. })), "{second:?}");
     with(&world.config_path(), "status").await.ok();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn following_the_log_shows_each_run_as_it_ends_until_the_daemon_stops() {
+    use std::io::{BufRead as _, BufReader};
+    let mut world = World::new().await;
+    world.sync().await;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_entitled"))
+        .args(["log", "--follow", "--json", "--source", "subscriptions", "--config"])
+        .arg(world.config_path())
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next_row = || -> Value {
+        let line = tokio::task::block_in_place(|| lines.next()).unwrap().unwrap();
+        serde_json::from_str(&line).unwrap()
+    };
+    let mut seen: Vec<Value> = Vec::new();
+    let known = world.sync_by(subscriptions()).await.remove(0).id.to_string();
+    while seen.last().is_none_or(|it| text(it, "run") != known) {
+        seen.push(next_row());
+    }
+    let next = world.sync_by(subscriptions()).await.remove(0).id.to_string();
+    let line = next_row();
+    assert_eq!((text(&line, "run"), text(&line, "source")), (&*next, "subscriptions"));
+    world.stop_daemon().await;
+    let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("the daemon stopped"), "{told}");
+}
+
+fn subscriptions() -> entitled::sync::RunRequest {
+    let source = Some(entitled::domain::Source::Subscriptions);
+    entitled::sync::RunRequest { source, ..Default::default() }
+}

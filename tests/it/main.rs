@@ -21,6 +21,7 @@ mod decision;
 mod http;
 mod microsoft;
 mod power;
+mod recorded;
 mod sandbox;
 mod store;
 mod sync;

@@ -99,7 +99,8 @@ fn verdict(said: &[String]) -> String {
 }
 
 fn write_lines(path: &Path, lines: &[String]) {
-    fs::write(path, lines.iter().map(|it| format!("{it}\n")).collect::<String>()).unwrap();
+    let text = if lines.is_empty() { String::new() } else { lines.join("\n") + "\n" };
+    fs::write(path, text).unwrap();
 }
 
 /// Numbers that look random and are the same every time.

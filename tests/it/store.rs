@@ -1,8 +1,9 @@
 //! The durable mirror through its public doors: what was acknowledged is there again, whole.
 
+mod damage;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use entitled::domain::{
     Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Mirror, OddRecord, Outcome,
@@ -11,7 +12,7 @@ use entitled::domain::{
     Trigger, UserId, UserLicences, UserWrites,
 };
 use entitled::store::{
-    ChangeFilter, Guard, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
+    ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
 };
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
@@ -202,4 +203,309 @@ async fn what_was_committed_is_there_again() {
     assert_eq!(raw.as_deref(), Some("{\"id\": \"raw\"}"));
     assert_eq!(store.odd_records(10).unwrap(), mixed().odd);
     assert_eq!(store.report().blobs, 0);
+}
+
+#[tokio::test]
+async fn a_large_replace_is_there_whole_and_no_value_is_too_large() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    store.commit(users(tenant(1), everyone(20_000, 1))).await.unwrap();
+    // Fewer, so that buckets go; then one user among many.
+    store.commit(users(tenant(1), everyone(3_000, 2))).await.unwrap();
+    let patch = UserWrites::Patch(vec![(user(7), None), (user(9_000), Some(licences(3)))]);
+    store.commit(users(tenant(1), patch)).await.unwrap();
+    let before = content(&store.mirror());
+    assert_eq!(store.mirror().tenant(tenant(1)).unwrap().users.len(), 3_000);
+    assert_eq!(store.report().blobs, 0);
+    drop(store);
+
+    let (store, opened) = open(folder.path());
+    assert_eq!((content(&store.mirror()), opened), (before, Opened::Loaded));
+}
+
+fn seat(n: u128, quantity: u64, hours: i64) -> SeatRequest {
+    SeatRequest {
+        subscription: subscription(1).id,
+        tenant: tenant(1),
+        user: user(n),
+        quantity: Some(quantity),
+        release_after: SignedDuration::from_hours(24 * 30),
+        now: at(hours),
+        cause: Cause::Activation,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_askers_never_get_more_seats_than_there_are() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    let asks = (0..64_u128).map(|n| {
+        let store = store.clone();
+        // Some ask twice at the same time.
+        async move { store.take_seat(seat(n / 2 * 2, 10, 0)).await.unwrap() }
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    for ask in asks {
+        tasks.spawn(ask);
+    }
+    let outcomes = tasks.join_all().await;
+    let seated = outcomes.iter().filter(|it| **it == SeatOutcome::Holds).count();
+    assert_eq!(seated, 20, "ten users, each twice");
+    let mirror = store.snapshot();
+    assert_eq!(mirror.holders(subscription(1).id).unwrap().iter().count(), 10);
+    assert_eq!(store.changes(&ChangeFilter::default()).unwrap().len(), 10);
+    drop(store);
+    let (store, _) = open(folder.path());
+    assert_eq!(store.mirror().holders(subscription(1).id).unwrap().iter().count(), 10);
+}
+
+#[tokio::test]
+async fn a_seat_that_nobody_used_for_long_is_free_again() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    assert_eq!(store.take_seat(seat(1, 1, 0)).await.unwrap(), SeatOutcome::Holds);
+    assert_eq!(store.take_seat(seat(2, 1, 1)).await.unwrap(), SeatOutcome::NoneFree);
+    let revision = store.mirror().revision();
+    assert_eq!(store.take_seat(seat(1, 1, 2)).await.unwrap(), SeatOutcome::Holds);
+    assert_eq!(store.mirror().revision(), revision, "asking again soon writes nothing");
+    assert_eq!(store.take_seat(seat(1, 1, 13)).await.unwrap(), SeatOutcome::Holds);
+    assert_eq!(store.mirror().revision(), revision + 1, "a later use is remembered");
+    assert_eq!(store.take_seat(seat(2, 1, 13 + 24 * 30)).await.unwrap(), SeatOutcome::NoneFree);
+    assert_eq!(store.take_seat(seat(2, 1, 14 + 24 * 30)).await.unwrap(), SeatOutcome::Holds);
+    assert_eq!(store.take_seat(seat(1, 1, 14 + 24 * 30)).await.unwrap(), SeatOutcome::NoneFree);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn commits_that_wait_together_become_durable_together() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..500 {
+        let store = store.clone();
+        let subscriptions = vec![(subscription(n), RawRecord::from("{}"))];
+        tasks.spawn(async move {
+            store.commit(Commit { subscriptions, ..Commit::default() }).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(store.mirror().subscription_count(), 500);
+    assert_eq!(store.mirror().revision(), 500 + 1, "each is applied in turn");
+    let groups = store.report().commits;
+    assert!(groups < 400, "{groups} groups for 500 commits");
+}
+
+#[tokio::test]
+async fn the_number_of_a_run_is_never_handed_out_again() {
+    let folder = folder();
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0..4 {
+        let (store, _) = open(folder.path());
+        for _ in 0..20 {
+            assert!(seen.insert(store.next_run()), "round {round}");
+        }
+        // Closed or not.
+        if round % 2 == 0 {
+            store.close().await;
+        }
+    }
+    assert_eq!(seen.first(), Some(&RunId(1)));
+    assert_eq!(seen.iter().nth(39), Some(&RunId(40)), "a clean close leaves no gap");
+}
+
+#[tokio::test]
+async fn runs_and_changes_are_found_by_what_is_asked() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    for n in 0..40_u64 {
+        let mut run = run(RunId(n), i64::try_from(n).unwrap());
+        if n % 2 == 0 {
+            run.key = SourceKey::directory(tenant(u128::from(n % 4)));
+        }
+        if n % 10 == 3 {
+            run.outcome = Outcome::Failed;
+        }
+        let it = Subscription { name: "x".repeat(500).into(), ..subscription(u128::from(n)) };
+        let time = at(i64::try_from(n).unwrap());
+        let changes = vec![
+            Change::of_subscription(time, Cause::Run(run.id), None, &it),
+            Change::of_subscription(time, Cause::Run(run.id), Some(&it), &it),
+        ];
+        store.commit(Commit { runs: vec![run], changes, ..Commit::default() }).await.unwrap();
+    }
+    let runs = |filter| {
+        let found: Vec<u64> = store.runs(&filter).unwrap().iter().map(|it| it.id.0).collect();
+        found
+    };
+    let any = RunFilter::default;
+    assert_eq!(runs(any()), (0..40).collect::<Vec<_>>());
+    assert_eq!(runs(RunFilter { limit: 2, ..any() }), [38, 39]);
+    assert_eq!(runs(RunFilter { failed: true, ..any() }), [3, 13, 23, 33]);
+    assert_eq!(runs(RunFilter { since: Some(at(38)), ..any() }), [38, 39]);
+    assert_eq!(runs(RunFilter { id: Some(RunId(7)), ..any() }), [7]);
+    assert_eq!(runs(RunFilter { source: Some(Source::Directory), ..any() }).len(), 20);
+    assert_eq!(runs(RunFilter { tenant: Some(tenant(2)), ..any() }).len(), 10);
+
+    let changes = |filter| store.changes(&filter).unwrap();
+    let any = ChangeFilter::default;
+    assert_eq!(changes(any()).len(), 80);
+    assert!(changes(any()).is_sorted_by_key(|it| it.at));
+    let newest = changes(ChangeFilter { limit: 3, ..any() });
+    assert_eq!(newest.iter().map(|it| it.at).collect::<Vec<_>>(), [at(38), at(39), at(39)]);
+    let between = ChangeFilter { since: Some(at(5)), until: Some(at(8)), ..any() };
+    assert_eq!(changes(between).len(), 6);
+    assert_eq!(changes(ChangeFilter { tenant: Some(tenant(1)), ..any() }).len(), 26);
+    assert_eq!(changes(ChangeFilter { user: Some(user(4)), ..any() }).len(), 2);
+    let of = ChangeFilter { subscription: Some(subscription(4).id), ..any() };
+    assert_eq!(changes(of).len(), 2);
+    assert!(changes(ChangeFilter { license: Some("L-1".into()), ..any() }).is_empty());
+
+    let pruned = store.prune(at(20)).await.unwrap();
+    assert_eq!((pruned.runs, pruned.chunks), (20, 20));
+    assert_eq!((runs(RunFilter::default()).len(), changes(any()).len()), (20, 40));
+    drop(store);
+    let (store, opened) = open(folder.path());
+    assert_eq!(opened, Opened::Loaded);
+    assert_eq!(store.changes(&any()).unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn a_record_nobody_understands_is_kept_once_and_the_oldest_goes() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    let odd = |n: i64, hours| OddRecord {
+        at: at(hours),
+        key: SourceKey::SUBSCRIPTIONS,
+        why: "no id".into(),
+        raw: format!("{{\"n\": {n}}}").into(),
+    };
+    for round in 0..3 {
+        let odd = (0..400).map(|n| odd(n, round)).collect();
+        store.commit(Commit { odd, ..Commit::default() }).await.unwrap();
+    }
+    assert_eq!(store.odd_records(usize::MAX).unwrap().len(), 400);
+    let more = (400..1_200).map(|n| odd(n, 4)).collect();
+    store.commit(Commit { odd: more, ..Commit::default() }).await.unwrap();
+    assert_eq!(store.odd_records(usize::MAX).unwrap().len(), 1_000);
+    assert_eq!(store.odd_records(2).unwrap().last().unwrap().at, at(4));
+}
+
+#[tokio::test]
+async fn readers_are_told_of_each_publish() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    let mut revisions = store.revisions();
+    let before = *revisions.borrow_and_update();
+    store.commit(mixed()).await.unwrap();
+    revisions.changed().await.unwrap();
+    assert_eq!(*revisions.borrow(), before + 1);
+    assert_eq!(store.mirror().revision(), before + 1);
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so_and_can_be_opened_again_at_once() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    store.commit(mixed()).await.unwrap();
+    store.close().await;
+    store.close().await;
+    assert!(matches!(store.commit(mixed()).await, Err(StoreError::Closed)));
+    assert!(matches!(store.runs(&RunFilter::default()), Err(StoreError::Closed)));
+    assert!(store.writable().is_err());
+    assert_eq!(store.mirror().subscription_count(), 1, "answers go on");
+    let (again, opened) = open(folder.path());
+    assert_eq!((opened, again.mirror().subscription_count()), (Opened::Loaded, 1));
+}
+
+#[tokio::test]
+async fn a_backup_restores_everything_into_an_empty_folder() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    store.commit(mixed()).await.unwrap();
+    store.commit(users(tenant(2), everyone(5_000, 4))).await.unwrap();
+    let (file, into) = (folder.path().join("copy.ent"), folder.path().join("elsewhere"));
+    let report = store.backup(&file, now()).await.unwrap();
+    assert_eq!(report.bytes, file.metadata().unwrap().len());
+    // What comes later is not in it.
+    let before = content(&store.mirror());
+    store.commit(users(tenant(2), everyone(1, 5))).await.unwrap();
+
+    restore_into_empty(&file, &into, now()).unwrap();
+    let options = StoreOptions { reserve: Some(0), ..StoreOptions::new(&into) };
+    let (restored, opened) = Store::open(options, now()).unwrap();
+    assert_eq!((content(&restored.mirror()), opened), (before, Opened::Loaded));
+    assert_eq!(restored.runs(&RunFilter::default()).unwrap().len(), 1);
+    assert_eq!(restored.changes(&ChangeFilter::default()).unwrap().len(), 2);
+    assert_eq!(restored.keys().list(), store.keys().list());
+    assert_eq!(restored.keys().pseudonym_secret(), store.keys().pseudonym_secret());
+    assert!(restored.next_run() > store.next_run());
+
+    let again = restore_into_empty(&file, &into, now());
+    assert!(matches!(again, Err(StoreError::NotEmpty { .. })), "{again:?}");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let damaged = restore_into_empty(&file, &folder.path().join("third"), now());
+    assert!(damaged.is_err());
+    assert!(!folder.path().join("third").exists(), "nothing was begun");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_under_load_is_the_store_of_one_moment() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    let writing = {
+        let store = store.clone();
+        async move {
+            // All users and the cursor name the same generation in each commit.
+            for generation in 1..40_u128 {
+                let mut commit = users(tenant(1), everyone(2_000, generation));
+                let state = SourceState {
+                    failures: u32::try_from(generation).unwrap(),
+                    ..SourceState::default()
+                };
+                commit.sources = vec![(SourceKey::directory(tenant(1)), state)];
+                store.commit(commit).await.unwrap();
+            }
+        }
+    };
+    let copying = async {
+        for n in 0..8 {
+            let file = folder.path().join(format!("{n}.ent"));
+            store.backup(&file, now()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    futures_util::future::join(writing, copying).await;
+    for n in 0..8 {
+        let into = folder.path().join(format!("restored-{n}"));
+        restore_into_empty(&folder.path().join(format!("{n}.ent")), &into, now()).unwrap();
+        let options = StoreOptions { reserve: Some(0), ..StoreOptions::new(&into) };
+        let (restored, _) = Store::open(options, now()).unwrap();
+        let mirror = restored.snapshot();
+        let Some(view) = mirror.tenant(tenant(1)) else { continue };
+        let generation = licences(u128::from(view.directory.failures));
+        assert_eq!(view.users.len(), 2_000);
+        assert!(view.users.iter().all(|(_, it)| it == generation), "backup {n}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_made_once_rotated_and_pruned() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    let first = store.keys().current().unwrap();
+    let secret = store.keys().pseudonym_secret();
+    let second = store.keys().rotate(at(1)).unwrap();
+    assert_ne!(first.kid, second.kid);
+    drop(store);
+    let (store, _) = open(folder.path());
+    let list = store.keys().list();
+    assert_eq!(list.iter().map(|it| &it.kid).collect::<Vec<_>>(), [&first.kid, &second.kid]);
+    assert_eq!((list[0].retired, list[1].retired), (Some(at(1)), None));
+    assert_eq!(store.keys().current().unwrap(), second);
+    assert_eq!(store.keys().pseudonym_secret(), secret);
+    assert_eq!(store.keys().prune(at(1)).unwrap(), 0);
+    assert_eq!(store.keys().prune(at(2)).unwrap(), 1);
+    assert_eq!(store.keys().list(), [second]);
 }

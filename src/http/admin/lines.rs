@@ -118,7 +118,7 @@ mod tests {
         let (ended, wait) = tokio::sync::oneshot::channel();
         let response = rows(move |sink| {
             let end = (0..).try_for_each(|n: u64| sink.row(&json!({"n": n})));
-            drop(ended.send(end.is_err()));
+            ended.send(end.is_err()).unwrap();
             end
         });
         drop(response);

@@ -1,5 +1,7 @@
 //! `log` and `changes`: what was done, and what it changed.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,6 +16,9 @@ use crate::store::{ChangeFilter, RunFilter};
 
 /// Lines that wait for a slow reader of `--follow`.
 const LINES: usize = 64;
+
+/// Among so many of the newest runs `--follow` looks for those that have ended.
+const WINDOW: usize = 1024;
 
 /// Which runs are asked for.
 #[derive(Deserialize)]
@@ -86,17 +91,19 @@ pub(super) async fn runs(
 async fn follow(admin: &Admin, mut wanted: Wanted, send: mpsc::Sender<Bytes>) -> Result<(), Left> {
     // Registered before the first look, so that no run falls between.
     let mut revisions = admin.store.revisions();
-    let mut last: Option<RunId> = None;
-    let mut shown: std::collections::BTreeSet<RunId> = std::collections::BTreeSet::new();
+    let mut shown: BTreeSet<RunId> = BTreeSet::new();
     loop {
         revisions.mark_unchanged();
         // A log that cannot be read just now can be once the store is well again.
         for run in wanted.runs(admin).unwrap_or_default() {
             if shown.insert(run.id) {
-                last = last.max(Some(run.id));
                 send.send(lines::line(&rows::run(&run))).await.map_err(|_closed| Left)?;
-                wanted.filter.since = wanted.filter.since.max(Some(run.started));
             }
+        }
+        // A long run has an old number when it ends at last: so a window, not the newest alone.
+        wanted.filter.limit = WINDOW;
+        while shown.len() > 4 * WINDOW {
+            shown.pop_first();
         }
         tokio::select! {
             biased;

@@ -11,7 +11,6 @@ use super::{Admin, Shared, rows};
 use crate::decision::{is_distrusted, is_stale};
 use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
 use crate::http::problem::Problem;
-use crate::store::{Guard, GuardState};
 use crate::sync::TaskStatus;
 
 /// Records that could not be understood are counted up to here.
@@ -39,7 +38,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
             "free_bytes": report.free_bytes,
             "reserve_bytes": report.reserve_bytes,
             "bloated": report.is_bloated(),
-            "guard": guard(report.guard),
+            "guard": report.guard.as_str(),
             "commits": report.commits,
             "last_commit": rows::time(report.last_commit),
             "journal_chunks": report.chunks,
@@ -57,15 +56,6 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
             "at": it.at.to_string(), "source": it.key.to_string(), "why": *it.why,
         })).collect::<Vec<_>>(),
     })))
-}
-
-/// `on` only if the system confirms it.
-fn guard(it: GuardState) -> &'static str {
-    match (it.guard, it.seccomp) {
-        (Guard::Off, _) => "off",
-        (Guard::On, Some(2)) => "on",
-        (Guard::On, _) => "not in force",
-    }
 }
 
 fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp) -> Vec<Value> {

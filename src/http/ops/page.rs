@@ -50,7 +50,8 @@ fn headline(figures: &Figures) -> String {
     let (class, words) = if figures.store.refused.is_some() {
         ("bad", "The store takes no writes: see the log and /readyz.".to_owned())
     } else if old + never > 0 {
-        ("warn", format!("{old} sources are older than they should be, {never} were never read."))
+        let all = figures.sources.len();
+        ("warn", format!("Of {all} sources {old} are older than they should be and {never} never read."))
     } else {
         ("ok", "All sources are fresh.".to_owned())
     };
@@ -208,9 +209,10 @@ fn rights(figures: &Figures) -> String {
     let consents: Vec<String> =
         figures.tenants.iter().map(|(consent, count)| format!("{count} {consent}")).collect();
     format!(
-        "<h3>Microsoft-managed licences by plan</h3>{}\n<h3>Marketplace subscriptions by status</h3>{}\n\
+        "<h3>Microsoft-managed licences by plan</h3>{}{}\n<h3>Marketplace subscriptions by status</h3>{}\n\
          <p>{} users hold licences · {} sit on seats of subscriptions · tenants by consent: {}</p>\n",
         svg::bars(&bars, float(most), &[]),
+        legend(&[("ok", "active"), ("warn", "grace"), ("bad", "suspended"), ("free", "free")]),
         svg::bars(&statuses, float(u64::try_from(total).unwrap_or(0)), &[]),
         figures.licensed_users,
         figures.held_seats,
@@ -336,10 +338,12 @@ fn outcome_class(outcome: Outcome) -> &'static str {
 
 fn entity_class(entity: Entity) -> &'static str {
     match entity {
-        Entity::Seat | Entity::HeldSeat => "ok",
+        Entity::Seat => "ok",
+        Entity::HeldSeat => "held",
         Entity::Subscription => "info",
-        Entity::Sku | Entity::License => "warn",
-        Entity::Tenant | Entity::Key => "gone",
+        Entity::Sku => "warn",
+        Entity::License | Entity::Key => "bad",
+        Entity::Tenant => "gone",
     }
 }
 
@@ -389,7 +393,7 @@ fn float(count: u64) -> f64 {
 
 const HEAD: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>entitled</title><style>
-:root{color-scheme:light dark;--ok:#2e8b57;--warn:#d9962b;--bad:#c8443c;--info:#3f7fbf;--gone:#8a8f98;--lane:#8882;--text:#555}
+:root{color-scheme:light dark;--ok:#2e8b57;--warn:#d9962b;--bad:#c8443c;--info:#3f7fbf;--gone:#8a8f98;--held:#7cc6a0;--lane:#8882;--text:#555}
 @media(prefers-color-scheme:dark){:root{--text:#bbb}}
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem}
 h1{margin:0;font-size:1.4rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}h3{font-size:.95rem;margin:.8rem 0 .2rem}
@@ -398,10 +402,10 @@ small,header p,.none{color:var(--text);font-weight:normal}
 p.ok{border-color:var(--ok)}p.warn{border-color:var(--warn)}p.bad{border-color:var(--bad)}
 svg{width:100%;height:auto;display:block}
 rect.ok{fill:var(--ok)}rect.warn{fill:var(--warn)}rect.bad{fill:var(--bad)}rect.info{fill:var(--info)}
-rect.gone{fill:var(--gone)}rect.free,rect.lane{fill:var(--lane)}
+rect.gone{fill:var(--gone)}rect.held{fill:var(--held)}rect.free,rect.lane{fill:var(--lane)}
 text{font-size:12px;fill:currentColor}.name{text-anchor:end}.note,.axis{fill:var(--text)}.mark{stroke:var(--gone);stroke-dasharray:3 3}
 i{display:inline-block;width:.7em;height:.7em;border-radius:2px;margin-right:.35em}
-i.ok{background:var(--ok)}i.warn{background:var(--warn)}i.bad{background:var(--bad)}i.info{background:var(--info)}i.gone{background:var(--gone)}
+i.ok{background:var(--ok)}i.warn{background:var(--warn)}i.bad{background:var(--bad)}i.info{background:var(--info)}i.gone{background:var(--gone)}i.held{background:var(--held)}i.free{background:var(--lane)}
 .key{margin-right:1.2em}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;width:100%}th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--lane);vertical-align:top}
 </style></head><body>

@@ -26,7 +26,10 @@ impl Display for Text<'_> {
 const WIDTH: f64 = 720.0;
 
 /// Where marks begin: what is left of it holds the names.
-const LEFT: f64 = 170.0;
+const LEFT: f64 = 180.0;
+
+/// As many characters of a name as fit there.
+const NAME_CHARS: usize = 22;
 
 /// The height of a row.
 const ROW: f64 = 22.0;
@@ -103,7 +106,7 @@ pub(super) struct Tick {
 /// Rows of marks over the last day.
 pub(super) fn timeline(rows: &[(String, Vec<Tick>)]) -> String {
     let height = ROW * count(rows.len()) + 24.0;
-    let room = WIDTH - LEFT - 20.0;
+    let room = WIDTH - LEFT - 30.0;
     let mut svg = open(height);
     for (row, (name, ticks)) in rows.iter().enumerate() {
         let y = ROW * count(row) + 4.0;
@@ -121,7 +124,7 @@ pub(super) fn timeline(rows: &[(String, Vec<Tick>)]) -> String {
 
 /// Columns of stacked parts, one an hour of the last day, oldest first.
 pub(super) fn columns(hourly: &[Vec<Part>]) -> String {
-    let (height, room) = (140.0, WIDTH - LEFT - 20.0);
+    let (height, room) = (140.0, WIDTH - LEFT - 30.0);
     let sum = |parts: &Vec<Part>| parts.iter().map(|it| it.value).sum::<f64>();
     let most = hourly.iter().map(sum).fold(1.0, f64::max);
     let step = room / count(hourly.len().max(1));
@@ -167,7 +170,10 @@ fn open(height: f64) -> String {
 }
 
 fn label(svg: &mut String, y: f64, name: &str) {
-    let short: String = name.chars().take(24).collect();
+    let mut short: String = name.chars().take(NAME_CHARS).collect();
+    if short.len() < name.len() {
+        short.push('…');
+    }
     put(
         svg,
         format_args!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use entitled::config::{Caller, Permission, Secret};
+use entitled::config::{Caller, Permission, Secret, Tls};
 use entitled::domain::{
     CapabilityStatus, Catalog, Channel, Cloud, Commit, Consent, Coverage, Features, HybridMode,
     Licence, Outcome, Party, Path, PathState, Plan, Policy, Product, RawRecord, Sku, SkuId,
@@ -16,6 +16,7 @@ use entitled::domain::{
 };
 use entitled::http::ops::{OpsSettings, OpsState, registry, serve_ops};
 use entitled::http::public::{PublicSettings, PublicState, serve_public};
+use entitled::http::tls::acceptor;
 use entitled::http::{Limits, Metrics, Rate, Rates};
 use entitled::store::{Guard, Store, StoreOptions};
 use entitled::sync::keys::EntraKeys;
@@ -54,6 +55,7 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) rates: Rates,
     pub(super) entra: PretendEntra,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Default for Setup {
@@ -61,7 +63,8 @@ impl Default for Setup {
     fn default() -> Self {
         let often = Rate { burst: NonZeroU32::new(100_000).unwrap(), per: Duration::from_secs(1) };
         let rates = Rates { address: often, tenant: often, caller: often, wrong: often };
-        Self { limits: Limits::default(), rates, entra: PretendEntra::with(&["org-1"]) }
+        let limits = Limits::default();
+        Self { limits, rates, entra: PretendEntra::with(&["org-1"]), tls: None }
     }
 }
 
@@ -109,7 +112,8 @@ impl World {
         let (public_listener, ops_listener) = (bind().await.unwrap(), bind().await.unwrap());
         let addresses = (public_listener.local_addr().unwrap(), ops_listener.local_addr().unwrap());
         let stop = cancel.clone();
-        tasks.spawn(serve_public(public_listener, public, None, setup.limits, stop));
+        let tls = setup.tls.map(|files| acceptor(&files).unwrap());
+        tasks.spawn(serve_public(public_listener, public, tls, setup.limits, stop));
         tasks.spawn(serve_ops(ops_listener, ops, setup.limits, cancel.clone()));
         let stop = cancel.clone();
         tasks.spawn(async move { entra.run(stop).await });

@@ -1,9 +1,12 @@
 //! Raw sockets: clients that are slow, silent, too many or not speaking HTTP. Limits are short, and
 //! nothing is timed: a connection that is not closed hangs the test.
 
+use std::path::Path;
 use std::time::Duration;
 
+use entitled::config::Tls;
 use entitled::http::Limits;
+use entitled::http::tls::acceptor;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -196,4 +199,38 @@ async fn what_is_under_way_is_finished_when_the_listener_stops() {
         ended.unwrap();
     }
     assert!(TcpStream::connect(world.public).await.is_err(), "nobody listens any more");
+}
+
+/// A self-signed certificate and its key, for this test alone.
+fn tls() -> Tls {
+    let file = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name);
+    Tls { certificate: file("test-only.pem"), key: file("test-only.key.pem") }
+}
+
+#[tokio::test]
+async fn tls_is_ended_by_the_listener_when_it_has_a_certificate() {
+    let limits = Limits { first_byte: Duration::from_secs(5), ..short() };
+    let world = World::with(Setup { limits, tls: Some(tls()), ..Setup::default() }).await;
+    let pem = std::fs::read(tls().certificate).unwrap();
+    let trusted = reqwest::Certificate::from_pem(&pem).unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([trusted]).build().unwrap();
+    let url = format!("https://localhost:{}/v1/entitlements", world.public.port());
+    let request = client.post(url).bearer_auth(SHOP).body(question(CONTOSO, ANA).to_string());
+    let response = request.send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
+    let plain = all(&world, b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(!plain.contains("200 OK"), "nothing is served in the clear: {plain}");
+}
+
+#[test]
+fn tls_files_that_cannot_be_used_are_named() {
+    let check = |certificate: &Path, key: &Path| {
+        let files = Tls { certificate: certificate.to_owned(), key: key.to_owned() };
+        acceptor(&files).map(|_| ()).unwrap_err().to_string()
+    };
+    let (good, missing) = (tls(), Path::new("/nowhere/cert.pem"));
+    assert!(check(missing, &good.key).contains("/nowhere/cert.pem"));
+    assert!(check(&good.certificate, missing).contains("/nowhere/cert.pem"));
+    assert!(check(&good.certificate, &good.certificate).contains("test-only.pem"));
+    assert!(check(&good.key, &good.key).contains("cannot be used together"));
 }

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 /// So many users are replaced at once: more than one transaction carries.
-const USERS: u128 = 6_000;
+const USERS: u64 = 6_000;
 
 /// How many users ask for seats at the same time.
 const ASKERS: usize = 4;
@@ -146,7 +146,7 @@ fn look(store: &Store, opened: &Opened, acknowledged: &str) -> Result<(), String
     // One commit replaced all users and moved the cursor.
     let users = mirror.tenant(tenant()).map(|it| it.users.clone()).unwrap_or_default();
     let other = users.iter().find(|(_, it)| *it != licences(generation));
-    let many = if generation == 0 { 0 } else { USERS as usize };
+    let many = if generation == 0 { 0 } else { usize::try_from(USERS).unwrap() };
     if let Some((user, it)) = other {
         return Err(format!("half a replace: {user} has {it:?} at cursor {generation}"));
     }
@@ -199,7 +199,7 @@ async fn sync(store: &Store, first: u64) {
 }
 
 fn everyone(generation: u64) -> Commit {
-    let users = (0..USERS as u64).map(|n| (user(n), licences(generation))).collect();
+    let users = (0..USERS).map(|n| (user(n), licences(generation))).collect();
     let state =
         SourceState { cursor: Some(generation.to_string().into()), ..SourceState::default() };
     Commit {

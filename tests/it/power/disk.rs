@@ -210,7 +210,7 @@ impl Filesystem for Served {
     ) {
         let images = self.0.lock().unwrap();
         let Some(image) = images.by_number.get(&ino.0) else { return reply.error(Errno::EIO) };
-        let from = (offset as usize).min(image.live.len());
+        let from = usize::try_from(offset).unwrap().min(image.live.len());
         let to = (from + size as usize).min(image.live.len());
         reply.data(&image.live[from..to]);
     }
@@ -229,12 +229,12 @@ impl Filesystem for Served {
     ) {
         let mut images = self.0.lock().unwrap();
         let Some(image) = images.by_number.get_mut(&ino.0) else { return reply.error(Errno::EIO) };
-        let from = offset as usize;
+        let from = usize::try_from(offset).unwrap();
         let to = from + bytes.len();
         let Some(place) = image.live.get_mut(from..to) else { return reply.error(Errno::ENOSPC) };
         place.copy_from_slice(bytes);
         image.unsynced.push((from, to));
-        reply.written(bytes.len() as u32);
+        reply.written(u32::try_from(bytes.len()).unwrap());
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
