@@ -11,7 +11,7 @@ use super::output::{Printer, Progress};
 use super::{Exit, clock};
 use crate::daemon::{Daemon, Surroundings};
 use crate::domain::Outcome;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Options, Sandbox};
 use crate::store::Guard;
 use crate::sync::RunRequest;
 use questions::Answered;
@@ -25,7 +25,7 @@ use world::World;
 pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     let out = &Printer::stdout(false);
     let world = World::new()?;
-    let (sandbox, served) = Sandbox::bind(world.sandbox_options(), clock()).await?;
+    let (sandbox, served) = Sandbox::bind(Options::default(), clock()).await?;
     let stop = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
     let stopped = stop.clone();

@@ -98,7 +98,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
         Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
-            serve::run(&cli.config, args)
+            serve::run(&cli.config, *args)
         }
         Command::Sandbox(args) => {
             telemetry::start(variable, telemetry::TELLING)?;

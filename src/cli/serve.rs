@@ -18,7 +18,7 @@ use crate::store::Guard;
 /// # Errors
 ///
 /// What kept it from starting, or ended it unasked.
-pub(super) fn run(path: &Path, args: &ServeArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(path: &Path, args: ServeArgs) -> anyhow::Result<Exit> {
     let loaded = Config::load(path, environment())?;
     for warning in &loaded.warnings {
         warn!("{warning}");

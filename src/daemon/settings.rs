@@ -1,5 +1,6 @@
 //! The configuration as each part wants it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tracing::{error, info};
@@ -75,10 +76,11 @@ pub(super) fn user_rules(config: &Config) -> UserRules {
 }
 
 /// What signed answers name as their issuer: what the outside calls us.
-pub(super) fn issuer(config: &Config) -> String {
+///
+/// `public` is the address that was bound, for a configuration that does not say.
+pub(super) fn issuer(config: &Config, public: SocketAddr) -> String {
     let called = config.listen.public_url.as_ref();
-    let text =
-        called.map_or_else(|| format!("http://{}", config.listen.public), ToString::to_string);
+    let text = called.map_or_else(|| format!("http://{public}"), ToString::to_string);
     text.trim_end_matches('/').to_owned()
 }
 
@@ -89,9 +91,13 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
     match opened {
         Opened::Fresh => info!("The store is new: everything is read from Microsoft"),
         Opened::Loaded => {
-            info!("The store holds {subscriptions} subscriptions and {tenants} tenants")
+            info!("The store holds {subscriptions} subscriptions and {tenants} tenants");
         }
-        Opened::Rebuilt { why, quarantine, export } => {
+        Opened::Rebuilt { why, quarantine: None, .. } => error!(
+            "The store is whole but older than what was written last ({why}): some of what was \
+             acknowledged is gone, the disk did not keep it; everything is read anew"
+        ),
+        Opened::Rebuilt { why, quarantine: Some(moved_to), export } => {
             let from = export.as_ref().map_or_else(
                 || String::from("nothing: there was no export that could be believed"),
                 |export| export.display().to_string(),
@@ -100,7 +106,7 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
                 "The store was damaged ({why}): moved to {}, rebuilt from {from} with \
                  {subscriptions} subscriptions and {tenants} tenants; everything is read anew; \
                  keep the folder until you know why",
-                quarantine.display()
+                moved_to.display()
             );
         }
     }

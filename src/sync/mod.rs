@@ -13,11 +13,13 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
 pub mod keys;
+mod metrics;
 pub mod plan;
 mod progress;
 pub mod reading;
@@ -206,7 +208,7 @@ pub fn rest_after(
 ) -> std::time::Duration {
     use std::time::Duration;
     const SOONEST: Duration = Duration::from_secs(15);
-    const CONSENT: Duration = Duration::from_secs(3600);
+    const CONSENT: Duration = Duration::from_hours(1);
     let every = Duration::try_from(every).unwrap_or(SOONEST).max(Duration::from_secs(1));
     match failure {
         None => every,
@@ -243,7 +245,7 @@ mod tests {
         check(1, Some((ErrorKind::Transient, None)), 15);
         check(3, Some((ErrorKind::Transient, None)), 60);
         check(30, Some((ErrorKind::Transient, None)), 600);
-        check(1, Some((ErrorKind::Throttled, Some(Duration::from_secs(900)))), 900);
+        check(1, Some((ErrorKind::Throttled, Some(Duration::from_mins(15)))), 900);
         check(1, Some((ErrorKind::Credential, None)), 600);
         check(1, Some((ErrorKind::Consent, None)), 3600);
     }

@@ -11,12 +11,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info_span, warn};
 
+use super::metrics::Metrics;
 use super::progress::{Gauge, Progress};
 use super::{
     Begun, End, Sources, SyncError, Tally, directory, ended, failure, needs_directory, rest_after,
@@ -67,6 +69,7 @@ pub struct TaskStatus {
 pub struct SyncHandle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Arc<Vec<TaskStatus>>>,
+    metrics: Metrics,
     sources: Sources,
 }
 
@@ -172,6 +175,11 @@ impl SyncHandle {
         }
     }
 
+    /// Puts what is counted about runs into a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
     /// Every source and scope, and what it is doing.
     pub fn status(&self) -> Arc<Vec<TaskStatus>> {
         Arc::clone(&self.status.borrow())
@@ -186,13 +194,16 @@ pub fn scheduler(
 ) -> (SyncHandle, impl Future<Output = Result<(), SyncError>> + Send) {
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let (publish, status) = watch::channel(Arc::new(Vec::new()));
-    let handle = SyncHandle { commands, status, sources: sources.clone() };
+    let metrics = Metrics::default();
+    let handle =
+        SyncHandle { commands, status, metrics: metrics.clone(), sources: sources.clone() };
     let scheduler = Scheduler {
         sources,
         schedule,
         slots: BTreeMap::new(),
         ready: VecDeque::new(),
         runs: JoinSet::new(),
+        metrics,
         publish,
     };
     (handle, scheduler.run(inbox, cancel))
@@ -234,6 +245,7 @@ struct Scheduler {
     slots: BTreeMap<SourceKey, Slot>,
     ready: VecDeque<SourceKey>,
     runs: JoinSet<Ended>,
+    metrics: Metrics,
     publish: watch::Sender<Arc<Vec<TaskStatus>>>,
 }
 
@@ -336,9 +348,11 @@ impl Scheduler {
         for (key, slot) in &mut self.slots {
             if slot.state == SlotState::Idle && slot.due <= now {
                 slot.state = SlotState::Queued;
-                match slot.next.waiting.is_empty() {
-                    true => self.ready.push_back(*key),
-                    false => self.ready.push_front(*key),
+                // Somebody waits for it: before the others.
+                if slot.next.waiting.is_empty() {
+                    self.ready.push_back(*key);
+                } else {
+                    self.ready.push_front(*key);
                 }
             }
         }
@@ -367,6 +381,7 @@ impl Scheduler {
     fn end(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), SyncError> {
         let (key, result) = ended.map_err(SyncError::Panicked)?;
         let (run, failure) = result?;
+        self.metrics.ended(&run);
         let every = match key.source {
             Source::Subscriptions | Source::Reports => self.schedule.subscriptions,
             Source::Directory => self.schedule.directory,

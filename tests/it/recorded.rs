@@ -72,13 +72,12 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
     };
     let sleep: entitled::microsoft::Sleep = Arc::new(|_| Box::pin(tokio::task::yield_now()));
     let microsoft = Microsoft::new(settings, Arc::clone(&clock), sleep).unwrap();
-    let sweep = SignedDuration::from_hours(24);
     Sources {
         store: store.clone(),
         microsoft: Arc::new(microsoft),
         catalog: Arc::default(),
         clock,
-        limits: Limits { sweep, remove_limit: Share::FIFTH },
+        limits: Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH },
     }
 }
 

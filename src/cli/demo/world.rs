@@ -7,7 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Config;
-use crate::sandbox::{Options, story};
+use crate::sandbox::story;
+
+/// The configuration, with `@name@` where the sandbox and the folder come in.
+const TEMPLATE: &str = include_str!("entitled.toml");
 
 /// The temporary folder and what it holds.
 pub(super) struct World {
@@ -32,10 +35,6 @@ impl World {
         world.write("client-secret", story::CLIENT_SECRET)?;
         world.write("web-shop-key", &world.caller_key)?;
         Ok(world)
-    }
-
-    pub(super) fn sandbox_options(&self) -> Options {
-        Options::default()
     }
 
     pub(super) fn caller_key(&self) -> &str {
@@ -68,105 +67,31 @@ impl World {
     }
 
     fn text(&self, sandbox: &str) -> String {
-        let folder = self.folder.display();
-        let mut text = format!(
-            r#"# Written by `entitled demo`; gone when it ends.
-[publisher]
-id = "{publisher}"
-tenant = "{home}"
-
-[identity]
-client_id = "{client}"
-credential = "secret"
-secret_file = "{folder}/client-secret"
-
-[microsoft]
-login = "{sandbox}/login"
-issuer_v1 = "{sandbox}/sts"
-marketplace = "{sandbox}/marketplace"
-graph = "{sandbox}/graph"
-
-[store]
-path = "{folder}/store"
-
-[listen]
-public = "127.0.0.1:0"
-ops = "127.0.0.1:0"
-admin = "{folder}/admin.sock"
-
-[marketplace]
-app_id = "{marketplace}"
-
-[visuals]
-audience = ["{audience}", "{visual}"]
-callers = ["{power_bi}"]
-
-[[caller]]
-name = "web-shop"
-key_file = "{folder}/web-shop-key"
-may = ["query", "licenses"]
-
-[[product]]
-id = "synoptic-panel"
-name = "Synoptic Panel"
-features = {{ appsource = ["maps"], hybrid = ["maps", "storage"] }}
-hybrid = "entra"
-[[product.plan]]
-service_id = "{synoptic}"
-channel = "appsource"
-
-[[product]]
-id = "calendar-pro"
-name = "Calendar Pro"
-features = {{ appsource = ["themes"] }}
-hybrid = "none"
-[[product.plan]]
-service_id = "{calendar}"
-channel = "appsource"
-
-[[product]]
-id = "field-app"
-name = "Field App"
-features = {{ isv_app = ["routes"] }}
-hybrid = "none"
-[[product.plan]]
-service_id = "{fieldapp}"
-channel = "isv_app"
-
-[[product]]
-id = "viz-suite"
-name = "Viz Suite"
-features = {{ saas = ["dashboards"] }}
-hybrid = "none"
-[[product.plan]]
-service_id = "{publisher}.{suite}.{company}"
-channel = "saas"
-coverage = "tenant"
-[[product.plan]]
-service_id = "{publisher}.{suite}.{team}"
-channel = "saas"
-coverage = "seats"
-features = ["alerts"]
-"#,
-            publisher = story::PUBLISHER,
-            home = story::PUBLISHER_TENANT,
-            client = story::CLIENT_ID,
-            marketplace = story::MARKETPLACE_APP_ID,
-            audience = story::VISUAL_AUDIENCE,
-            visual = story::VISUAL_CLIENT_ID,
-            power_bi = story::POWER_BI_WEB,
-            synoptic = story::SYNOPTIC_SERVICE_ID,
-            calendar = story::CALENDAR_SERVICE_ID,
-            fieldapp = story::FIELDAPP_SERVICE_ID,
-            suite = story::SUITE_OFFER,
-            company = story::SUITE_COMPANY,
-            team = story::SUITE_TEAM,
-        );
-        for customer in story::CUSTOMERS.iter().filter(|it| !it.has_subscription) {
-            let (id, name) = (customer.tenant, customer.name);
-            text.push_str(&format!("\n[[tenant]]\nid = \"{id}\"\nname = \"{name}\"\n"));
-        }
-        text
+        let values = [
+            ("folder", self.folder.display().to_string()),
+            ("sandbox", sandbox.to_owned()),
+            ("publisher", story::PUBLISHER.to_owned()),
+            ("home", story::PUBLISHER_TENANT.to_string()),
+            ("client", story::CLIENT_ID.to_string()),
+            ("marketplace", story::MARKETPLACE_APP_ID.to_string()),
+            ("audience", story::VISUAL_AUDIENCE.to_owned()),
+            ("visual", story::VISUAL_CLIENT_ID.to_string()),
+            ("power_bi", story::POWER_BI_WEB.to_owned()),
+            ("synoptic", story::SYNOPTIC_SERVICE_ID.to_owned()),
+            ("calendar", story::CALENDAR_SERVICE_ID.to_owned()),
+            ("fieldapp", story::FIELDAPP_SERVICE_ID.to_owned()),
+            ("suite", story::SUITE_OFFER.to_owned()),
+            ("company", story::SUITE_COMPANY.to_owned()),
+            ("team", story::SUITE_TEAM.to_owned()),
+        ];
+        let fill = |text: String, (name, value): &(&str, String)| {
+            text.replace(&format!("@{name}@"), value)
+        };
+        let text = values.iter().fold(TEMPLATE.to_owned(), fill);
+        let named = story::CUSTOMERS.iter().filter(|it| !it.has_subscription);
+        let tables = named
+            .map(|it| format!("\n[[tenant]]\nid = \"{}\"\nname = \"{}\"\n", it.tenant, it.name));
+        text + &tables.collect::<String>()
     }
 
     /// Whether this path is inside the folder: what is removed at the end.

@@ -51,7 +51,10 @@ fn headline(figures: &Figures) -> String {
         ("bad", "The store takes no writes: see the log and /readyz.".to_owned())
     } else if old + never > 0 {
         let all = figures.sources.len();
-        ("warn", format!("Of {all} sources {old} are older than they should be and {never} never read."))
+        (
+            "warn",
+            format!("Of {all} sources {old} are older than they should be and {never} never read."),
+        )
     } else {
         ("ok", "All sources are fresh.".to_owned())
     };
