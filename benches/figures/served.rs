@@ -46,7 +46,11 @@ async fn loads(daemon: &Daemon) {
     let kinds = [
         ("a bare 200 (GET /healthz)", daemon.ops, Arc::new(health)),
         ("POST /v1/entitlements, signature kept", daemon.public, Arc::new(questions(200))),
-        ("POST /v1/entitlements, every answer signed anew", daemon.public, Arc::new(questions(400_000))),
+        (
+            "POST /v1/entitlements, every answer signed anew",
+            daemon.public,
+            Arc::new(questions(400_000)),
+        ),
     ];
     let mut seen = [const { Vec::new() }; 3];
     for _ in 0..5 {
@@ -57,7 +61,8 @@ async fn loads(daemon: &Daemon) {
             seen.push((load.per_second, 1e6 * cpu / load.answers as f64, load.p50, load.p99));
         }
     }
-    let median = |seen: &[(f64, f64, Duration, Duration)], of: fn(&(f64, f64, Duration, Duration)) -> f64| {
+    let median = |seen: &[(f64, f64, Duration, Duration)],
+                  of: fn(&(f64, f64, Duration, Duration)) -> f64| {
         let mut all: Vec<f64> = seen.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
