@@ -56,9 +56,9 @@ pub(crate) fn body<'a, T: Deserialize<'a>>(
     answer: &'a Answer,
 ) -> Result<T, MicrosoftError> {
     let text = text(endpoint, answer)?;
-    serde_json::from_str(text).map_err(|bad| match bad.is_eof() && !text.is_empty() {
-        true => unlike(endpoint, answer, ", cut off in the middle"),
-        false => no_json(endpoint, answer),
+    serde_json::from_str(text).map_err(|bad| {
+        let cut = bad.is_eof() && !text.is_empty();
+        unlike(endpoint, answer, if cut { ", cut off in the middle" } else { "" })
     })
 }
 

@@ -107,7 +107,7 @@ pub enum SyncError {
     /// Microsoft could not be read.
     #[error("{0}")]
     Microsoft(#[from] MicrosoftError),
-    /// The store could not take it: the daemon stops, unless all that is missing is room.
+    /// The store could not take it.
     #[error("the store refused what was read")]
     Store(#[from] StoreError),
     /// A task of the scheduler ended in a way that it cannot.

@@ -440,9 +440,7 @@ async fn one(sources: Sources, begun: Begun, watchers: Vec<mpsc::Sender<Progress
     let work: BoxFuture<'_, Performed> = perform(&sources, begun.clone(), &gauge).boxed();
     let work = AssertUnwindSafe(work).catch_unwind().await;
     let result = match work {
-        Ok(Err(SyncError::Store(error))) if error.is_transient() => {
-            Ok(unwritten(&sources, &begun, &gauge, &error))
-        }
+        Ok(Err(SyncError::Store(error))) => Ok(unwritten(&sources, &begun, &gauge, &error)),
         Ok(result) => result,
         Err(_panic) => panicked(&sources, &begun, &gauge).await,
     };
@@ -483,15 +481,20 @@ async fn panicked(sources: &Sources, begun: &Begun, gauge: &Gauge) -> Performed 
     Ok((run, Some((ErrorKind::Unreadable, None))))
 }
 
-/// A run that the store has no room for. It stands in no log; answers go on from what is known, and
-/// the next run reads the same again.
-fn unwritten(sources: &Sources, begun: &Begun, gauge: &Gauge, full: &StoreError) -> (Run, Failure) {
-    let error: &dyn std::error::Error = full;
+/// A run that the store did not take. It stands in no log; answers go on from what is known. The
+/// next run reads the same again, a full period later: somebody has to mend the disk first.
+fn unwritten(
+    sources: &Sources,
+    begun: &Begun,
+    gauge: &Gauge,
+    refused: &StoreError,
+) -> (Run, Failure) {
+    let error: &dyn std::error::Error = refused;
     error!(error, "The run could not be written down; what is known keeps counting");
-    let error = format!("nothing was applied: {full}");
+    let error = format!("nothing was applied: {refused}");
     let end = End { outcome: Outcome::Failed, error: Some(error.into()) };
     let (run, _) = ended(sources, begun, gauge, Tally::default(), end);
-    (run, Some((ErrorKind::Transient, None)))
+    (run, Some((ErrorKind::Credential, None)))
 }
 
 /// When the next SKU of ours is due to change its status.
