@@ -42,7 +42,7 @@ fn as_documented(mut url: Url) -> Url {
     url
 }
 
-/// [`build!`], with the address as documented.
+/// What `build!` makes, with the address as documented.
 macro_rules! build_own {
     ($handler:expr) => {{
         let built: Result<Outgoing, MicrosoftError> = build!($handler);
