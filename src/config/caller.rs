@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-
 use super::secret::{self, Secret};
 use super::section::Section;
 
@@ -56,7 +55,7 @@ impl FromStr for Permission {
 /// What a key begins with.
 const PREFIX: &str = "ent_";
 
-/// The fewest random bytes of a key.
+/// The fewest characters after that: 32 bytes in base64url.
 const SHORTEST: usize = 43;
 
 pub(super) fn read(root: &mut Section<'_>) -> Vec<Caller> {
