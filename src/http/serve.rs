@@ -340,7 +340,10 @@ mod tests {
         let first = addresses.enter(ip, 2);
         let second = addresses.enter(ip, 2);
         assert!(first.is_some() && second.is_some() && addresses.enter(ip, 2).is_none());
-        assert!(addresses.enter(IpAddr::from([203, 0, 113, 8]), 2).is_some(), "another's are its own");
+        assert!(
+            addresses.enter(IpAddr::from([203, 0, 113, 8]), 2).is_some(),
+            "another's are its own"
+        );
         drop(first);
         assert!(addresses.enter(ip, 2).is_some());
         drop(second);
