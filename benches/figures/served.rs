@@ -164,7 +164,7 @@ impl Daemon {
             if ready.is_ok_and(|it| it.status().is_success()) {
                 break;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "not ready within a minute");
+            assert!(begun.elapsed() < Duration::from_mins(1), "not ready within a minute");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Self { child, public, ops, ready_after: begun.elapsed() }
@@ -184,17 +184,14 @@ fn free_port() -> SocketAddr {
 
 fn text(folder: &Path, public: SocketAddr, ops: SocketAddr) -> String {
     let (down, folder) = (free_port(), folder.display());
-    let callers: String = (0..CALLERS)
-        .map(|number| {
-            let key = format!("{folder}/key{number}");
-            std::fs::write(&key, format!("{CALLER_KEY}AAA{number}")).unwrap();
-            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            std::fs::set_permissions(&key, private).unwrap();
-            format!(
-                "[[caller]]\nname = \"load{number}\"\nkey_file = \"{key}\"\nmay = [\"query\"]\n"
-            )
-        })
-        .collect();
+    let caller = |number: usize| {
+        let key = format!("{folder}/key{number}");
+        std::fs::write(&key, format!("{CALLER_KEY}AAA{number}")).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, private).unwrap();
+        format!("[[caller]]\nname = \"load{number}\"\nkey_file = \"{key}\"\nmay = [\"query\"]\n")
+    };
+    let callers = (0..CALLERS).map(caller).collect::<Vec<_>>().concat();
     format!(
         r#"
 [publisher]
