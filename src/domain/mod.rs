@@ -6,6 +6,7 @@ mod commit;
 mod directory;
 mod id;
 mod mirror;
+mod operation;
 mod policy;
 mod product;
 mod run;
@@ -24,6 +25,7 @@ pub use id::{
     TenantId, UserId,
 };
 pub use mirror::{Mirror, TenantView};
+pub use operation::{Action, OperationStatus, RequestSource};
 pub use policy::{Freshness, OnStale, OverLimit, Policy};
 pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
