@@ -4,6 +4,7 @@ mod entra;
 mod graph;
 mod itself;
 mod marketplace;
+mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
