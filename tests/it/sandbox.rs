@@ -5,6 +5,7 @@ mod graph;
 mod itself;
 mod marketplace;
 mod orders;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
