@@ -156,7 +156,7 @@ impl Daemon {
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
-        parts.serve(bound, &mut tasks)?;
+        parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
     }
@@ -191,15 +191,20 @@ impl Parts {
     }
 
     /// Spawns everything that serves.
-    fn serve(&self, bound: Bound, tasks: &mut JoinSet<Exit>) -> Result<(), DaemonError> {
+    fn serve(
+        &self,
+        public: SocketAddr,
+        bound: Bound,
+        tasks: &mut JoinSet<Exit>,
+    ) -> Result<(), DaemonError> {
         let metrics = Metrics::default();
         let limits = Limits::default();
         let entra = Arc::new(self.entra_keys());
         let tls = self.config.listen.tls.as_ref().map(crate::http::tls::acceptor).transpose();
         let tls = tls.map_err(DaemonError::Tls)?;
 
-        let public = PublicState::new(self.public_settings(&entra, &metrics));
-        let served = serve_public(bound.public, public, tls, limits, self.cancel.clone());
+        let state = PublicState::new(self.public_settings(public, &entra, &metrics));
+        let served = serve_public(bound.public, state, tls, limits, self.cancel.clone());
         spawn(tasks, "the public listener", served);
 
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
@@ -217,19 +222,21 @@ impl Parts {
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
         let kept =
             housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
-        spawn(tasks, "housekeeping", kept);
+        tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }
 
     fn ops_settings(&self, entra: &Arc<EntraKeys>, metrics: Metrics) -> OpsSettings {
         let sync = self.sync.clone();
+        let mut registry = ops::registry();
+        sync.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
             entra: Arc::clone(entra),
             metrics,
-            registry: ops::registry(),
+            registry,
             activities: Arc::new(move || sync.status()),
             clock: Arc::clone(&self.clock),
         }
@@ -247,7 +254,12 @@ impl Parts {
         EntraKeys::new(self.store.clone(), fetch, Arc::clone(&self.clock))
     }
 
-    fn public_settings(&self, entra: &Arc<EntraKeys>, metrics: &Metrics) -> PublicSettings {
+    fn public_settings(
+        &self,
+        public: SocketAddr,
+        entra: &Arc<EntraKeys>,
+        metrics: &Metrics,
+    ) -> PublicSettings {
         PublicSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
@@ -255,7 +267,7 @@ impl Parts {
             callers: self.config.callers.clone(),
             rules: settings::user_rules(&self.config),
             entra: Arc::clone(entra),
-            issuer: settings::issuer(&self.config),
+            issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
             metrics: metrics.clone(),
             clock: Arc::clone(&self.clock),

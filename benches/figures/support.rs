@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub const SERVICE_ID: &str = "vizmaker.synoptic.team";
 pub const SKU: Uuid = Uuid::from_u128(0x5c00_0000_aaaa_4000_8000_0000_0000_000a);
 
-/// SplitMix64: the same numbers in every run.
+/// `SplitMix64`: the same numbers in every run.
 pub struct Numbers(pub u64);
 
 impl Numbers {
@@ -138,4 +138,12 @@ pub fn rss_mib(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// CPU time that a process has used, in seconds.
+pub fn cpu_s(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // utime and stime, the 14th and 15th field of all; in ticks of 1/100 s.
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }

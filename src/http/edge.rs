@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::limits::Limits;
 use super::metrics::{Metrics, RequestLabels, Route, RuleLabel};
@@ -72,7 +72,8 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Re
     let route = edge.templates.iter().copied().find(|it| Some(*it) == matched).unwrap_or("");
     let number = edge.requests.fetch_add(1, Ordering::Relaxed);
     let mut response = if method == Method::OPTIONS && edge.cors == Cors::AnyPage {
-        StatusCode::NO_CONTENT.into_response()
+        let fields = PREFLIGHT.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        (StatusCode::NO_CONTENT, HeaderMap::from_iter(fields)).into_response()
     } else {
         edge.answer(request, next).await
     };
@@ -124,43 +125,48 @@ impl Edge {
     }
 
     /// The one line of this request. A cause is logged here and nowhere else.
+    ///
+    /// What went well, and what was refused because there was too much of it, is counted and told
+    /// at debug only: thousands a second of these would push what matters out of the journal, and
+    /// cost more than the answers.
     fn log(&self, number: u64, method: &Method, route: &str, response: &Response, ms: f64) {
-        let (listener, id, status) = (self.listener, request_id(number), response.status());
-        let (status, method) = (status.as_u16(), method.as_str());
+        let (listener, status, method) = (self.listener, response.status(), method.as_str());
         let cause = response.extensions().get::<Cause>();
         let error = cause.map(|it| it.0.as_ref() as &(dyn std::error::Error + 'static));
-        if status >= 500 && status != 503 {
-            error!(
-                error,
-                listener,
-                request.id = id,
-                http.method = method,
-                http.route = route,
-                http.status = status,
-                duration_ms = ms,
-                "Answering failed"
-            );
+        macro_rules! line {
+            ($level:ident, $message:literal) => {
+                $level!(
+                    error,
+                    listener,
+                    request.id = request_id(number),
+                    http.method = method,
+                    http.route = route,
+                    http.status = status.as_u16(),
+                    duration_ms = ms,
+                    $message
+                )
+            };
+        }
+        let crowded = status == StatusCode::TOO_MANY_REQUESTS
+            || (status == StatusCode::SERVICE_UNAVAILABLE && error.is_none());
+        if crowded || !(status.is_client_error() || status.is_server_error()) {
+            line!(debug, "Answered");
+        } else if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE {
+            line!(info, "Refused");
         } else {
-            info!(
-                error,
-                listener,
-                request.id = id,
-                http.method = method,
-                http.route = route,
-                http.status = status,
-                duration_ms = ms,
-                "Answered"
-            );
+            line!(error, "Answering failed");
         }
     }
 
     fn head(&self, headers: &mut HeaderMap, number: u64) {
+        // Room for these and what the connection adds: grown once, not field by field.
+        headers.reserve(6);
         if let Ok(id) = HeaderValue::from_str(&request_id(number)) {
             headers.insert(REQUEST_ID, id);
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if self.cors == Cors::AnyPage {
-            for (name, value) in CORS {
+            for (name, value) in READABLE {
                 headers.insert(name, HeaderValue::from_static(value));
             }
         }
@@ -170,17 +176,21 @@ impl Edge {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// On every answer, errors included: without them a visual sees nothing but "network error".
+const READABLE: [(HeaderName, &str); 2] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag, retry-after, x-request-id"),
+];
+
+/// On the answer to a preflight; nobody reads them elsewhere.
 ///
 /// Source: `visuals-and-isv.md` section 3.2. A wildcard does not cover `Authorization`, so the
 /// headers are named; browsers cap the age of a preflight at two hours.
-const CORS: [(HeaderName, &str); 5] = [
-    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+const PREFLIGHT: [(HeaderName, &str); 3] = [
     (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         "authorization, content-type, x-visual-version, idempotency-key",
     ),
-    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag, retry-after, x-request-id"),
     (header::ACCESS_CONTROL_MAX_AGE, "7200"),
 ];
 

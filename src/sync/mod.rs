@@ -13,11 +13,15 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | `one` | one run, whatever becomes of it |
+//! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
 pub mod keys;
+mod metrics;
+mod one;
 pub mod plan;
 mod progress;
 pub mod reading;
@@ -105,7 +109,7 @@ pub enum SyncError {
     /// Microsoft could not be read.
     #[error("{0}")]
     Microsoft(#[from] MicrosoftError),
-    /// The store could not take it: the daemon stops.
+    /// The store could not take it.
     #[error("the store refused what was read")]
     Store(#[from] StoreError),
     /// A task of the scheduler ended in a way that it cannot.

@@ -63,7 +63,7 @@ impl Default for Setup {
     fn default() -> Self {
         let often = Rate { burst: NonZeroU32::new(100_000).unwrap(), per: Duration::from_secs(1) };
         let rates = Rates { address: often, tenant: often, caller: often, wrong: often };
-        let limits = Limits { connections_per_address: 4_096, ..Limits::default() };
+        let limits = Limits::default();
         Self { limits, rates, entra: PretendEntra::with(&["org-1"]), tls: None }
     }
 }
