@@ -3,6 +3,7 @@
 
 mod graph;
 mod keys;
+mod life;
 mod login;
 mod marketplace;
 mod operations;
