@@ -3,8 +3,11 @@
 
 mod graph;
 mod keys;
+mod life;
 mod login;
 mod marketplace;
+mod operations;
+mod purchase;
 mod recorded;
 mod sandbox;
 mod throttling;

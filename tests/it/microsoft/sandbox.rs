@@ -19,10 +19,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// A running stand-in, our clients, and one clock for both that only waiting moves.
-struct Stage {
-    sandbox: Sandbox,
-    microsoft: Microsoft,
-    meter: Meter,
+pub(super) struct Stage {
+    pub(super) sandbox: Sandbox,
+    pub(super) microsoft: Microsoft,
+    pub(super) meter: Meter,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -61,7 +61,7 @@ impl Stage {
         Self { sandbox, microsoft, meter: Meter::new(), serving }
     }
 
-    async fn story() -> Self {
+    pub(super) async fn story() -> Self {
         Self::new(Options::default(), story::CLIENT_SECRET).await
     }
 
