@@ -14,9 +14,11 @@
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
 //! | `progress` | how far a run is, for whoever watches |
+//! | [`inbox`] | webhooks, worked off |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
+pub mod inbox;
 pub mod keys;
 pub mod plan;
 mod progress;
@@ -54,6 +56,8 @@ pub struct Sources {
     pub catalog: Arc<Catalog>,
     /// The time.
     pub clock: Clock,
+    /// Which reading of a subscription is the newer one.
+    pub ledger: inbox::Ledger,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
 }
