@@ -10,6 +10,7 @@ mod mirror;
 mod operation;
 mod policy;
 mod product;
+mod purchase_token;
 mod run;
 mod subscription;
 mod users;
@@ -34,6 +35,7 @@ pub use policy::{Freshness, OnStale, OverLimit, Policy};
 pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
 };
+pub use purchase_token::PurchaseToken;
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use users::{BadBucket, UserTable};

@@ -26,6 +26,12 @@ pub enum ErrorKind {
     Unreadable,
     /// A link led out of the API it came from: it was not followed.
     Refused,
+    /// Microsoft understood the request and will not do it as things stand: asking again without
+    /// looking first makes no sense.
+    Rejected,
+    /// An operation that is still going on holds the lock: ask again in some minutes, when it has
+    /// ended.
+    Locked,
 }
 
 /// A call to Microsoft failed. `Display` says what is wrong and what to do, in words that hold no
@@ -39,6 +45,7 @@ pub struct MicrosoftError {
     request_id: Option<String>,
     again: bool,
     held: bool,
+    perhaps_done: bool,
 }
 
 fn request_note(id: Option<&str>) -> String {
@@ -49,8 +56,15 @@ impl MicrosoftError {
     /// An error of this kind; `what` is one sentence without a full stop.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         let what = what.into();
-        let error =
-            Self { kind, what, asked_wait: None, request_id: None, again: false, held: false };
+        let error = Self {
+            kind,
+            what,
+            asked_wait: None,
+            request_id: None,
+            again: false,
+            held: false,
+            perhaps_done: false,
+        };
         Self { again: error.is_transient(), ..error }
     }
 
@@ -75,13 +89,24 @@ impl MicrosoftError {
             | ErrorKind::NotFound
             | ErrorKind::National
             | ErrorKind::Unreadable
-            | ErrorKind::Refused => false,
+            | ErrorKind::Refused
+            | ErrorKind::Rejected
+            | ErrorKind::Locked => false,
         }
     }
 
     /// The id under which Microsoft's support finds the request.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
+    }
+
+    /// Whether a call that changes something may have changed it nevertheless: the answer was lost
+    /// on its way, or did not tell. Then read back before asking again; when it is `false`,
+    /// nothing has changed. Of a call that only reads it says nothing.
+    ///
+    /// Source: marketplace-saas.md section 3.4.
+    pub fn may_have_taken_effect(&self) -> bool {
+        self.perhaps_done
     }
 
     /// The same error, with what Microsoft asked us to wait.
@@ -117,6 +142,13 @@ impl MicrosoftError {
     #[must_use]
     pub(crate) fn after_all_tries(mut self) -> Self {
         self.again = false;
+        self
+    }
+
+    /// The same error, of a request that may have been carried out, or certainly was not.
+    #[must_use]
+    pub(crate) fn perhaps_done(mut self, perhaps: bool) -> Self {
+        self.perhaps_done = perhaps;
         self
     }
 

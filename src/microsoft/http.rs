@@ -37,13 +37,27 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None }
+        Self::new(Method::GET, url)
+    }
+
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: None }
     }
 
     /// The same request with this header; a value that no header can hold is left out.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    /// The same request with a header that nothing prints.
+    #[must_use]
+    pub(crate) fn with_secret(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(mut value) = HeaderValue::from_str(value) {
+            value.set_sensitive(true);
             self.headers.insert(HeaderName::from_static(name), value);
         }
         self
@@ -157,6 +171,7 @@ impl Http {
         meter.request();
         let sent = outgoing.id();
         let failed = |error: reqwest::Error| {
+            let unsent = error.is_connect() || error.is_builder();
             let host_trouble = if error.is_timeout() {
                 "did not answer in time"
             } else if error.is_connect() {
@@ -165,7 +180,8 @@ impl Http {
                 "broke off its answer"
             };
             let what = format!("Microsoft ({endpoint}) {host_trouble}: {}", root_of(&error));
-            MicrosoftError::new(ErrorKind::Transient, what).of_request(sent.clone())
+            let error = MicrosoftError::new(ErrorKind::Transient, what).of_request(sent.clone());
+            error.perhaps_done(!unsent)
         };
         let Outgoing { method, url, headers, body } = outgoing;
         let mut request = self.client.request(method, url).headers(headers);

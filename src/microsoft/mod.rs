@@ -30,7 +30,10 @@ pub use self::json::Read;
 pub use self::keys::EntraKeySource;
 pub use self::link::{Link, PAGES_MAX};
 pub use self::login::{Assertion, Credential, Secret};
-pub use self::marketplace::Marketplace;
+pub use self::marketplace::{
+    Accepted, Acknowledged, AvailablePlan, BillingTerm, Cancelled, Change, Marketplace, Operation,
+    Resolved, Verdict,
+};
 pub use self::meter::{Meter, Step};
 pub use self::pace::{Clock, Jitter, Sleep};
 

@@ -222,7 +222,9 @@ pub fn rest_after(
             | ErrorKind::Resync
             | ErrorKind::RestartSequence
             | ErrorKind::NotFound
-            | ErrorKind::Unreadable,
+            | ErrorKind::Unreadable
+            | ErrorKind::Rejected
+            | ErrorKind::Locked,
             asked,
         )) => {
             let doubled = SOONEST.saturating_mul(1_u32 << failures.saturating_sub(1).min(10));

@@ -5,6 +5,8 @@ mod graph;
 mod keys;
 mod login;
 mod marketplace;
+mod operations;
+mod purchase;
 mod recorded;
 mod sandbox;
 mod throttling;

@@ -197,7 +197,9 @@ fn item(user: UserId, response: &Value, asked: Asked<'_>) -> Result<Outcome, Mic
         | ErrorKind::Resync
         | ErrorKind::RestartSequence
         | ErrorKind::National
-        | ErrorKind::Refused => Err(error),
+        | ErrorKind::Refused
+        | ErrorKind::Rejected
+        | ErrorKind::Locked => Err(error),
     }
 }
 

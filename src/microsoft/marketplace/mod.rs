@@ -1,6 +1,13 @@
 //! The SaaS fulfillment API, version 2: which subscriptions there are and where each stands.
+//!
+//! `operation` is about what happens to one of them, `purchase` about one that is being bought,
+//! `change` about what we ask for; `call` sends, judges and repeats.
 
+mod call;
+mod change;
+mod operation;
 mod parse;
+mod purchase;
 
 use std::sync::Arc;
 
@@ -8,18 +15,21 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
-use uuid::Uuid;
 
 use super::Page;
 use super::error::{ErrorKind, MicrosoftError};
-use super::http::{Answer, Http, Outgoing};
+use super::http::{Answer, Http};
 use super::json::{self, Read};
-use super::limits::throttled;
 use super::link::{BadLink, Base, Link};
 use super::login::{Resource, TokenSource};
 use super::meter::Meter;
-use super::pace::{Pace, retry_after};
+use super::pace::Pace;
 use crate::domain::{Subscription, SubscriptionId};
+
+use self::call::{Call, LIST_ON};
+pub use self::change::{Accepted, Cancelled, Change};
+pub use self::operation::{Acknowledged, Operation, Verdict};
+pub use self::purchase::{AvailablePlan, BillingTerm, Resolved};
 
 /// The marketplace API's resource. Two look-alikes in public samples are wrong.
 ///
@@ -30,7 +40,6 @@ const VERSION: &str = "api-version=2018-08-31";
 /// Where the API's paths lie.
 const INSIDE: &[&str] = &["/api/saas/"];
 const LIST: &str = "GET /api/saas/subscriptions";
-const LIST_ON: &str = "GET /api/saas/subscriptions?continuationToken";
 const ONE: &str = "GET /api/saas/subscriptions/{id}";
 
 /// The client of the fulfillment API.
@@ -75,7 +84,7 @@ impl Marketplace {
             Some(link) => (LIST_ON, self.base.url(link.as_str())?),
             None => (LIST, self.base.join(&format!("/api/saas/subscriptions?{VERSION}"))?),
         };
-        self.call(meter, endpoint, url, |answer| self.read_page(answer, next)).await
+        self.call(meter, &Call::get(endpoint, url), |answer| self.read_page(answer, next)).await
     }
 
     /// One subscription as it is now; `None` when there is none of this id.
@@ -91,16 +100,21 @@ impl Marketplace {
         meter: &Meter,
         id: SubscriptionId,
     ) -> Result<Option<Read<Subscription>>, MicrosoftError> {
-        let url = self.base.join(&format!("/api/saas/subscriptions/{id}?{VERSION}"))?;
+        let url = self.at(id, "")?;
         let read = |answer: &Answer| {
             let raw: &RawValue = json::body(ONE, answer)?;
             Ok(Read::of(raw, |it| parse::subscription(it, self.pace.now())))
         };
-        match self.call(meter, ONE, url, read).await {
+        match self.call(meter, &Call::get(ONE, url), read).await {
             Ok(record) => Ok(Some(record)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The address of something of this subscription's; `path` is empty or begins with `/`.
+    fn at(&self, id: SubscriptionId, path: &str) -> Result<Url, MicrosoftError> {
+        self.base.join(&format!("/api/saas/subscriptions/{id}{path}?{VERSION}"))
     }
 
     fn read_page(
@@ -148,98 +162,13 @@ impl Marketplace {
             }
             Err(outside) => return Err(outside.into()),
         };
-        let versioned = target.to_ascii_lowercase().contains("api-version=");
-        let joint = if target.contains('?') { '&' } else { '?' };
-        Ok(if versioned { target } else { format!("{target}{joint}{VERSION}") })
-    }
-
-    async fn call<T>(
-        &self,
-        meter: &Meter,
-        endpoint: &'static str,
-        url: Url,
-        read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
-    ) -> Result<T, MicrosoftError> {
-        // One logical action: all its tries share the correlation id.
-        let correlation = Uuid::new_v4().to_string();
-        let outgoing = Outgoing::get(url)
-            .with("content-type", "application/json")
-            .with("x-ms-correlationid", &correlation);
-        let mut tries = self.pace.tries(meter);
-        loop {
-            let answer = self.with_token(meter, endpoint, &outgoing).await;
-            let id = answer.as_ref().ok().and_then(Answer::request_id);
-            match answer.and_then(|it| read(&it)) {
-                Ok(value) => return Ok(value),
-                Err(error) => tries.again(error.of_request(id)).await?,
-            }
-        }
-    }
-
-    /// Sends with a token; one that is refused is renewed once, for 401 and 403 are both what an
-    /// expired one gets.
-    ///
-    /// Source: marketplace-saas.md section 3.4.
-    async fn with_token(
-        &self,
-        meter: &Meter,
-        endpoint: &'static str,
-        outgoing: &Outgoing,
-    ) -> Result<Answer, MicrosoftError> {
-        let home = self.tokens.home();
-        let mut renewed = false;
-        loop {
-            let (token, _) = self.tokens.token(meter, home, &self.resource).await?;
-            let request = outgoing.clone().with("x-ms-requestid", &Uuid::new_v4().to_string());
-            let answer = self.http.send(endpoint, meter, request.bearing(token.text())).await?;
-            let refused = matches!(answer.status.as_u16(), 401 | 403);
-            if refused && !renewed {
-                self.tokens.forget(home, &self.resource, &token).await;
-                renewed = true;
-                continue;
-            }
-            return self.judge(endpoint, answer);
-        }
-    }
-
-    /// The status is the truth; bodies of errors come in too many shapes to be read.
-    ///
-    /// Source: marketplace-saas.md sections 3.3 and 3.4.
-    fn judge(&self, endpoint: &'static str, answer: Answer) -> Result<Answer, MicrosoftError> {
-        let status = answer.status;
-        let asked = retry_after(&answer.headers, self.pace.now());
-        let says = |kind, what: &str| {
-            let what = format!("the marketplace ({endpoint}) answers {}: {what}", status.as_u16());
-            MicrosoftError::new(kind, what)
-        };
-        let error = match status.as_u16() {
-            200..=299 => return Ok(answer),
-            300..=399 => says(ErrorKind::Refused, "redirects are not followed; check [microsoft]"),
-            400 | 404 if endpoint == LIST_ON => restart(),
-            401 | 403 => says(
-                ErrorKind::Consent,
-                "our app may not read the subscriptions: in Partner Center (offer, Technical \
-                 configuration) tenant and application id must be those of [publisher] and \
-                 [identity], and the marketplace API needs a service principal in that tenant \
-                 (`az ad sp create --id 20e940b3-4c77-4b0b-9a53-9e16a1b010a7`)",
-            ),
-            404 => says(ErrorKind::NotFound, "there is no such subscription"),
-            429 => throttled(asked),
-            503 if asked.is_some() => throttled(asked),
-            408 | 500 | 502..=504 | 509 => {
-                says(ErrorKind::Transient, &format!("it came with {}", answer.looks_like()))
-            }
-            _ => says(ErrorKind::Unreadable, &format!("it came with {}", answer.looks_like())),
-        };
-        Err(error.of_request(answer.request_id()))
+        Ok(versioned(target))
     }
 }
 
-/// How long a continuation token lives is nowhere said.
-///
-/// Source: marketplace-saas.md section 12.
-fn restart() -> MicrosoftError {
-    let what =
-        "the marketplace no longer accepts the list's continuation token: begin the list anew";
-    MicrosoftError::new(ErrorKind::RestartSequence, what)
+/// The target with the version that every request must name.
+fn versioned(target: String) -> String {
+    let named = target.to_ascii_lowercase().contains("api-version=");
+    let joint = if target.contains('?') { '&' } else { '?' };
+    if named { target } else { format!("{target}{joint}{VERSION}") }
 }
