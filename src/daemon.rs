@@ -162,7 +162,7 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
-        parts.serve(bound, &mut tasks)?;
+        parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
     }
@@ -198,15 +198,20 @@ impl Parts {
     }
 
     /// Spawns everything that serves.
-    fn serve(&self, bound: Bound, tasks: &mut JoinSet<Exit>) -> Result<(), DaemonError> {
+    fn serve(
+        &self,
+        public: SocketAddr,
+        bound: Bound,
+        tasks: &mut JoinSet<Exit>,
+    ) -> Result<(), DaemonError> {
         let metrics = Metrics::default();
         let limits = Limits::default();
         let entra = Arc::new(self.entra_keys());
         let tls = self.config.listen.tls.as_ref().map(crate::http::tls::acceptor).transpose();
         let tls = tls.map_err(DaemonError::Tls)?;
 
-        let public = PublicState::new(self.public_settings(&entra, &metrics));
-        let served = serve_public(bound.public, public, tls, limits, self.cancel.clone());
+        let state = PublicState::new(self.public_settings(public, &entra, &metrics));
+        let served = serve_public(bound.public, state, tls, limits, self.cancel.clone());
         spawn(tasks, "the public listener", served);
 
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
@@ -224,7 +229,7 @@ impl Parts {
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
         let kept =
             housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
-        spawn(tasks, "housekeeping", kept);
+        tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }
 
@@ -232,6 +237,7 @@ impl Parts {
         let sync = self.sync.clone();
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
+        sync.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
@@ -256,7 +262,12 @@ impl Parts {
         EntraKeys::new(self.store.clone(), fetch, Arc::clone(&self.clock))
     }
 
-    fn public_settings(&self, entra: &Arc<EntraKeys>, metrics: &Metrics) -> PublicSettings {
+    fn public_settings(
+        &self,
+        public: SocketAddr,
+        entra: &Arc<EntraKeys>,
+        metrics: &Metrics,
+    ) -> PublicSettings {
         PublicSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
@@ -265,7 +276,7 @@ impl Parts {
             rules: settings::user_rules(&self.config),
             webhooks: settings::webhook_rules(&self.config),
             entra: Arc::clone(entra),
-            issuer: settings::issuer(&self.config),
+            issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
             metrics: metrics.clone(),
             clock: Arc::clone(&self.clock),

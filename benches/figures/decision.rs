@@ -45,7 +45,7 @@ fn decide(mirror: &Mirror, tenants: usize, users: usize, now: Timestamp) -> f64 
     median_ns(41, 20_000, || {
         let (tenant, user) = asked[next % asked.len()];
         next += 1;
-        let question = Question::of_user(&product, Host::Web, tenant, user);
+        let question = Question::of_user(&product, Host::Web, tenant, Some(user));
         let decision = answer(mirror, &question, &policy, now);
         assert!(black_box(decision).usable);
     })

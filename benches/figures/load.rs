@@ -1,6 +1,7 @@
 //! A load: so many connections, each asking again as soon as it is answered.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,6 +10,7 @@ use tokio::task::JoinSet;
 
 /// What a load saw.
 pub struct Seen {
+    pub answers: usize,
     pub per_second: f64,
     pub p50: Duration,
     pub p99: Duration,
@@ -18,15 +20,14 @@ pub struct Seen {
 /// asked in turn.
 pub async fn run(
     to: SocketAddr,
-    requests: Vec<Vec<u8>>,
+    requests: &Arc<Vec<Vec<u8>>>,
     connections: usize,
     time: Duration,
 ) -> Seen {
-    let requests = std::sync::Arc::new(requests);
     let mut tasks = JoinSet::new();
     let until = Instant::now() + time;
     for number in 0..connections {
-        let requests = std::sync::Arc::clone(&requests);
+        let requests = Arc::clone(requests);
         tasks.spawn(async move {
             let mut stream = TcpStream::connect(to).await.unwrap();
             stream.set_nodelay(true).unwrap();
@@ -51,6 +52,7 @@ pub async fn run(
     let took = begun.elapsed();
     times.sort();
     Seen {
+        answers: times.len(),
         per_second: times.len() as f64 / took.as_secs_f64(),
         p50: times[times.len() / 2],
         p99: times[times.len() * 99 / 100],

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
+use crate::sandbox::Faults;
 
 /// The licensing daemon of an ISV: mirrors what Microsoft knows, answers who may use what.
 #[derive(Clone, Debug, Parser)]
@@ -97,7 +98,7 @@ pub struct SandboxArgs {
     pub users: usize,
     /// Faults and how often, such as graph.429=0.05,delta.410=0.01,lag=30s
     #[arg(long, value_name = "SPEC", default_value = "")]
-    pub faults: String,
+    pub faults: Faults,
 }
 
 /// `config`.

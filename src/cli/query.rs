@@ -51,7 +51,10 @@ pub async fn run(
     if printer.is_json() {
         printer.rows(&[answer], &[], "")?;
     } else {
-        let trail = answer.as_object_mut().and_then(|it| it.remove("trail"));
+        let mut taken = |name| answer.as_object_mut().and_then(|it| it.remove(name));
+        // Never signed here, so there is nothing to show.
+        drop(taken("token"));
+        let trail = taken("trail");
         printer.line(&headline(&answer))?;
         printer.record(&answer, &ORDER)?;
         if let Some(trail) = trail {

@@ -11,16 +11,17 @@ use crate::sandbox::{Options, Sandbox, story};
 ///
 /// # Errors
 ///
-/// The address is taken, or the faults cannot be understood.
+/// The address is taken, or standard output cannot be written.
 pub(super) async fn run(args: &SandboxArgs, json: bool) -> anyhow::Result<Exit> {
     let options = Options {
         listen: args.listen,
         seed: args.seed,
         tenants: args.tenants,
         users: args.users,
-        faults: args.faults.parse().context("read --faults")?,
+        faults: args.faults.clone(),
     };
-    let listen = format!("listen on {}", options.listen);
+    let listen =
+        format!("cannot listen on {}: choose another address with --listen", options.listen);
     let (sandbox, serving) = Sandbox::bind(options, clock()).await.context(listen)?;
     let out = Printer::stdout(json);
     let base = sandbox.base();

@@ -4,68 +4,110 @@ use std::error::Error;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::domain::Commit;
-use crate::store::Store;
-use crate::sync::Clock;
+use crate::store::{Store, StoreError};
+use crate::sync::{Clock, SyncError};
 
 /// Between two looks at what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Between two exports.
-const EXPORT_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// Between two exports, and two looks for what is old.
+const TEND_EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// How long the sync log and the change journal are kept.
 const KEEP: SignedDuration = SignedDuration::from_hours(400 * 24);
 
+/// How long a signing key stays after it was retired: far longer than any answer it signed.
+const KEEP_KEYS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long the daemon goes on answering with a store that takes no writes any more, before it has
+/// itself started afresh. Longer than systemd's start limit takes to count to its end.
+const ENDURE: SignedDuration = SignedDuration::from_mins(10);
+
 /// Does what is due, until cancelled.
 ///
-/// The watchdog is only fed when the store's committer has answered: a daemon that hangs there
-/// is one that systemd should start afresh.
-pub(super) async fn run(store: Store, clock: Clock, cancel: CancellationToken) {
-    let mut last_export: Option<Timestamp> = None;
+/// # Errors
+///
+/// [`SyncError::Store`] once the store has taken no writes for [`ENDURE`]: only a restart can help,
+/// and until then answers went on.
+pub(super) async fn run(
+    store: Store,
+    clock: Clock,
+    cancel: CancellationToken,
+) -> Result<(), SyncError> {
+    let mut last_tended: Option<Timestamp> = None;
+    let mut refused: Option<Timestamp> = None;
     loop {
         tokio::select! {
             biased;
-            () = cancel.cancelled() => return,
+            () = cancel.cancelled() => return Ok(()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let now = clock();
-        let due = last_export.is_none_or(|at| now.duration_since(at) >= EXPORT_EVERY);
-        if due {
-            last_export = Some(now);
+        if last_tended.is_none_or(|at| now.duration_since(at) >= TEND_EVERY) {
+            last_tended = Some(now);
             tend(&store, now).await;
         }
-        feed_watchdog(&store).await;
+        match writes(&store).await {
+            Ok(()) => {
+                if refused.take().is_some() {
+                    info!("The store takes writes again");
+                    tell(&[NotifyState::Status("serving")]);
+                }
+            }
+            Err(problem) => {
+                let since = *refused.get_or_insert_with(|| complain(&problem, now));
+                if !problem.is_transient() && now.duration_since(since) >= ENDURE {
+                    return Err(problem.into());
+                }
+            }
+        }
+        // The committer has come round, one way or the other: a daemon that hangs there is not
+        // fed, and systemd starts it afresh.
+        tell(&[NotifyState::Watchdog]);
     }
 }
 
+/// Export, old log entries, old keys. What fails is tried again the next time.
 async fn tend(store: &Store, now: Timestamp) {
-    let before = now.checked_sub(KEEP).unwrap_or(now);
+    let long_ago = |keep| now.checked_sub(keep).unwrap_or(now);
     match store.export(now).await {
         Ok(_) => info!("Exported the store"),
         Err(error) => error!(error = &error as &dyn Error, "The store could not be exported"),
     }
-    match store.prune(before).await {
-        Ok(pruned) => {
-            info!(
-                store.runs = pruned.runs,
-                store.chunks = pruned.chunks,
-                "Dropped old log entries"
-            );
+    match store.prune(long_ago(KEEP)).await {
+        Ok(gone) => {
+            info!(store.runs = gone.runs, store.chunks = gone.chunks, "Dropped old log entries");
         }
         Err(error) => error!(error = &error as &dyn Error, "Old log entries could not be dropped"),
     }
+    let (keys, before) = (store.clone(), long_ago(KEEP_KEYS));
+    match tokio::task::spawn_blocking(move || keys.keys().prune(before)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            error!(error = &error as &dyn Error, "Old signing keys could not be dropped");
+        }
+        Err(error) => {
+            error!(error = &error as &dyn Error, "Dropping old signing keys was cut off");
+        }
+    }
 }
 
-async fn feed_watchdog(store: &Store) {
-    // Nothing to write, but the committer has to come round to it.
-    let answered = store.commit(Commit::default()).await;
-    if let Err(problem) = answered.and_then(|()| store.writable()) {
-        error!(error = &problem as &dyn Error, "The store takes no writes; answers go on");
-        let status = format!("the store takes no writes: {problem}");
-        // Nobody may be listening: outside systemd there is no socket.
-        drop(sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]));
-    }
-    drop(sd_notify::notify(&[sd_notify::NotifyState::Watchdog]));
+/// Whether a write would be taken. There is nothing to write, but the committer has to answer.
+async fn writes(store: &Store) -> Result<(), StoreError> {
+    store.commit(Commit::default()).await?;
+    store.writable()
+}
+
+fn complain(problem: &StoreError, now: Timestamp) -> Timestamp {
+    error!(error = problem as &dyn Error, "The store takes no writes; answers go on");
+    let status = format!("the store takes no writes: {problem}");
+    tell(&[NotifyState::Status(&status)]);
+    now
+}
+
+/// Outside systemd there is no socket to tell, and nobody misses it.
+fn tell(states: &[NotifyState<'_>]) {
+    drop(sd_notify::notify(states));
 }

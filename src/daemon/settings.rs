@@ -1,5 +1,6 @@
 //! The configuration as each part wants it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tracing::{error, info};
@@ -85,10 +86,11 @@ pub(super) fn webhook_rules(config: &Config) -> WebhookRules {
 }
 
 /// What signed answers name as their issuer: what the outside calls us.
-pub(super) fn issuer(config: &Config) -> String {
+///
+/// `public` is the address that was bound, for a configuration that does not say.
+pub(super) fn issuer(config: &Config, public: SocketAddr) -> String {
     let called = config.listen.public_url.as_ref();
-    let text =
-        called.map_or_else(|| format!("http://{}", config.listen.public), ToString::to_string);
+    let text = called.map_or_else(|| format!("http://{public}"), ToString::to_string);
     text.trim_end_matches('/').to_owned()
 }
 

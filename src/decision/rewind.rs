@@ -148,14 +148,18 @@ impl Facts {
     }
 }
 
-/// What was known of a source then: the last complete read that had ended. A list counts only when
-/// it was enumerated; of a directory a round of changes is a complete read too.
+/// What was known of a source then: the last read of all of it that had ended. A list counts only
+/// when it was enumerated, also where single records of it could not be understood; of a directory a
+/// round of changes counts too, but not one whose removals were held back.
 fn read_by(state: SourceState, key: SourceKey, past: Past<'_>) -> SourceState {
     if state.last_complete.is_none_or(|at| at <= past.at) {
         return state;
     }
-    let whole = |it: &&Run| it.full || key.source == Source::Directory;
-    let complete = |it: &&Run| it.outcome == Outcome::Complete && it.ended <= past.at;
-    let known = past.runs.iter().filter(|it| it.key == key).filter(whole).filter(complete);
+    let counts = |it: &&Run| match (key.source, it.outcome) {
+        (_, Outcome::Failed) => false,
+        (Source::Directory, outcome) => outcome == Outcome::Complete,
+        (Source::Subscriptions | Source::Reports, _) => it.full,
+    };
+    let known = past.runs.iter().filter(|it| it.key == key && it.ended <= past.at).filter(counts);
     SourceState { last_complete: known.map(|it| it.started).max(), ..SourceState::default() }
 }

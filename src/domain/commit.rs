@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
-    TenantId, UserId, UserLicences,
+    Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the

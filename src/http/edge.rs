@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::limits::Limits;
 use super::metrics::{Metrics, RequestLabels, Route, RuleLabel};
@@ -124,33 +124,36 @@ impl Edge {
     }
 
     /// The one line of this request. A cause is logged here and nowhere else.
+    ///
+    /// What went well, and what was refused because there was too much of it, is counted and told
+    /// at debug only: thousands a second of these would push what matters out of the journal, and
+    /// cost more than the answers.
     fn log(&self, number: u64, method: &Method, route: &str, response: &Response, ms: f64) {
-        let (listener, id, status) = (self.listener, request_id(number), response.status());
-        let (status, method) = (status.as_u16(), method.as_str());
+        let (listener, status, method) = (self.listener, response.status(), method.as_str());
         let cause = response.extensions().get::<Cause>();
         let error = cause.map(|it| it.0.as_ref() as &(dyn std::error::Error + 'static));
-        if status >= 500 && status != 503 {
-            error!(
-                error,
-                listener,
-                request.id = id,
-                http.method = method,
-                http.route = route,
-                http.status = status,
-                duration_ms = ms,
-                "Answering failed"
-            );
+        macro_rules! line {
+            ($level:ident, $message:literal) => {
+                $level!(
+                    error,
+                    listener,
+                    request.id = request_id(number),
+                    http.method = method,
+                    http.route = route,
+                    http.status = status.as_u16(),
+                    duration_ms = ms,
+                    $message
+                )
+            };
+        }
+        let crowded = status == StatusCode::TOO_MANY_REQUESTS
+            || (status == StatusCode::SERVICE_UNAVAILABLE && error.is_none());
+        if crowded || !(status.is_client_error() || status.is_server_error()) {
+            line!(debug, "Answered");
+        } else if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE {
+            line!(info, "Refused");
         } else {
-            info!(
-                error,
-                listener,
-                request.id = id,
-                http.method = method,
-                http.route = route,
-                http.status = status,
-                duration_ms = ms,
-                "Answered"
-            );
+            line!(error, "Answering failed");
         }
     }
 

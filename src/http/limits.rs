@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The limits of one listener.
 ///
-/// Source of the defaults: `reliability.md` section 4.1.
+/// Source of the defaults: `reliability.md` section 4.1, but for the connections of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Until the first bytes of a connection, and until a TLS handshake is through.
@@ -21,7 +21,8 @@ pub struct Limits {
     pub grace: Duration,
     /// Connections at once.
     pub connections: usize,
-    /// Connections at once from one address. Behind a proxy all of them come from one: raise it.
+    /// Connections at once from one address: a whole company may come from one. This machine's own
+    /// addresses are not counted: a proxy on it brings everybody's connections.
     pub connections_per_address: usize,
     /// Requests at once; more are told to come again.
     pub in_flight: usize,
@@ -45,7 +46,7 @@ impl Default for Limits {
             ping_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(10),
             connections: 4_096,
-            connections_per_address: 64,
+            connections_per_address: 512,
             in_flight: 512,
             headers: 64,
             head_bytes: 16 * 1024,

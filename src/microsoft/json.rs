@@ -55,13 +55,24 @@ pub(crate) fn body<'a, T: Deserialize<'a>>(
     endpoint: &str,
     answer: &'a Answer,
 ) -> Result<T, MicrosoftError> {
-    serde_json::from_str(text(endpoint, answer)?).map_err(|_bad| no_json(endpoint, answer))
+    let text = text(endpoint, answer)?;
+    serde_json::from_str(text).map_err(|bad| {
+        if bad.is_eof() && !text.is_empty() {
+            unlike(endpoint, answer, ", cut off in the middle")
+        } else {
+            no_json(endpoint, answer)
+        }
+    })
 }
 
 /// What is said of a body that is not what it should be.
 pub(crate) fn no_json(endpoint: &str, answer: &Answer) -> MicrosoftError {
+    unlike(endpoint, answer, "")
+}
+
+fn unlike(endpoint: &str, answer: &Answer, cut: &str) -> MicrosoftError {
     let what = format!(
-        "Microsoft's answer ({endpoint}, {}) is not the JSON it should be: {}; if this stays, \
+        "Microsoft's answer ({endpoint}, {}) is not the JSON it should be: {}{cut}; if this stays, \
          check [microsoft] and what stands between",
         answer.status.as_u16(),
         answer.looks_like()
@@ -80,13 +91,12 @@ pub(crate) fn lower(value: &Value, key: &str) -> Arc<str> {
     word(value, key).unwrap_or_default().to_ascii_lowercase().into()
 }
 
-/// A member that must be an id.
-pub(crate) fn id<T: std::str::FromStr>(value: &Value, key: &str) -> Result<T, String>
-where
-    T::Err: std::fmt::Display,
-{
+/// A member that must be an id. What it is instead is not said: it may be anything, an address
+/// too, and this goes into the log; the raw record has it.
+pub(crate) fn id<T: std::str::FromStr>(value: &Value, key: &str) -> Result<T, String> {
     let text = word(value, key).ok_or_else(|| format!("it has no `{key}`"))?;
-    text.parse().map_err(|error: T::Err| format!("its `{key}` is unusable: {error}"))
+    let length = text.chars().count();
+    text.parse().map_err(|_why| format!("its `{key}` is no usable GUID ({length} characters)"))
 }
 
 /// A list that may be absent or `null`; anything else is an error.

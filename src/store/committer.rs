@@ -186,6 +186,9 @@ impl Committer {
 
     fn export(&mut self, now: Timestamp) -> Result<ExportReport, StoreError> {
         let folder = self.shared.folder.exports();
+        // A full disk would end all writing; a missed export does not.
+        let bytes = usize::try_from(self.writer.manifest.live_bytes() / 4).unwrap_or(usize::MAX);
+        self.shared.room_for(bytes)?;
         let path = export::next_path(&folder);
         let report = self.write_file(now, &path, History::Tail(EXPORT_TAIL), None)?;
         export::rotate(&folder)?;

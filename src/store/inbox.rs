@@ -230,7 +230,8 @@ impl Inbox {
             it.state.over_since().is_some_and(|over| now.duration_since(over) >= KEEP)
         };
         let too_many = self.figures().done.saturating_sub(DONE_MAX);
-        let done = self.all.keys().filter(|id| !self.waiting.contains(id) && !self.dead.contains(id));
+        let done =
+            self.all.keys().filter(|id| !self.waiting.contains(id) && !self.dead.contains(id));
         let mut gone: BTreeSet<EventId> = done.take(too_many).copied().collect();
         gone.extend(self.dead.iter().take(self.dead.len().saturating_sub(DEAD_MAX)));
         gone.extend(self.all.values().filter(|it| old(it)).map(|it| it.id));
@@ -282,7 +283,8 @@ impl Pending {
     pub(super) fn rebase(&mut self, inbox: &Inbox, commit: &mut Commit) {
         for write in &mut commit.inbox {
             if let EventWrite::Put(event) = write {
-                let newest = self.puts.get(&event.id).map(Arc::clone).or_else(|| inbox.of(event.id));
+                let newest =
+                    self.puts.get(&event.id).map(Arc::clone).or_else(|| inbox.of(event.id));
                 let deliveries = newest.map_or(0, |it| it.deliveries).max(event.deliveries);
                 if deliveries != event.deliveries {
                     *event = Arc::new(WebhookEvent { deliveries, ..(**event).clone() });

@@ -88,12 +88,18 @@ struct StoredRing {
 #[derive(Clone)]
 struct Ring {
     pseudonym_secret: [u8; 32],
-    keys: Vec<KeyRecord>,
+    /// Oldest first.
+    retired: Vec<KeyRecord>,
+    current: KeyRecord,
+}
+
+impl Ring {
+    fn keys(&self) -> impl Iterator<Item = &KeyRecord> {
+        self.retired.iter().chain([&self.current])
+    }
 }
 
 /// The keys that sign our answers, and the secret that names users in them.
-///
-/// Invariant: there is at least one key, and the last one is the one that signs.
 pub struct KeyRing {
     path: PathBuf,
     ring: Mutex<Ring>,
@@ -135,23 +141,19 @@ impl KeyRing {
     fn first(path: &Path, now: Timestamp) -> Result<Ring, StoreError> {
         let mut pseudonym_secret = [0; 32];
         aws_lc_rs::rand::fill(&mut pseudonym_secret).map_err(|error| key("make", &error))?;
-        let ring = Ring { pseudonym_secret, keys: vec![KeyRecord::new(now)?] };
+        let ring = Ring { pseudonym_secret, retired: Vec::new(), current: KeyRecord::new(now)? };
         write(path, &ring)?;
         Ok(ring)
     }
 
     /// All keys, oldest first; the last one signs.
     pub fn list(&self) -> Vec<KeyRecord> {
-        self.lock().keys.clone()
+        self.lock().keys().cloned().collect()
     }
 
     /// The key that signs.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Key`] if there is none, which the ring rules out.
-    pub fn current(&self) -> Result<KeyRecord, StoreError> {
-        self.lock().keys.last().cloned().ok_or_else(|| key("read", &"there is none"))
+    pub fn current(&self) -> KeyRecord {
+        self.lock().current.clone()
     }
 
     /// Makes a new key that signs from now on; the one before stays to verify what it signed.
@@ -163,10 +165,8 @@ impl KeyRing {
     pub fn rotate(&self, now: Timestamp) -> Result<KeyRecord, StoreError> {
         let made = KeyRecord::new(now)?;
         self.change(|ring| {
-            if let Some(last) = ring.keys.last_mut() {
-                last.retired = Some(now);
-            }
-            ring.keys.push(made.clone());
+            let before = std::mem::replace(&mut ring.current, made.clone());
+            ring.retired.push(KeyRecord { retired: Some(now), ..before });
         })?;
         Ok(made)
     }
@@ -178,9 +178,9 @@ impl KeyRing {
     /// [`StoreError`]; the ring is then as before.
     pub fn prune(&self, retired_before: Timestamp) -> Result<usize, StoreError> {
         let stays = |it: &KeyRecord| it.retired.is_none_or(|it| it >= retired_before);
-        let gone = self.lock().keys.iter().filter(|it| !stays(it)).count();
+        let gone = self.lock().retired.iter().filter(|it| !stays(it)).count();
         if gone > 0 {
-            self.change(|ring| ring.keys.retain(stays))?;
+            self.change(|ring| ring.retired.retain(stays))?;
         }
         Ok(gone)
     }
@@ -213,7 +213,7 @@ fn write(path: &Path, ring: &Ring) -> Result<(), StoreError> {
     let stored = StoredRing {
         version: 1,
         pseudonym_secret: URL_SAFE_NO_PAD.encode(ring.pseudonym_secret),
-        keys: ring.keys.iter().map(stored).collect(),
+        keys: ring.keys().map(stored).collect(),
     };
     let bytes = serde_json::to_vec_pretty(&stored).map_err(|error| key("write", &error))?;
     folder::write_private(path, &bytes)
@@ -236,8 +236,6 @@ fn decode(bytes: &[u8]) -> Result<Ring, StoreError> {
     for it in stored.keys {
         keys.push(KeyRecord::of(base64(&it.pkcs8)?, it.created, it.retired)?);
     }
-    if keys.is_empty() {
-        return Err(key("read", &"the file holds none"));
-    }
-    Ok(Ring { pseudonym_secret, keys })
+    let current = keys.pop().ok_or_else(|| key("read", &"the file holds none"))?;
+    Ok(Ring { pseudonym_secret, retired: keys, current })
 }

@@ -53,7 +53,7 @@ use self::journal::Heads;
 use self::layout::{Kind, Table};
 use self::plan::OddIndex;
 use self::record::{ManifestV1, OddV1};
-use self::writer::{Limits, RUNS_AHEAD, Stamp, Writer, Written};
+use self::writer::{Limits, RUNS_AHEAD, Seating, Stamp, Writer, Written};
 use crate::domain::{
     Change, Commit, Mirror, OddRecord, RawRecord, Run, RunId, SeatOutcome, SeatRequest,
     SourceState, SubscriptionId,
@@ -227,9 +227,11 @@ impl Store {
     ///
     /// As of [`Self::commit`].
     pub async fn take_seat(&self, request: SeatRequest) -> Result<SeatOutcome, StoreError> {
-        let (outcome, commit) = writer::seat(&self.mirror(), &request);
-        if commit.is_none() {
-            return Ok(outcome);
+        match writer::seating(&self.mirror(), &request) {
+            Seating::Sits => return Ok(SeatOutcome::Holds),
+            Seating::NoneFree => return Ok(SeatOutcome::NoneFree),
+            // Others may be waiting in front of him: it is looked at again when it is his turn.
+            Seating::AsksAgain | Seating::SitsDown => {}
         }
         self.ask(|reply| Job::Seat(Box::new(request), reply)).await
     }
@@ -299,7 +301,9 @@ impl Store {
     /// What a commit would fail with.
     pub fn writable(&self) -> Result<(), StoreError> {
         self.shared.not_failed()?;
-        self.shared.engine()?;
+        if self.jobs.is_closed() {
+            return Err(StoreError::Closed);
+        }
         self.shared.room_for(0)
     }
 
@@ -347,7 +351,10 @@ impl Store {
     /// go on; everything else fails with [`StoreError::Closed`]. Again does nothing.
     pub async fn close(&self) {
         // Whatever went wrong was already said to those who wrote; what is durable stays so.
-        drop(self.ask(Job::Close).await);
+        let (reply, answer) = oneshot::channel();
+        if self.jobs.send(Job::Close(reply)).await.is_ok() {
+            drop(answer.await);
+        }
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {

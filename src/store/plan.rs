@@ -10,10 +10,12 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, EventV1, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UserCountV1,
+    self, EventV1, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
+    UserCountV1,
 };
 use crate::domain::{
-    Commit, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId, TenantId, UserTable, UserWrites,
+    Commit, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
+    UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.

@@ -28,7 +28,8 @@ use super::layout::{self, Kind, Table};
 use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
 use crate::domain::{
-    Change, Commit, EventWrite, Holders, Mirror, Receipt, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
+    Change, Commit, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome, SeatRequest,
+    TenantUsers, UserWrites,
 };
 
 /// How much is written at once.
@@ -114,11 +115,15 @@ impl Group {
 
     /// Seats a user if there is a seat, seen from after everything that is already in the group.
     pub(super) fn seat(&mut self, it: &SeatRequest) -> SeatOutcome {
-        let (outcome, commit) = seat(&self.after, it);
-        if let Some(commit) = commit {
-            self.add(commit);
+        let seating = seating(&self.after, it);
+        match seating {
+            Seating::Sits => SeatOutcome::Holds,
+            Seating::NoneFree => SeatOutcome::NoneFree,
+            Seating::AsksAgain | Seating::SitsDown => {
+                self.add(seated(&self.after, it, seating == Seating::SitsDown));
+                SeatOutcome::Holds
+            }
         }
-        outcome
     }
 
     /// Whether there is nothing to write.
@@ -147,33 +152,47 @@ pub(super) struct Written {
     pub(super) inbox: Vec<EventWrite>,
 }
 
-/// What becomes of a request, and what must be written for it.
-pub(super) fn seat(mirror: &Mirror, it: &SeatRequest) -> (SeatOutcome, Option<Commit>) {
+/// What a request comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seating {
+    /// He sits, and that he asked again is not worth a write.
+    Sits,
+    /// He sits, and has not asked for long: that he did is remembered.
+    AsksAgain,
+    /// He gets a seat.
+    SitsDown,
+    /// There is none.
+    NoneFree,
+}
+
+/// What becomes of a request; copies nothing.
+pub(super) fn seating(mirror: &Mirror, it: &SeatRequest) -> Seating {
     let none = Holders::default();
     let holders = mirror.holders(it.subscription).map_or(&none, |it| it);
     let quantity = it.quantity.unwrap_or(u64::MAX);
-    let before = holders.seat(it.tenant, it.user);
-    let seated = || holders.with(it.tenant, it.user, it.release_after, it.now);
-    let commit = |changes| Commit {
-        holders: vec![(it.subscription, seated())],
-        changes,
-        ..Commit::default()
-    };
     if holders.holds(it.tenant, it.user, quantity, it.release_after, it.now) {
-        let old = |last| it.now.duration_since(last) >= Holders::TOUCH_EVERY;
-        let touch = before.is_some_and(|it| old(it.last_used));
-        return (SeatOutcome::Holds, touch.then(|| commit(Vec::new())));
+        let long =
+            |it: HeldSeat, now: Timestamp| now.duration_since(it.last_used) >= Holders::TOUCH_EVERY;
+        let seat = holders.seat(it.tenant, it.user);
+        let again = seat.is_some_and(|seat| long(seat, it.now));
+        return if again { Seating::AsksAgain } else { Seating::Sits };
     }
-    if holders.in_use(it.release_after, it.now) >= quantity {
-        return (SeatOutcome::NoneFree, None);
-    }
-    let Some(after) = seated().seat(it.tenant, it.user) else {
-        return (SeatOutcome::NoneFree, None);
-    };
+    let free = holders.in_use(it.release_after, it.now) < quantity;
+    if free { Seating::SitsDown } else { Seating::NoneFree }
+}
+
+/// What must be written for a user who sits down or asks again.
+fn seated(mirror: &Mirror, it: &SeatRequest, journal: bool) -> Commit {
+    let none = Holders::default();
+    let before = mirror.holders(it.subscription).map_or(&none, |it| it);
+    let holders = before.with(it.tenant, it.user, it.release_after, it.now);
     let who = (it.tenant, it.user);
+    let old = before.seat(it.tenant, it.user);
+    let new = holders.seat(it.tenant, it.user).filter(|_| journal);
     let change =
-        Change::of_held_seat(it.now, it.cause.clone(), it.subscription, who, before, after);
-    (SeatOutcome::Holds, Some(commit(vec![change])))
+        |new| Change::of_held_seat(it.now, it.cause.clone(), it.subscription, who, old, new);
+    let changes = new.map(change).into_iter().collect();
+    Commit { holders: vec![(it.subscription, holders)], changes, ..Commit::default() }
 }
 
 impl Writer {

@@ -172,7 +172,8 @@ impl Worker {
                 Ok(result) => result,
                 Err(_panic) => {
                     error!("Working a webhook off panicked: please report it; others go on");
-                    work.failed(&event, "an assumption of this program broke: please report it").await
+                    work.failed(&event, "an assumption of this program broke: please report it")
+                        .await
                 }
             };
             (event.id, lane, result)

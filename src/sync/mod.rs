@@ -13,6 +13,7 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
 //! | [`keys`] | Entra's signing keys |
@@ -20,6 +21,7 @@
 pub mod directory;
 pub mod inbox;
 pub mod keys;
+mod metrics;
 pub mod plan;
 mod progress;
 pub mod reading;
@@ -109,7 +111,7 @@ pub enum SyncError {
     /// Microsoft could not be read.
     #[error("{0}")]
     Microsoft(#[from] MicrosoftError),
-    /// The store could not take it: the daemon stops.
+    /// The store could not take it: the daemon stops, unless all that is missing is room.
     #[error("the store refused what was read")]
     Store(#[from] StoreError),
     /// A task of the scheduler ended in a way that it cannot.

@@ -11,12 +11,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info_span, warn};
 
+use super::metrics::Metrics;
 use super::progress::{Gauge, Progress};
 use super::{
     Begun, End, Sources, SyncError, Tally, directory, ended, failure, needs_directory, rest_after,
@@ -24,6 +26,7 @@ use super::{
 };
 use crate::domain::{Outcome, Run, RunId, Source, SourceKey, TenantId, TenantView, Trigger};
 use crate::microsoft::ErrorKind;
+use crate::store::StoreError;
 
 /// Runs that may be under way at once. High, since most of them wait for Microsoft: what is sent
 /// is bounded by the client's own budgets.
@@ -67,6 +70,7 @@ pub struct TaskStatus {
 pub struct SyncHandle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Arc<Vec<TaskStatus>>>,
+    metrics: Metrics,
     sources: Sources,
 }
 
@@ -172,6 +176,11 @@ impl SyncHandle {
         }
     }
 
+    /// Puts what is counted about runs into a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
     /// Every source and scope, and what it is doing.
     pub fn status(&self) -> Arc<Vec<TaskStatus>> {
         Arc::clone(&self.status.borrow())
@@ -186,13 +195,16 @@ pub fn scheduler(
 ) -> (SyncHandle, impl Future<Output = Result<(), SyncError>> + Send) {
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let (publish, status) = watch::channel(Arc::new(Vec::new()));
-    let handle = SyncHandle { commands, status, sources: sources.clone() };
+    let metrics = Metrics::default();
+    let handle =
+        SyncHandle { commands, status, metrics: metrics.clone(), sources: sources.clone() };
     let scheduler = Scheduler {
         sources,
         schedule,
         slots: BTreeMap::new(),
         ready: VecDeque::new(),
         runs: JoinSet::new(),
+        metrics,
         publish,
     };
     (handle, scheduler.run(inbox, cancel))
@@ -234,6 +246,7 @@ struct Scheduler {
     slots: BTreeMap<SourceKey, Slot>,
     ready: VecDeque<SourceKey>,
     runs: JoinSet<Ended>,
+    metrics: Metrics,
     publish: watch::Sender<Arc<Vec<TaskStatus>>>,
 }
 
@@ -369,6 +382,7 @@ impl Scheduler {
     fn end(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), SyncError> {
         let (key, result) = ended.map_err(SyncError::Panicked)?;
         let (run, failure) = result?;
+        self.metrics.ended(&run);
         let every = match key.source {
             Source::Subscriptions | Source::Reports => self.schedule.subscriptions,
             Source::Directory => self.schedule.directory,
@@ -426,6 +440,9 @@ async fn one(sources: Sources, begun: Begun, watchers: Vec<mpsc::Sender<Progress
     let work: BoxFuture<'_, Performed> = perform(&sources, begun.clone(), &gauge).boxed();
     let work = AssertUnwindSafe(work).catch_unwind().await;
     let result = match work {
+        Ok(Err(SyncError::Store(error))) if error.is_transient() => {
+            Ok(unwritten(&sources, &begun, &gauge, &error))
+        }
         Ok(result) => result,
         Err(_panic) => panicked(&sources, &begun, &gauge).await,
     };
@@ -435,7 +452,8 @@ async fn one(sources: Sources, begun: Begun, watchers: Vec<mpsc::Sender<Progress
     (key, result)
 }
 
-type Performed = Result<(Run, Option<(ErrorKind, Option<Duration>)>), SyncError>;
+type Performed = Result<(Run, Failure), SyncError>;
+type Failure = Option<(ErrorKind, Option<Duration>)>;
 
 async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performed {
     let (run, error) = match begun.key.tenant {
@@ -463,6 +481,17 @@ async fn panicked(sources: &Sources, begun: &Begun, gauge: &Gauge) -> Performed 
     let (run, state) = ended(sources, begun, gauge, Tally::default(), end);
     sources.store.commit(failure(run.clone(), begun.key, state)).await?;
     Ok((run, Some((ErrorKind::Unreadable, None))))
+}
+
+/// A run that the store has no room for. It stands in no log; answers go on from what is known, and
+/// the next run reads the same again.
+fn unwritten(sources: &Sources, begun: &Begun, gauge: &Gauge, full: &StoreError) -> (Run, Failure) {
+    let error: &dyn std::error::Error = full;
+    error!(error, "The run could not be written down; what is known keeps counting");
+    let error = format!("nothing was applied: {full}");
+    let end = End { outcome: Outcome::Failed, error: Some(error.into()) };
+    let (run, _) = ended(sources, begun, gauge, Tally::default(), end);
+    (run, Some((ErrorKind::Transient, None)))
 }
 
 /// When the next SKU of ours is due to change its status.

@@ -1,10 +1,12 @@
 //! Our answers as compact JWS (ES256), and the keys with which anyone can check them.
 
-use aws_lc_rs::{hmac, signature};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::{error::Unspecified, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value, json};
 
 use super::json;
@@ -13,7 +15,10 @@ use crate::domain::{ProductId, TenantId, UserId};
 /// Signs answers with one key.
 pub struct Signer {
     kid: Box<str>,
-    key: EncodingKey,
+    /// The first part of every token: it names the key.
+    header: Box<str>,
+    /// Read once: reading a key checks it, which takes longer than signing with it.
+    key: EcdsaKeyPair,
     issuer: Box<str>,
     secret: hmac::Key,
 }
@@ -38,7 +43,7 @@ pub enum SignError {
     Key(String),
     /// The library refused.
     #[error("the answer could not be signed")]
-    Sign(#[source] jsonwebtoken::errors::Error),
+    Sign(#[source] Unspecified),
 }
 
 /// The public half of a key that signs answers.
@@ -65,12 +70,13 @@ impl Signer {
         issuer: &str,
         secret: &[u8; 32],
     ) -> Result<Self, SignError> {
-        let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-        signature::EcdsaKeyPair::from_pkcs8(algorithm, pkcs8)
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
             .map_err(|_rejected| SignError::Key(kid.to_owned()))?;
+        let header = json!({ "alg": "ES256", "kid": kid, "typ": "JWT" }).to_string();
         Ok(Self {
             kid: kid.into(),
-            key: EncodingKey::from_ec_der(pkcs8),
+            header: URL_SAFE_NO_PAD.encode(header).into(),
+            key,
             issuer: issuer.into(),
             secret: hmac::Key::new(hmac::HMAC_SHA256, secret),
         })
@@ -89,25 +95,27 @@ impl Signer {
     /// [`SignError::Sign`].
     pub fn sign(
         &self,
-        answer: &Map<String, Value>,
+        answer: Map<String, Value>,
         subject: Subject<'_>,
         now: Timestamp,
         valid_until: Timestamp,
     ) -> Result<String, SignError> {
-        let mut claims = answer.clone();
+        let mut claims = answer;
         let mut put = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
         put("iss", Value::from(&*self.issuer));
         put("aud", Value::from(subject.product.as_str()));
         put("sub", Value::from(self.pseudonym(subject)));
         put("iat", Value::from(now.as_second()));
         put("exp", Value::from(valid_until.as_second()));
-        let header = json!({ "alg": "ES256", "kid": self.kid, "typ": "JWT" });
-        let encode = |it: String| URL_SAFE_NO_PAD.encode(it);
-        let message =
-            format!("{}.{}", encode(header.to_string()), encode(Value::Object(claims).to_string()));
-        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, Algorithm::ES256)
-            .map_err(SignError::Sign)?;
-        Ok(format!("{message}.{signature}"))
+        let mut token = String::with_capacity(1_024);
+        token.push_str(&self.header);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(Value::Object(claims).to_string(), &mut token);
+        let signature =
+            self.key.sign(&SystemRandom::new(), token.as_bytes()).map_err(SignError::Sign)?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
     }
 
     /// The same for the same three, and telling nothing about them.

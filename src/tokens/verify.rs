@@ -211,7 +211,10 @@ fn checked_header<'a>(token: &'a Compact<'_>) -> Result<&'a str, TokenError> {
     kid.filter(|it| is_key_id(it)).ok_or(TokenError::KeyId)
 }
 
-pub(super) fn check_issuer(claims: &Map<String, Value>, [v1, v2]: &[String; 2]) -> Result<(), TokenError> {
+pub(super) fn check_issuer(
+    claims: &Map<String, Value>,
+    [v1, v2]: &[String; 2],
+) -> Result<(), TokenError> {
     let expected = match text(claims, "ver")? {
         "1.0" => v1,
         "2.0" => v2,
@@ -280,10 +283,7 @@ pub(super) fn text<'a>(
     claims.get(name).and_then(Value::as_str).ok_or(TokenError::Claim(name))
 }
 
-pub(super) fn seconds(
-    claims: &Map<String, Value>,
-    name: &'static str,
-) -> Result<i64, TokenError> {
+pub(super) fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<i64, TokenError> {
     claims.get(name).and_then(Value::as_i64).ok_or(TokenError::Claim(name))
 }
 

@@ -82,7 +82,11 @@ fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), TokenE
     if now.saturating_sub(until) > LEEWAY_S {
         return Err(TokenError::Expired);
     }
-    let from = if claims.contains_key("nbf") { seconds(claims, "nbf")? } else { now.min(until.saturating_sub(1)) };
+    let from = if claims.contains_key("nbf") {
+        seconds(claims, "nbf")?
+    } else {
+        now.min(until.saturating_sub(1))
+    };
     if from.saturating_sub(now) > LEEWAY_S {
         return Err(TokenError::NotYetValid);
     }

@@ -211,6 +211,10 @@ async fn query_answers_with_its_exit_code_and_explains_itself() {
     for wanted in ["could not assign it", "CountViolation", "it is no seat (rule 2)", "directory"] {
         assert!(people.out.contains(wanted), "{wanted} in {}", people.out);
     }
+    let pat =
+        format!("query viz-suite --tenant {} --user {}", story::PERSONAL_TENANT, story::BEN.user);
+    let ran = with(&config, &format!("{pat} --json")).await;
+    assert_eq!((ran.code, text(&ran.rows()[0], "reason")), (3, "personal_account"));
     let line = format!("query nothing --tenant {} --user {}", story::BEN.tenant, story::BEN.user);
     let ran = with(&config, &line).await;
     assert_eq!(ran.code, 2);
@@ -220,8 +224,8 @@ async fn query_answers_with_its_exit_code_and_explains_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn query_answers_for_a_moment_in_the_past() {
     let world = World::new().await;
-    let before = world.now();
-    world.advance(jiff::SignedDuration::from_mins(1));
+    // The daemon reads by itself as soon as it starts: so this moment is before that.
+    let before = world.now() - jiff::SignedDuration::from_mins(1);
     world.sync().await;
     world.advance(jiff::SignedDuration::from_mins(1));
     let person = story::ANA;

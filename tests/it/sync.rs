@@ -360,7 +360,7 @@ async fn history(seed: u64, steps: &[(u8, usize, usize)]) {
         let user = users[who % users.len()];
         let sku = skus[*what];
         // What Microsoft refuses (no such assignment, no units left) is a step that does nothing.
-        let _ = world.microsoft(|it| match step {
+        let done = world.microsoft(|it| match step {
             0 => it.assign(contoso, user, sku, &[]),
             1 => it.unassign(contoso, user, sku),
             2 => it.add_member(contoso, story::BI_USERS, user),
@@ -371,6 +371,7 @@ async fn history(seed: u64, steps: &[(u8, usize, usize)]) {
             7 => it.purge_user(contoso, user),
             _ => Ok(()),
         });
+        drop(done);
         if *step == 8 {
             world.advance(SignedDuration::from_hours(i64::try_from(*who).unwrap() * 30));
             world.sync_tenant(contoso).await;

@@ -3,6 +3,7 @@
 mod answers;
 mod corpus;
 mod entra_keys;
+mod forms;
 
 use std::sync::LazyLock;
 

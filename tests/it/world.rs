@@ -216,84 +216,30 @@ pub fn config(dir: &TempDir, sandbox: &str, extra: &str) -> Config {
     Config::load(&dir.path().join("entitled.toml"), std::iter::empty()).unwrap().config
 }
 
+/// The demo's configuration, with a public address and without the tenants' names.
 fn config_text(dir: &TempDir, sandbox: &str, extra: &str) -> String {
-    let folder = dir.path().display();
-    let mut text = format!(
-        r#"
-[publisher]
-id = "vizmaker"
-tenant = "{home}"
-[identity]
-client_id = "{client}"
-credential = "secret"
-secret_file = "{folder}/client-secret"
-[microsoft]
-login = "{sandbox}/login"
-issuer_v1 = "{sandbox}/sts"
-marketplace = "{sandbox}/marketplace"
-graph = "{sandbox}/graph"
-[store]
-path = "{folder}/store"
-[listen]
-public = "127.0.0.1:0"
-public_url = "https://lic.vizmaker.example"
-ops = "127.0.0.1:0"
-admin = "{folder}/admin.sock"
-[marketplace]
-app_id = "{client}"
-[visuals]
-audience = ["{audience}", "{visual}"]
-callers = ["{power_bi}"]
-[[caller]]
-name = "web-shop"
-key_file = "{folder}/web-shop-key"
-may = ["query", "licenses"]
-[[product]]
-id = "synoptic-panel"
-name = "Synoptic Panel"
-features = {{ appsource = ["maps"], hybrid = ["maps", "storage"] }}
-hybrid = "entra"
-[[product.plan]]
-service_id = "vizmaker.synoptic.team"
-channel = "appsource"
-[[product]]
-id = "calendar-pro"
-name = "Calendar Pro"
-hybrid = "none"
-[[product.plan]]
-service_id = "vizmaker.calendar.pro"
-channel = "appsource"
-[[product]]
-id = "field-app"
-name = "Field App"
-features = {{ isv_app = ["routes"] }}
-hybrid = "none"
-[[product.plan]]
-service_id = "vizmaker.fieldapp.pro"
-channel = "isv_app"
-[[product]]
-id = "viz-suite"
-name = "Viz Suite"
-features = {{ saas = ["dashboards"] }}
-hybrid = "none"
-[[product.plan]]
-service_id = "vizmaker.viz-suite.company"
-channel = "saas"
-coverage = "tenant"
-[[product.plan]]
-service_id = "vizmaker.viz-suite.team"
-channel = "saas"
-coverage = "seats"
-features = ["alerts"]
-"#,
-        home = story::PUBLISHER_TENANT,
-        client = story::CLIENT_ID,
-        audience = story::VISUAL_AUDIENCE,
-        visual = story::VISUAL_CLIENT_ID,
-        power_bi = story::POWER_BI_WEB,
-    );
-    for customer in story::CUSTOMERS.iter().filter(|it| !it.has_subscription) {
-        text.push_str(&format!("[[tenant]]\nid = \"{}\"\n", customer.tenant));
-    }
-    text + extra
+    let values = [
+        ("@folder@", dir.path().display().to_string()),
+        ("@sandbox@", sandbox.to_owned()),
+        ("@publisher@", story::PUBLISHER.to_owned()),
+        ("@home@", story::PUBLISHER_TENANT.to_string()),
+        ("@client@", story::CLIENT_ID.to_string()),
+        ("@marketplace@", story::MARKETPLACE_APP_ID.to_string()),
+        ("@audience@", story::VISUAL_AUDIENCE.to_owned()),
+        ("@visual@", story::VISUAL_CLIENT_ID.to_string()),
+        ("@power_bi@", story::POWER_BI_WEB.to_owned()),
+        ("@synoptic@", story::SYNOPTIC_SERVICE_ID.to_owned()),
+        ("@calendar@", story::CALENDAR_SERVICE_ID.to_owned()),
+        ("@fieldapp@", story::FIELDAPP_SERVICE_ID.to_owned()),
+        ("@suite@", story::SUITE_OFFER.to_owned()),
+        ("@company@", story::SUITE_COMPANY.to_owned()),
+        ("@team@", story::SUITE_TEAM.to_owned()),
+        ("[listen]", "[listen]\npublic_url = \"https://lic.vizmaker.example\"".to_owned()),
+    ];
+    let template = include_str!("../../src/cli/demo/entitled.toml").to_owned();
+    let text = values.iter().fold(template, |text, (from, to)| text.replace(from, to));
+    assert!(!text.contains('@'), "a placeholder is left: {text}");
+    let unnamed = story::CUSTOMERS.iter().filter(|it| !it.has_subscription);
+    let tables = unnamed.map(|it| format!("\n[[tenant]]\nid = \"{}\"\n", it.tenant));
+    text + &tables.collect::<String>() + extra
 }

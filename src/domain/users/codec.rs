@@ -1,7 +1,7 @@
 //! The bytes of one bucket of users.
 //!
 //! ```text
-//! bucket   = "" | count u32, count × user id (16 bytes, ascending), count × end u32, licences…
+//! bucket   = "" | count u32, count × end u32, count × user id (16 bytes, ascending), licences…
 //! licences = flags u8, [missing_since], n, n × licence
 //! licence  = sku 16, flags u8, [plans], n, n × path
 //! path     = flags u8, [group 16], [state word], [error word], [plans]
@@ -58,8 +58,8 @@ impl<'a> Bucket<'a> {
     fn split(bytes: &'a [u8]) -> Option<Self> {
         let (count, rest) = bytes.split_first_chunk::<WORD>()?;
         let count = number(*count);
-        let (ids, rest) = rest.split_at_checked(count.checked_mul(ID)?)?;
-        let (ends, licences) = rest.split_at_checked(count.checked_mul(WORD)?)?;
+        let (ends, rest) = rest.split_at_checked(count.checked_mul(WORD)?)?;
+        let (ids, licences) = rest.split_at_checked(count.checked_mul(ID)?)?;
         Some(Self { ids: ids.as_chunks().0, ends: ends.as_chunks().0, licences })
     }
 
@@ -67,8 +67,18 @@ impl<'a> Bucket<'a> {
         self.ids.len()
     }
 
+    /// Object ids are random, so the first byte tells about where one is: from there it is a step or
+    /// two, on the same cache line or the next, where halving would touch one more each time.
     pub(super) fn find(self, user: UserId) -> Option<&'a [u8]> {
-        self.at(self.ids.binary_search(user.as_bytes()).ok()?)
+        let (id, [first, ..]) = (user.as_bytes(), *user.as_bytes());
+        let mut at = (usize::from(first) * self.ids.len()) >> 8;
+        while self.ids.get(at).is_some_and(|it| it < id) {
+            at += 1;
+        }
+        while at > 0 && self.ids.get(at - 1).is_some_and(|it| it >= id) {
+            at -= 1;
+        }
+        if self.ids.get(at) == Some(id) { self.at(at) } else { None }
     }
 
     pub(super) fn users(self) -> impl Iterator<Item = UserId> {
@@ -98,13 +108,13 @@ pub(super) fn pack(users: &[(UserId, &[u8])]) -> Arc<[u8]> {
     let licences: usize = users.iter().map(|(_, it)| it.len()).sum();
     let mut bytes = Vec::with_capacity(WORD + users.len() * (ID + WORD) + licences);
     bytes.extend(word(users.len()));
-    for (user, _) in users {
-        bytes.extend(user.as_bytes());
-    }
     let mut end = 0_usize;
     for (_, it) in users {
         end = end.saturating_add(it.len());
         bytes.extend(word(end));
+    }
+    for (user, _) in users {
+        bytes.extend(user.as_bytes());
     }
     for (_, it) in users {
         bytes.extend(*it);

@@ -228,7 +228,7 @@ async fn keys(State(admin): Shared) -> Response {
 async fn rotate(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let now = admin.now();
     let store = admin.store.clone();
-    let before = store.keys().current().map_err(unreadable)?;
+    let before = store.keys().current();
     let made = tokio::task::spawn_blocking(move || store.keys().rotate(now)).await;
     let made = made.map_err(|error| Problem::internal("no key was made").because(error))?;
     let made = made.map_err(unreadable)?;

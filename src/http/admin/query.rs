@@ -35,6 +35,9 @@ pub(super) async fn ask(
     let product = super::product(&admin.catalog, &query.product)?;
     let tenant: Uuid = needed("tenant", &query.tenant)?;
     let personal = tenant == TenantId::PERSONAL_ACCOUNTS;
+    if tenant.is_nil() {
+        return Err(Problem::invalid("`tenant`: it is all zeros").of_field("tenant"));
+    }
     let user: UserId = needed("user", &query.user)?;
     let question = Question {
         product,

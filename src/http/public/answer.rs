@@ -149,11 +149,16 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The answer that a decision is, as JSON without its signature, for the command line.
+/// The answer that a decision is, as JSON for the command line: with the fields of the public
+/// answer, but not signed, since nobody is to work offline with it.
 pub fn answer_json(decision: &Decision, trail: Option<Trail>) -> serde_json::Value {
     let mut answer = Answer::new(decision);
     answer.trail = trail.map(TrailBody::from);
-    serde_json::to_value(&answer).unwrap_or_default()
+    let mut answer = serde_json::to_value(&answer).unwrap_or_default();
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("token".to_owned(), serde_json::Value::Null);
+    }
+    answer
 }
 
 impl From<Trail> for TrailBody {

@@ -29,7 +29,7 @@ impl Signers {
     }
 
     fn current(&self, ring: &KeyRing) -> Result<Arc<Signer>, Problem> {
-        let key = ring.current().map_err(|error| unsigned().because(error))?;
+        let key = ring.current();
         if let Some(signer) = self.current.load_full().filter(|it| it.kid() == key.kid) {
             return Ok(signer);
         }

@@ -19,6 +19,7 @@ use crate::http::who::Asker;
 #[schema(example = json!({ "product": "synoptic-panel", "host": "web", "version": "2.1.0" }))]
 pub(super) struct QuestionBody {
     /// The product's id.
+    #[schema(value_type = String)]
     product: Option<String>,
     /// Where it runs: `web`, `desktop`, `mobile`, `dashboard`, `embed`, `report_server`,
     /// `publish_to_web` or `export`; or the number of the visuals API's `hostEnv`.

@@ -127,7 +127,7 @@ impl Public {
             Subject { product: &asked.product.id, tenant: asked.tenant, user: asked.user };
         let token = self
             .signer()?
-            .sign(&fields, subject, now, decision.valid_until)
+            .sign(fields, subject, now, decision.valid_until)
             .map_err(|error| unsigned().because(error))?;
         answer.token = Some(&token);
         let body = json(&answer)?;

@@ -144,7 +144,9 @@ fn read(fields: &Map<String, Value>) -> Announcement {
     let plan = word("planId").to_ascii_lowercase();
     Announcement {
         operation: id(word("id")).map(|it| Arc::from(it.to_string())),
-        action: Action::from_word(action.get(..action.floor_char_boundary(ACTION_MAX)).unwrap_or_default()),
+        action: Action::from_word(
+            action.get(..action.floor_char_boundary(ACTION_MAX)).unwrap_or_default(),
+        ),
         subscription: subscription.map(SubscriptionId::from_uuid),
         plan: (!plan.is_empty()).then(|| plan.into()),
         quantity,
@@ -184,20 +186,35 @@ mod tests {
         let minimal = json!({ "id": o, "subscriptionId": s, "offerId": "", "planId": "",
             "quantity": "", "action": "Unsubscribe", "status": "" });
         check(minimal, [o, "Unsubscribe", s, "-", "-"]);
-        check(json!({ "subscriptionId": s, "operationType": "Reinstate" }), ["-", "Reinstate", s, "-", "-"]);
-        check(json!({ "id": o.to_uppercase(), "subscription": { "id": s.to_uppercase() },
-            "action": " suspended ", "quantity": "20" }), [o, "Suspend", s, "-", "20"]);
-        check(json!({ "id": o, "subscriptionId": s, "action": "Transfer" }), [o, "Transfer", s, "-", "-"]);
+        check(
+            json!({ "subscriptionId": s, "operationType": "Reinstate" }),
+            ["-", "Reinstate", s, "-", "-"],
+        );
+        check(
+            json!({ "id": o.to_uppercase(), "subscription": { "id": s.to_uppercase() },
+            "action": " suspended ", "quantity": "20" }),
+            [o, "Suspend", s, "-", "20"],
+        );
+        check(
+            json!({ "id": o, "subscriptionId": s, "action": "Transfer" }),
+            [o, "Transfer", s, "-", "-"],
+        );
     }
 
     #[test]
     fn what_cannot_be_an_id_is_none_and_nothing_is_ever_too_odd() {
         check(json!({}), ["-", "", "-", "-", "-"]);
-        check(json!({ "id": "../../x", "subscriptionId": 7, "action": ["x"], "planId": {} }),
-            ["-", "", "-", "-", "-"]);
-        check(json!({ "id": "00000000-0000-0000-0000-000000000000", "quantity": -1 }),
-            ["-", "", "-", "-", "-"]);
-        check(json!({ "quantity": 1.5, "action": "é".repeat(40) }),
-            ["-", &"é".repeat(32), "-", "-", "-"]);
+        check(
+            json!({ "id": "../../x", "subscriptionId": 7, "action": ["x"], "planId": {} }),
+            ["-", "", "-", "-", "-"],
+        );
+        check(
+            json!({ "id": "00000000-0000-0000-0000-000000000000", "quantity": -1 }),
+            ["-", "", "-", "-", "-"],
+        );
+        check(
+            json!({ "quantity": 1.5, "action": "é".repeat(40) }),
+            ["-", &"é".repeat(32), "-", "-", "-"],
+        );
     }
 }

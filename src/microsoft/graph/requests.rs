@@ -25,6 +25,31 @@ pub(super) struct Requests {
     base: Base,
 }
 
+/// The address as Microsoft's own documents write it: the SDK says `/users/delta()?%24select=a%2Cb` for
+/// `/users/delta?$select=a,b`. Both mean the same; gateways and people know the second.
+fn as_documented(mut url: Url) -> Url {
+    if let Some(path) = url.path().strip_suffix("/delta()").map(|it| format!("{it}/delta")) {
+        url.set_path(&path);
+    }
+    let query = url.query().map(|query| {
+        let parts = query.split('&').map(|part| match part.strip_prefix("%24") {
+            Some(rest) => format!("${}", rest.replace("%2C", ",")),
+            None => part.to_owned(),
+        });
+        parts.collect::<Vec<_>>().join("&")
+    });
+    url.set_query(query.as_deref());
+    url
+}
+
+/// What `build!` makes, with the address as documented.
+macro_rules! build_own {
+    ($handler:expr) => {{
+        let built: Result<Outgoing, MicrosoftError> = build!($handler);
+        built.map(|it| Outgoing { url: as_documented(it.url.clone()), ..it })
+    }};
+}
+
 /// A request in the making, of a type the SDK exports for its clients only.
 macro_rules! build {
     ($handler:expr) => {{
@@ -53,7 +78,7 @@ impl Requests {
     }
 
     pub(super) async fn organization(&self) -> Result<Outgoing, MicrosoftError> {
-        build!(self.sdk.organizations().list_organization().select(&["id", "displayName"]))
+        build_own!(self.sdk.organizations().list_organization().select(&["id", "displayName"]))
     }
 
     pub(super) async fn subscribed_skus(&self) -> Result<Outgoing, MicrosoftError> {
@@ -65,26 +90,26 @@ impl Requests {
             "prepaidUnits",
             "servicePlans",
         ];
-        build!(self.sdk.subscribed_skus().list_subscribed_sku().select(&fields))
+        build_own!(self.sdk.subscribed_skus().list_subscribed_sku().select(&fields))
     }
 
     /// The SDK has no method for this collection of the directory.
     pub(super) async fn directory_subscriptions(&self) -> Result<Outgoing, MicrosoftError> {
-        build!(self.sdk.directory().get_directory().extend_path(&["subscriptions"]))
+        build_own!(self.sdk.directory().get_directory().extend_path(&["subscriptions"]))
     }
 
     pub(super) async fn users(&self) -> Result<Outgoing, MicrosoftError> {
-        build!(self.sdk.users().list_user().select(&USER_FIELDS).top("999"))
+        build_own!(self.sdk.users().list_user().select(&USER_FIELDS).top("999"))
     }
 
     pub(super) async fn users_delta(&self) -> Result<Outgoing, MicrosoftError> {
-        build!(self.sdk.users().delta().select(&USER_FIELDS))
+        build_own!(self.sdk.users().delta().select(&USER_FIELDS))
     }
 
     pub(super) async fn licensed_groups(&self, sku: SkuId) -> Result<Outgoing, MicrosoftError> {
         let filter = format!("assignedLicenses/any(x:x/skuId eq {sku})");
         let groups = self.sdk.groups().list_group();
-        build!(groups.filter(&[&filter]).select(&["id", "displayName"]).top("999"))
+        build_own!(groups.filter(&[&filter]).select(&["id", "displayName"]).top("999"))
     }
 
     pub(super) async fn batch(&self, body: &serde_json::Value) -> Result<Outgoing, MicrosoftError> {
@@ -121,11 +146,11 @@ mod tests {
             assert_eq!(it.url.as_str(), format!("{root}{url}"));
             assert!(it.headers.get("authorization").is_none());
         };
-        let fields = "%24select=id%2CassignedLicenses%2ClicenseAssignmentStates";
-        check(requests.users_delta().await.unwrap(), &format!("/users/delta()?{fields}"));
-        check(requests.users().await.unwrap(), &format!("/users?{fields}&%24top=999"));
+        let fields = "$select=id,assignedLicenses,licenseAssignmentStates";
+        check(requests.users_delta().await.unwrap(), &format!("/users/delta?{fields}"));
+        check(requests.users().await.unwrap(), &format!("/users?{fields}&$top=999"));
         check(requests.directory_subscriptions().await.unwrap(), "/directory/subscriptions");
-        check(requests.organization().await.unwrap(), "/organization?%24select=id%2CdisplayName");
+        check(requests.organization().await.unwrap(), "/organization?$select=id,displayName");
         let batch = requests.batch(&serde_json::json!({ "requests": [] })).await.unwrap();
         assert_eq!(batch.body.as_deref(), Some(&br#"{"requests":[]}"#[..]));
         assert_eq!(batch.method, Method::POST);

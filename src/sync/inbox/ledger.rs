@@ -165,10 +165,8 @@ mod tests {
         check(&|it| it.term_end = Some(Timestamp::from_second(86_400).unwrap()), true);
         check(&|it| it.name = "another".into(), false);
         check(&|it| it.auto_renew = Some(false), false);
-        let pending = Subscription {
-            status: SubscriptionStatus::PendingFulfillmentStart,
-            ..subscription()
-        };
+        let pending =
+            Subscription { status: SubscriptionStatus::PendingFulfillmentStart, ..subscription() };
         assert!(!is_announced(&pending, &subscription()), "an activation is not announced");
     }
 

@@ -1,9 +1,7 @@
 //! What Microsoft is answered when it asks whether a change may happen. Pure.
 
 use crate::config::AcceptChanges;
-use crate::domain::{
-    Action, Catalog, Channel, OperationStatus, RequestSource, Subscription,
-};
+use crate::domain::{Action, Catalog, Channel, OperationStatus, RequestSource, Subscription};
 use crate::microsoft::{Operation, Verdict};
 
 /// What an offer in preview has behind its name.
@@ -22,8 +20,8 @@ pub(super) fn verdict(
     catalog: &Catalog,
     accept: AcceptChanges,
 ) -> Option<Verdict> {
-    let waits = operation.status == OperationStatus::InProgress
-        && operation.source == RequestSource::Azure;
+    let waits =
+        operation.status == OperationStatus::InProgress && operation.source == RequestSource::Azure;
     if !waits {
         return None;
     }
@@ -60,11 +58,7 @@ fn is_taking_back(operation: &Operation, known: Option<&Subscription>) -> bool {
 }
 
 /// Whether the plan is in the catalog; without a subscription the offer is not known either.
-fn is_known_plan(
-    operation: &Operation,
-    known: Option<&Subscription>,
-    catalog: &Catalog,
-) -> bool {
+fn is_known_plan(operation: &Operation, known: Option<&Subscription>, catalog: &Catalog) -> bool {
     let Some(known) = known else { return false };
     let plan = operation.plan.as_ref().unwrap_or(&known.plan);
     let offer = known.offer.strip_suffix(PREVIEW).unwrap_or(&known.offer);

@@ -15,9 +15,7 @@ use crate::domain::{
     Action, Answered, Cause, Commit, EventOutcome, EventState, EventWrite, OddRecord,
     OperationStatus, RawRecord, SourceKey, Subscription, SubscriptionId, WebhookEvent,
 };
-use crate::microsoft::{
-    Acknowledged, ErrorKind, Meter, MicrosoftError, Operation, Read, Verdict,
-};
+use crate::microsoft::{Acknowledged, ErrorKind, Meter, MicrosoftError, Operation, Read, Verdict};
 use crate::store::StoreError;
 use crate::sync::{Sources, SyncError, plan};
 use crate::telemetry;
@@ -32,6 +30,9 @@ const LOOK_MAX: Duration = Duration::from_mins(1);
 
 /// How long an operation that is not over is looked at; the list goes on after that.
 const FOLLOW_MAX: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long an operation that asks for a change and that Microsoft does not know is looked for.
+const UNKNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
 
 /// After so many looks that failed through what was found a webhook is given up.
 const TRIES_MAX: u32 = 8;
@@ -118,15 +119,20 @@ impl Work {
 
     async fn look(&self, event: &WebhookEvent, id: SubscriptionId) -> Result<Next, Trouble> {
         let meter = Meter::new();
-        let (operation, answered) =
-            self.in_time(event, self.operation(&meter, event, id)).await?;
+        let (operation, answered) = self.in_time(event, self.operation(&meter, event, id)).await?;
         let event = &WebhookEvent { answered, ..event.clone() };
         let reading = timeout(LOOK_MAX, self.subscription(&meter, id)).await;
         let reading = reading.map_err(|_elapsed| Trouble::Late)??;
         let now = (self.sources.clock)();
-        let followed = now.duration_since(event.received) >= FOLLOW_MAX;
+        let age = now.duration_since(event.received);
+        let (followed, old) = (age >= FOLLOW_MAX, age >= UNKNOWN_FOR);
+        let known_operation = operation.is_some() || event.said.operation.is_none();
         let settled = followed
-            || operation.as_ref().is_none_or(|it| is_settled(it, &reading.subscription));
+            || match &operation {
+                Some(operation) => is_settled(operation, &reading.subscription),
+                // It may be too fresh to be found; if it is real it takes effect all the same.
+                None => known_operation || !event.said.action.asks() || old,
+            };
         let mismatched = operation.as_ref().is_some_and(|it| !agrees(event, it));
         if mismatched {
             warn!(
@@ -134,7 +140,6 @@ impl Work {
                  what Microsoft says; if this happens often, somebody may be forging webhooks"
             );
         }
-        let known_operation = operation.is_some() || event.said.operation.is_none();
         let changed = self.apply(event, reading, |changed| {
             let outcome = match (known_operation, mismatched, changed) {
                 (false, _, _) => EventOutcome::UnknownOperation,
@@ -275,8 +280,7 @@ impl Work {
         let mut applied = self.sources.ledger.turn().await;
         keep_newer(&mut applied, &mut readings, |_| ticket);
         let mirror = self.sources.store.snapshot();
-        let (mut commit, tally) =
-            plan::changed(&mirror, readings, &cause, (self.sources.clock)());
+        let (mut commit, tally) = plan::changed(&mirror, readings, &cause, (self.sources.clock)());
         let state = state_if(tally.changed.saturating_add(tally.added) > 0);
         let event = WebhookEvent { state: state.clone(), ..event.clone() };
         commit.inbox = put(event);
@@ -306,7 +310,8 @@ impl Work {
             return self.give_up(&WebhookEvent { tries, ..event.clone() }, why).await;
         }
         warn!(why, webhook.tries = tries, "A webhook could not be worked off: tried again");
-        let commit = Commit { inbox: put(WebhookEvent { tries, ..event.clone() }), ..Commit::default() };
+        let commit =
+            Commit { inbox: put(WebhookEvent { tries, ..event.clone() }), ..Commit::default() };
         self.write(commit).await?;
         Ok(Next::Later(None))
     }
@@ -320,7 +325,8 @@ impl Work {
             "A webhook was given up: `entitled log webhooks --dead` shows it; the list of \
              subscriptions goes on catching what it may have meant"
         );
-        let commit = Commit { inbox: put(WebhookEvent { state, ..event.clone() }), ..Commit::default() };
+        let commit =
+            Commit { inbox: put(WebhookEvent { state, ..event.clone() }), ..Commit::default() };
         self.write(commit).await?;
         Ok(Next::Over)
     }
@@ -346,7 +352,9 @@ fn is_away(kind: ErrorKind) -> bool {
         | ErrorKind::NotFound
         | ErrorKind::National
         | ErrorKind::Unreadable
-        | ErrorKind::Refused => false,
+        | ErrorKind::Refused
+        | ErrorKind::Rejected
+        | ErrorKind::Locked => false,
     }
 }
 

@@ -26,7 +26,7 @@ fn readable_from_any_page(headers: &HeaderMap, what: &str) {
 
 #[tokio::test]
 async fn every_answer_can_be_read_by_a_visual_errors_included() {
-    let once = Rate { burst: NonZeroU32::MIN, per: Duration::from_secs(60) };
+    let once = Rate { burst: NonZeroU32::MIN, per: Duration::from_mins(1) };
     let rates = Rates { wrong: once, ..Setup::default().rates };
     let world = World::with(Setup { rates, ..Setup::default() }).await;
     let good = question(CONTOSO, ANA).to_string();
@@ -149,7 +149,7 @@ async fn the_description_names_the_routes_there_are_and_no_others() {
 #[tokio::test]
 async fn whoever_asks_too_often_is_told_when_to_come_again() {
     let rate =
-        |burst| Rate { burst: NonZeroU32::new(burst).unwrap(), per: Duration::from_secs(3_600) };
+        |burst| Rate { burst: NonZeroU32::new(burst).unwrap(), per: Duration::from_hours(1) };
     let rates = Rates { address: rate(100), tenant: rate(5), caller: rate(7), wrong: rate(10) };
     let world = World::with(Setup { rates, ..Setup::default() }).await;
     let (mut users, mut callers, mut guesses, mut wrong) = (vec![], vec![], vec![], vec![]);
@@ -171,7 +171,7 @@ async fn whoever_asks_too_often_is_told_when_to_come_again() {
 #[tokio::test]
 async fn behind_a_proxy_each_client_has_its_own_allowance() {
     let rates = Rates {
-        wrong: Rate { burst: NonZeroU32::MIN, per: Duration::from_secs(3_600) },
+        wrong: Rate { burst: NonZeroU32::MIN, per: Duration::from_hours(1) },
         ..Setup::default().rates
     };
     let world = World::with(Setup { rates, ..Setup::default() }).await;

@@ -63,7 +63,7 @@ impl Default for Setup {
     fn default() -> Self {
         let often = Rate { burst: NonZeroU32::new(100_000).unwrap(), per: Duration::from_secs(1) };
         let rates = Rates { address: often, tenant: often, caller: often, wrong: often };
-        let limits = Limits { connections_per_address: 4_096, ..Limits::default() };
+        let limits = Limits::default();
         Self { limits, rates, entra: PretendEntra::with(&["org-1"]), tls: None }
     }
 }
@@ -91,6 +91,12 @@ impl World {
             policy: Policy::default(),
             callers: callers(),
             rules: rules(),
+            webhooks: entitled::tokens::WebhookRules::new(
+                crate::tokens::LOGIN,
+                crate::tokens::STS,
+                CONTOSO.parse().unwrap(),
+                crate::tokens::CLIENT_ID,
+            ),
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
             rates: setup.rates,

@@ -34,7 +34,7 @@ fn an_answer_is_believed_with_its_key_for_its_product_until_its_end() {
         tenant: Some(CONTOSO.parse().unwrap()),
         user: Some(ANA.parse().unwrap()),
     };
-    let token = signer.sign(answer.as_object().unwrap(), subject, now(), until).unwrap();
+    let token = signer.sign(answer.as_object().unwrap().clone(), subject, now(), until).unwrap();
     let set = jwks([&public]);
     let check = |token: &str, set: &str, product: &str, at| verify_answer(token, set, product, at);
 
@@ -67,7 +67,7 @@ fn a_pseudonym_is_one_user_of_one_product() {
             user: user.map(|it| it.parse().unwrap()),
         };
         let until = now() + SignedDuration::from_secs(60);
-        let token = signer.sign(&Map::new(), subject, now(), until).unwrap();
+        let token = signer.sign(Map::new(), subject, now(), until).unwrap();
         verify_answer(&token, &jwks([&public]), product, now()).unwrap()["sub"].to_string()
     };
     let ana = sub("a", Some(CONTOSO), Some(ANA));
