@@ -303,3 +303,92 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::EventOutcome;
+
+    fn said(number: u64) -> Announcement {
+        Announcement {
+            operation: Some(number.to_string().into()),
+            action: Action::Renew,
+            subscription: None,
+            plan: None,
+            quantity: None,
+        }
+    }
+
+    fn arrival(number: u64) -> Arrival {
+        Arrival { said: said(number), body: "{}".into(), received: Timestamp::UNIX_EPOCH }
+    }
+
+    fn over(id: u64, dead: bool) -> Arc<WebhookEvent> {
+        let at = Timestamp::UNIX_EPOCH;
+        let done = EventState::Done { at, outcome: EventOutcome::Known };
+        let state = if dead { EventState::Dead { at, why: "w".into() } } else { done };
+        Arc::new(WebhookEvent {
+            id: EventId(id),
+            said: said(id),
+            received: at,
+            deliveries: 1,
+            tries: 0,
+            answered: None,
+            state,
+        })
+    }
+
+    #[test]
+    fn a_full_inbox_takes_repetitions_and_nothing_new() {
+        let (mut inbox, mut group) = (Inbox::default(), Pending::default());
+        for number in 0..20_000 {
+            let mut group = Pending::default();
+            let (receipt, commit) = group.take(&inbox, arrival(number));
+            assert_eq!(receipt, Receipt::New);
+            inbox.apply(&commit.unwrap().inbox);
+        }
+        assert_eq!(group.take(&inbox, arrival(7)).0, Receipt::Duplicate);
+        let (receipt, commit) = group.take(&inbox, arrival(20_000));
+        assert!(receipt == Receipt::Full && commit.is_none());
+        inbox.apply(&[EventWrite::Put(over(1, false))]);
+        assert_eq!(group.take(&inbox, arrival(20_000)).0, Receipt::New);
+    }
+
+    #[test]
+    fn within_one_group_what_comes_twice_is_known_and_no_delivery_is_forgotten() {
+        let (mut inbox, mut group) = (Inbox::default(), Pending::default());
+        let (_, first) = group.take(&inbox, arrival(1));
+        let (receipt, second) = group.take(&inbox, arrival(1));
+        assert_eq!(receipt, Receipt::Duplicate);
+        // The worker had looked before the second came.
+        let mut worked =
+            Commit { inbox: vec![EventWrite::Put(over(1, false))], ..Commit::default() };
+        group.rebase(&inbox, &mut worked);
+        for commit in [first.unwrap(), second.unwrap(), worked] {
+            inbox.apply(&commit.inbox);
+        }
+        let kept = inbox.of(EventId(1)).unwrap();
+        assert_eq!((kept.deliveries, kept.state.as_str()), (2, "known"));
+    }
+
+    #[test]
+    fn what_is_long_over_or_too_many_is_forgotten_and_what_waits_never() {
+        let mut inbox = Inbox::default();
+        let (_, waits) = Pending::default().take(&inbox, arrival(1));
+        inbox.apply(&waits.unwrap().inbox);
+        for id in 2..=10_010 {
+            inbox.put(over(id, true));
+        }
+        inbox.put(over(20_000, false));
+        let check = |inbox: &Inbox, days: i64, gone: usize| {
+            let now = Timestamp::from_second(days * 86_400).unwrap();
+            assert_eq!(inbox.outdated(now).len(), gone, "{days}");
+        };
+        check(&inbox, 29, 9); // one dead one more than are kept, nine times
+        check(&inbox, 30, 10_010);
+        let all = inbox.outdated(Timestamp::MAX);
+        inbox.apply(&all);
+        let left = inbox.figures();
+        assert_eq!((left.waiting, left.done, left.dead), (1, 0, 0));
+    }
+}

@@ -143,7 +143,6 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
     task.spawn(worker(sources, accept, cancel.clone()));
     let mut revisions = store.revisions();
     while store.inbox().waiting > 0 {
-        // A plan that is refused stays as it is: nothing more is waited for.
         revisions.changed().await.unwrap();
     }
     cancel.cancel();
@@ -167,8 +166,6 @@ async fn check(scene: Scene, accept: AcceptChanges, told: &[&str], answered: Opt
 #[tokio::test]
 async fn a_customers_change_is_answered_by_policy_and_then_taken_over() {
     let change = || Scene::new("ChangePlan", "Azure");
-    let known = |it: &mut State| it.operation["planId"] = json!("Company");
-    let back = |it: &mut State| it.operation["planId"] = json!("team");
     check(change(), AcceptChanges::Always, &["Success"], Some("accepted")).await;
     check(change(), AcceptChanges::KnownPlans, &["Failure"], Some("refused")).await;
     let quantity =
@@ -181,27 +178,6 @@ async fn a_customers_change_is_answered_by_policy_and_then_taken_over() {
         Some("accepted"),
     )
     .await;
-    for welcome in [known, back] {
-        // Microsoft then names another plan than it has: only what is told counts here.
-        let scene = change().with(welcome);
-        let asked = scene.0.lock().unwrap().operation["planId"].as_str().unwrap().to_lowercase();
-        let scene = scene.with(|it| it.plan = if asked == "team" { "team" } else { "team" });
-        let told = tokio::time::timeout(Duration::from_secs(20), told_first(&scene)).await.unwrap();
-        assert_eq!(told, "Success", "{asked}");
-    }
-}
-
-/// What Microsoft was told first.
-async fn told_first(scene: &Scene) -> String {
-    let mut task = JoinSet::new();
-    let it = scene.clone();
-    task.spawn(async move { play(&it, AcceptChanges::KnownPlans).await });
-    loop {
-        if let Some(word) = scene.0.lock().unwrap().told.first() {
-            return word.clone();
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]
