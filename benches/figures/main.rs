@@ -13,6 +13,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     missing_docs,
+    unreachable_pub,
     reason = "a bench may fail loudly and owns its clock"
 )]
 

@@ -14,6 +14,8 @@ use crate::load;
 use crate::support::{self, Numbers, cpu_s, row, rss_mib, seconds, title, user};
 
 const CALLER_KEY: &str = "ent_c2VjcmV0LW9mLXRoZS13ZWItc2hvcC1pbi1ldmVyeS10ZXN0";
+/// So many, that none reaches its limit.
+const CALLERS: usize = 4;
 const TENANTS: usize = 100;
 const USERS: usize = 10_000;
 
@@ -86,7 +88,7 @@ async fn loads(daemon: &Daemon) {
 
 fn questions(distinct: usize) -> Vec<Vec<u8>> {
     let mut numbers = Numbers(3);
-    let mut one = || {
+    let one = |next: usize| {
         let tenant = numbers.below(TENANTS);
         let (user, tenant) = (user(tenant, numbers.below(USERS)), support::tenant(tenant));
         let body = format!(
@@ -95,11 +97,11 @@ fn questions(distinct: usize) -> Vec<Vec<u8>> {
         request(
             "POST",
             "/v1/entitlements",
-            &format!("authorization: Bearer {CALLER_KEY}\r\n"),
+            &format!("authorization: Bearer {CALLER_KEY}AAA{}\r\n", next % CALLERS),
             &body,
         )
     };
-    (0..distinct).map(|_| one()).collect()
+    (0..distinct).map(one).collect()
 }
 
 fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
@@ -162,7 +164,7 @@ impl Daemon {
             if ready.is_ok_and(|it| it.status().is_success()) {
                 break;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "not ready within a minute");
+            assert!(begun.elapsed() < Duration::from_mins(1), "not ready within a minute");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Self { child, public, ops, ready_after: begun.elapsed() }
@@ -182,9 +184,14 @@ fn free_port() -> SocketAddr {
 
 fn text(folder: &Path, public: SocketAddr, ops: SocketAddr) -> String {
     let (down, folder) = (free_port(), folder.display());
-    let key = format!("{folder}/key");
-    std::fs::write(&key, CALLER_KEY).unwrap();
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let caller = |number: usize| {
+        let key = format!("{folder}/key{number}");
+        std::fs::write(&key, format!("{CALLER_KEY}AAA{number}")).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, private).unwrap();
+        format!("[[caller]]\nname = \"load{number}\"\nkey_file = \"{key}\"\nmay = [\"query\"]\n")
+    };
+    let callers = (0..CALLERS).map(caller).collect::<Vec<_>>().concat();
     format!(
         r#"
 [publisher]
@@ -209,11 +216,7 @@ app_id = "c11e0700-0000-4000-8000-000000000001"
 [visuals]
 audience = ["https://lic.vizmaker.example/app"]
 callers = ["871c010f-5e61-4fb1-83ac-98610a7e9110"]
-[[caller]]
-name = "load"
-key_file = "{key}"
-may = ["query"]
-[[product]]
+{callers}[[product]]
 id = "synoptic-panel"
 name = "Synoptic Panel"
 features = {{ appsource = ["maps"] }}

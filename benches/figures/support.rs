@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub const SERVICE_ID: &str = "vizmaker.synoptic.team";
 pub const SKU: Uuid = Uuid::from_u128(0x5c00_0000_aaaa_4000_8000_0000_0000_000a);
 
-/// SplitMix64: the same numbers in every run.
+/// `SplitMix64`: the same numbers in every run.
 pub struct Numbers(pub u64);
 
 impl Numbers {

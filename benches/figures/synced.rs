@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use entitled::config::Config;
 use entitled::daemon::{Daemon, Surroundings};
+use entitled::domain::{Licence, SkuId, UserId, Via};
 use entitled::sandbox::{Faults, Options, Sandbox, story};
 use entitled::store::Guard;
 use entitled::sync::RunRequest;
@@ -61,18 +62,7 @@ pub async fn run() {
         ),
     );
 
-    let users = sandbox.with_world(|it| it.users(big));
-    let mut changed = 0;
-    for user in &users {
-        if changed == CHANGES {
-            break;
-        }
-        let done = sandbox.with_world(|it| {
-            it.assign(big, *user, story::SYNOPTIC_SKU, &[])
-                .or_else(|_| it.unassign(big, *user, story::SYNOPTIC_SKU))
-        });
-        changed += usize::from(done.is_ok());
-    }
+    edit(&sandbox, &daemon, big);
     let begun = Instant::now();
     let delta = sync(&daemon, big).await;
     let took = begun.elapsed();
@@ -95,6 +85,26 @@ pub async fn run() {
     );
     stop.cancel();
     tasks.abort_all();
+}
+
+/// Makes so many changes at the source, each to another user.
+fn edit(sandbox: &Sandbox, daemon: &Daemon, big: uuid::Uuid) {
+    // Whoever holds it directly loses it, the others get it: each is one change.
+    let mirror = daemon.store.snapshot();
+    let held = &mirror.tenant(big.to_string().parse().unwrap()).unwrap().users;
+    let sku = SkuId::from_uuid(story::SYNOPTIC_SKU);
+    let is_direct = |it: &Licence| it.sku == sku && it.paths.iter().any(|it| it.via == Via::Direct);
+    for user in sandbox.with_world(|it| it.users(big)).into_iter().take(CHANGES) {
+        let has = held.get(UserId::from_uuid(user));
+        let has = has.is_some_and(|it| it.licences.iter().any(is_direct));
+        sandbox.with_world(|it| {
+            if has {
+                it.unassign(big, user, story::SYNOPTIC_SKU).unwrap();
+            } else {
+                it.assign(big, user, story::SYNOPTIC_SKU, &[]).unwrap();
+            }
+        });
+    }
 }
 
 async fn sync(daemon: &Daemon, tenant: uuid::Uuid) -> entitled::domain::Run {

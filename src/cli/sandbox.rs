@@ -45,7 +45,7 @@ pub(super) async fn run(args: &SandboxArgs, json: bool) -> anyhow::Result<Exit> 
             "               marketplace = \"{base}/marketplace\", graph = \"{base}/graph\""
         ))?;
         out.line(&format!(
-            "Its state: curl {base}/control; its commands: README of src/sandbox/control.rs"
+            "Its state: curl {base}/control; to change it, POST there (see src/sandbox/control.rs)"
         ))?;
         out.line("Running until Ctrl-C.")?;
     }

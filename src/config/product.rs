@@ -52,7 +52,7 @@ fn product(
     let hybrid_features = features.contains_key(&Channel::Hybrid);
     if hybrid == HybridMode::None && (sold_hybrid || hybrid_features) {
         let what = if sold_hybrid { "a plan" } else { "features" };
-        it.problem("hybrid", format!("the product has {what} for channel hybrid; write `hybrid = \"entra\"` or \"licensee\", or remove them"));
+        it.warning("hybrid", format!("the product has {what} for channel hybrid; write `hybrid = \"entra\"` or \"licensee\", or remove them"));
     }
     Some(Product { id: id?, name: name?.as_str().into(), hybrid, features, plans })
 }

@@ -51,7 +51,16 @@ pub(super) fn read(section: &mut Section<'_>, name: &str, file_key: &str) -> Opt
     }
     let file = file?;
     match from_file(&file, section.places()) {
-        Ok((secret, path)) => {
+        Ok(Found { secret, path, open_to_all }) => {
+            if open_to_all {
+                // No more than a warning: container platforms mount secrets like that.
+                let shown = path.display();
+                let message = format!(
+                    "everybody on this machine can read {shown}; run `chmod 0600 {shown}`, and \
+                     replace the secret if others have had access"
+                );
+                section.warning(file_key, message);
+            }
             section.note_secret(name, Origin::SecretFile(path));
             Some(secret)
         }
@@ -85,7 +94,15 @@ pub(super) fn locate(name: &Path, places: &Places) -> (PathBuf, bool) {
     }
 }
 
-fn from_file(name: &Path, places: &Places) -> Result<(Secret, PathBuf), String> {
+/// A secret in a file.
+struct Found {
+    secret: Secret,
+    path: PathBuf,
+    /// Whether everybody on this machine can read it.
+    open_to_all: bool,
+}
+
+fn from_file(name: &Path, places: &Places) -> Result<Found, String> {
     let (path, credential) = locate(name, places);
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
@@ -97,12 +114,7 @@ fn from_file(name: &Path, places: &Places) -> Result<(Secret, PathBuf), String> 
     if !about.is_file() {
         return Err(format!("{shown} is no regular file; name a file that holds the secret alone"));
     }
-    if !credential && about.permissions().mode() & 0o004 != 0 {
-        return Err(format!(
-            "everybody on this machine can read {shown}; run `chmod 0600 {shown}`, and replace the \
-             secret if others have had access"
-        ));
-    }
+    let open_to_all = !credential && about.permissions().mode() & 0o004 != 0;
     let mut text = String::new();
     let file = File::open(&path).map_err(unreadable)?;
     file.take(LONGEST_BYTES.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
@@ -111,6 +123,6 @@ fn from_file(name: &Path, places: &Places) -> Result<(Secret, PathBuf), String> 
         _ if u64::try_from(text.len()).is_ok_and(|it| it > LONGEST_BYTES) => {
             Err(format!("the file {shown} is too large for a secret; the most is 64 KiB"))
         }
-        it => Ok((Secret::new(it), path)),
+        it => Ok(Found { secret: Secret::new(it), path, open_to_all }),
     }
 }

@@ -110,7 +110,7 @@ impl DirectorySchedule {
     }
 }
 
-/// Reports a key that is shorter than another.
+/// Warns of a key that is shorter than another: senseless, but no reason to refuse to answer.
 fn at_least(
     it: &mut Section<'_>,
     (long, longer): (&str, SignedDuration),
@@ -119,6 +119,6 @@ fn at_least(
 ) {
     if longer < shorter {
         let (longer, shorter) = (in_words(longer), in_words(shorter));
-        it.problem(long, format!("`{longer}` is shorter than {short} (`{shorter}`): {else_}; raise {long} or lower {short}"));
+        it.warning(long, format!("`{longer}` is shorter than {short} (`{shorter}`): {else_}; raise {long} or lower {short}"));
     }
 }

@@ -9,7 +9,7 @@ use super::evidence::{Covered, Evidence, Knowledge, Known, Question, Seat, Subsc
 use super::{Decision, SeatUse, Trail, decide};
 use crate::domain::{
     Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, SourceKey, Subscription, TenantId,
-    UserId,
+    TenantView, UserId,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
@@ -31,6 +31,7 @@ pub fn gather<'a>(
     let mut knowledge =
         Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
     let Some(tenant) = question.keyed_tenant() else { return (pieces, knowledge) };
+    subscribed(mirror, question, tenant, now, &mut pieces);
     if let Some(view) = mirror.tenant(tenant) {
         knowledge.cloud = view.tenant.cloud;
         knowledge.directory = Known {
@@ -40,9 +41,8 @@ pub fn gather<'a>(
                 Consent::Granted | Consent::Unknown => false,
             },
         };
+        seated(view, question, &mut pieces);
     }
-    subscribed(mirror, question, tenant, now, &mut pieces);
-    seated(mirror, question, tenant, &mut pieces);
     (pieces, knowledge)
 }
 
@@ -140,13 +140,7 @@ fn covered(
 }
 
 /// What the user holds, or is meant to hold, of the SKUs that are plans of the product.
-fn seated<'a>(
-    mirror: &'a Mirror,
-    question: &Question<'a>,
-    tenant: TenantId,
-    pieces: &mut Pieces<'a>,
-) {
-    let Some(view) = mirror.tenant(tenant) else { return };
+fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces<'a>) {
     let Some(held) = question.user.and_then(|user| view.users.get(user)) else { return };
     for licence in held.licences {
         let Some(sku) = view.sku(licence.sku) else { continue };

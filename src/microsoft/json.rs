@@ -57,11 +57,8 @@ pub(crate) fn body<'a, T: Deserialize<'a>>(
 ) -> Result<T, MicrosoftError> {
     let text = text(endpoint, answer)?;
     serde_json::from_str(text).map_err(|bad| {
-        if bad.is_eof() && !text.is_empty() {
-            unlike(endpoint, answer, ", cut off in the middle")
-        } else {
-            no_json(endpoint, answer)
-        }
+        let cut = bad.is_eof() && !text.is_empty();
+        unlike(endpoint, answer, if cut { ", cut off in the middle" } else { "" })
     })
 }
 

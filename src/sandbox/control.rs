@@ -1,5 +1,7 @@
 //! `/control`: the world changed by JSON commands, and its state in figures. Not Microsoft's.
 
+mod orders;
+
 use axum::http::Method;
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -132,6 +134,8 @@ enum Command {
     },
     RotateKeys {},
     Outage(Switch),
+    /// Subscriptions, operations and webhooks.
+    Marketplace(orders::Order),
 }
 
 #[derive(Deserialize)]
@@ -152,6 +156,7 @@ enum Switch {
 pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
     match (&ask.method, path) {
         (&Method::GET, []) => Reply::json(200, &figures(world)),
+        (&Method::GET, ["webhooks"]) => Reply::json(200, &json!({"tries": world.deliveries()})),
         (&Method::POST, []) => commands(world, &ask.body),
         (&Method::POST, ["token"]) => match serde_json::from_slice::<TokenRequest>(&ask.body) {
             Ok(request) => {
@@ -160,7 +165,10 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
             }
             Err(error) => refuse(400, &error.to_string()),
         },
-        _ => refuse(404, "the control route is GET or POST /control and POST /control/token"),
+        _ => refuse(
+            404,
+            "the control route is GET or POST /control, GET /control/webhooks, POST /control/token",
+        ),
     }
 }
 
@@ -254,6 +262,7 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
         C::Faults(spec) => world.set_faults(spec.parse::<Faults>()?),
         C::AdvanceClock { seconds } => world.advance_clock(SignedDuration::from_secs(seconds)),
         C::RotateKeys {} => world.rotate_keys()?,
+        C::Marketplace(order) => return Ok(orders::apply(world, order)?),
         C::Outage(switch) => world.outage(matches!(switch, Switch::On)),
     }
     Ok(json!({}))
@@ -292,6 +301,7 @@ fn figures(world: &World) -> Value {
         "tenants": ids.len(),
         "users": tenants().map(super::world::tenant::Tenant::live).sum::<usize>(),
         "subscriptions": world.shelf().len(),
+        "webhooks_waiting": world.webhooks_waiting(),
         "first_tenants": rows,
     })
 }

@@ -17,6 +17,8 @@ pub enum Fault {
     Marketplace503Html,
     /// A marketplace answer ends in mid-JSON.
     MarketplaceTruncated,
+    /// The marketplace does what it was asked, and then fails to say so.
+    Marketplace500After,
     /// A page without items that still has a next link.
     MarketplaceEmptyPage,
     /// A page repeats its first item.
@@ -47,15 +49,30 @@ pub enum Fault {
     Delta410,
     /// A delta link is answered by 400 `syncStateNotFound`.
     DeltaSyncStateNotFound,
+    /// An activation fails in the background: the subscription ends.
+    ActivationFailure,
+    /// The publisher's `Failure` is ignored and the change done all the same.
+    FailureIgnored,
+    /// A webhook is delivered twice.
+    WebhookDuplicate,
+    /// A webhook is never delivered.
+    WebhookLoss,
+    /// A webhook is held back for five seconds, so that later ones overtake it.
+    WebhookReorder,
+    /// Beside a webhook comes a forged one.
+    WebhookForge,
+    /// A webhook has the old shape, whose members are empty.
+    WebhookMinimal,
 }
 
 /// Every fault with its name in a SPEC; the position is the index into [`Faults::chances`].
-const NAMES: [(Fault, &str); 20] = [
+const NAMES: [(Fault, &str); 28] = [
     (Fault::Token503, "token.503"),
     (Fault::Marketplace429, "marketplace.429"),
     (Fault::Marketplace500, "marketplace.500"),
     (Fault::Marketplace503Html, "marketplace.503_html"),
     (Fault::MarketplaceTruncated, "marketplace.truncated"),
+    (Fault::Marketplace500After, "marketplace.500_after"),
     (Fault::MarketplaceEmptyPage, "marketplace.empty_page"),
     (Fault::MarketplaceDuplicates, "marketplace.duplicates"),
     (Fault::Graph429, "graph.429"),
@@ -71,10 +88,17 @@ const NAMES: [(Fault, &str); 20] = [
     (Fault::Batch503, "batch.503"),
     (Fault::Delta410, "delta.410"),
     (Fault::DeltaSyncStateNotFound, "delta.sync_state_not_found"),
+    (Fault::ActivationFailure, "activation.failure"),
+    (Fault::FailureIgnored, "operation.failure_ignored"),
+    (Fault::WebhookDuplicate, "webhook.duplicate"),
+    (Fault::WebhookLoss, "webhook.loss"),
+    (Fault::WebhookReorder, "webhook.reorder"),
+    (Fault::WebhookForge, "webhook.forge"),
+    (Fault::WebhookMinimal, "webhook.minimal"),
 ];
 
 /// The settings of a SPEC that are no probabilities.
-const SETTINGS: [&str; 5] = ["seed", "lag", "slow", "page", "budget"];
+const SETTINGS: [&str; 6] = ["seed", "lag", "slow", "page", "budget", "activation"];
 
 /// How much goes wrong. Parsed from `name=value,…`; the default is a faultless Microsoft.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +108,8 @@ pub struct Faults {
     chances: [f64; NAMES.len()],
     /// Time between a group membership or group licence change and its effect on users.
     pub lag: Duration,
+    /// Time between an accepted activation and its effect; half a minute unless set.
+    pub activation: Duration,
     /// Time every answer takes longer.
     pub slow: Duration,
     /// Largest page of lists; 0 leaves Microsoft's sizes.
@@ -98,6 +124,7 @@ impl Default for Faults {
             seed: 0,
             chances: [0.0; NAMES.len()],
             lag: Duration::ZERO,
+            activation: Duration::from_secs(30),
             slow: Duration::ZERO,
             page: 0,
             budget: 1.0,
@@ -133,6 +160,9 @@ impl Faults {
             "page" => self.page = value.parse().ok().ok_or_else(|| bad("a whole number"))?,
             "lag" => self.lag = duration(value).ok_or_else(|| bad("a duration like 30s"))?,
             "slow" => self.slow = duration(value).ok_or_else(|| bad("a duration like 200ms"))?,
+            "activation" => {
+                self.activation = duration(value).ok_or_else(|| bad("a duration like 30s"))?;
+            }
             "budget" => {
                 let budget: f64 = value.parse().ok().ok_or_else(|| bad("a factor like 0.1"))?;
                 if !budget.is_finite() || budget < 0.0 {
@@ -221,6 +251,7 @@ impl fmt::Display for Faults {
             }
         }
         write!(f, ",lag={}ms,slow={}ms", self.lag.as_millis(), self.slow.as_millis())?;
+        write!(f, ",activation={}ms", self.activation.as_millis())?;
         write!(f, ",page={},budget={}", self.page, self.budget)
     }
 }

@@ -1,5 +1,9 @@
-//! SaaS fulfillment v2: list with its paging traps, get one, the error bodies.
+//! SaaS fulfillment v2: list with its paging traps, get one, the error bodies; `operations` and
+//! `purchase` hold the rest.
 //! Source: marketplace-saas.md 3, 5.1, 6.3, 6.4.
+
+mod operations;
+mod purchase;
 
 use axum::http::Method;
 use base64::Engine as _;
@@ -19,6 +23,9 @@ const PAGE: (u64, u64) = (66, 89);
 
 /// Everything below `/marketplace`.
 pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
+    world.settle_orders();
+    let made = world.fresh_id();
+    let request = ask.header("x-ms-requestid").map_or_else(|| made.to_string(), str::to_owned);
     let reply = if world.strikes(Fault::Marketplace503Html) {
         Reply::html(503)
     } else if world.strikes(Fault::Marketplace500) {
@@ -27,12 +34,12 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
     } else if world.strikes(Fault::Marketplace429) {
         Reply::empty(429).with("retry-after", "1")
     } else {
-        let reply = route(world, ask, path);
+        let reply = route(world, ask, path, &request);
+        let lost = reply.status < 300 && world.strikes(Fault::Marketplace500After);
+        let reply = if lost { Reply::empty(500) } else { reply };
         let cut = reply.status == 200 && world.strikes(Fault::MarketplaceTruncated);
         if cut { reply.cut() } else { reply }
     };
-    let request = ask.header("x-ms-requestid").map(str::to_owned);
-    let request = request.unwrap_or_else(|| world.fresh_id().to_string());
     let correlation = ask.header("x-ms-correlationid").unwrap_or(&request).to_owned();
     reply
         .with("x-ms-requestid", request)
@@ -42,7 +49,7 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
         .about(story::PUBLISHER_TENANT)
 }
 
-fn route(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
+fn route(world: &mut World, ask: &Ask, path: &[&str], request: &str) -> Reply {
     match ask.option("api-version") {
         Some("2018-08-31") => {}
         Some(_) => return version("UnsupportedApiVersion", "The API version is not supported."),
@@ -53,11 +60,43 @@ fn route(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
         let text = "The token is invalid, expired or missing, or belongs to another application";
         return Reply::json(status, &Value::from(text));
     }
+    let Some(path) = path.strip_prefix(&["api", "saas", "subscriptions"]) else {
+        return Reply::json(404, &json!({"message": "Resource not found."}));
+    };
     match (&ask.method, path) {
-        (&Method::GET, ["api", "saas", "subscriptions"]) => list(world, ask),
-        (&Method::GET, ["api", "saas", "subscriptions", id]) => one(world, id),
+        (&Method::GET, []) => list(world, ask),
+        (&Method::GET, [id]) => one(world, id),
+        (&Method::POST, ["resolve"]) => purchase::resolve(world, ask),
+        (&Method::POST, [id, "activate"]) => purchase::activate(world, ask, id),
+        (&Method::GET, [id, "listAvailablePlans"]) => purchase::plans(world, ask, id),
+        (&Method::PATCH, [id]) => {
+            let operation = operation_id(world, ask, request);
+            purchase::change(world, ask, id, operation)
+        }
+        (&Method::DELETE, [id]) => {
+            let operation = operation_id(world, ask, request);
+            purchase::cancel(world, id, operation)
+        }
+        (&Method::GET, [id, "operations"]) => operations::all(world, id),
+        (&Method::GET, [id, "operations", operation]) => operations::one(world, id, operation),
+        (&Method::PATCH, [id, "operations", operation]) => {
+            operations::decide(world, ask, id, operation, request)
+        }
         _ => Reply::json(404, &json!({"message": "Resource not found."})),
     }
+}
+
+/// The request's id where Microsoft made it, as recorded; what becomes of a client's own id is not
+/// known: here the operation gets another. Source: marketplace-saas.md 3.1.
+fn operation_id(world: &mut World, ask: &Ask, request: &str) -> Uuid {
+    let made = ask.header("x-ms-requestid").is_none().then(|| request.parse().ok()).flatten();
+    made.unwrap_or_else(|| world.fresh_id())
+}
+
+/// The usual error body.
+fn fail(status: u16, message: &str) -> Reply {
+    let code = if status == 404 { "NotFound" } else { "BadRequest" };
+    Reply::json(status, &json!({"code": code, "message": message, "target": "", "details": []}))
 }
 
 fn version(code: &str, message: &str) -> Reply {

@@ -14,6 +14,7 @@ mod keys;
 mod marketplace;
 mod serve;
 pub mod story;
+mod webhook;
 mod wire;
 mod world;
 
@@ -28,8 +29,9 @@ use uuid::Uuid;
 
 pub use entra::{TokenRequest, TokenVersion};
 pub use faults::{Fault, Faults, FaultsError};
+pub use webhook::{Delivery, Fate, Forgery, Webhook};
 pub use world::subscription::{Buyer, Subscription, Term};
-pub use world::{NewUser, Seat, SkuUnits, World, WorldError};
+pub use world::{NewUser, Purchase, Seat, SkuUnits, World, WorldError};
 
 /// Tells the time; the sandbox adds its own offset.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -92,6 +94,7 @@ pub struct Sandbox {
 
 struct Inner {
     base: String,
+    http: reqwest::Client,
     world: Mutex<World>,
     lines: Mutex<VecDeque<RequestLine>>,
 }
@@ -112,6 +115,7 @@ impl Sandbox {
         let sandbox = Self {
             inner: Arc::new(Inner {
                 base,
+                http: webhook::client()?,
                 world: Mutex::new(world),
                 lines: Mutex::new(VecDeque::new()),
             }),

@@ -16,13 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::wire::{Ask, Reply};
-use super::{RequestLine, Sandbox, World, control, entra, graph, marketplace};
+use super::{RequestLine, Sandbox, World, control, entra, graph, marketplace, webhook};
 
 /// Pause after a failed accept (out of descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until dropped; the connections end with it.
+/// Serves and delivers webhooks until dropped; the connections end with it.
 pub(crate) async fn run(listener: TcpListener, sandbox: Sandbox) {
+    tokio::join!(accept(listener, sandbox.clone()), webhook::pump(&sandbox));
+}
+
+async fn accept(listener: TcpListener, sandbox: Sandbox) {
     let router = Router::new().fallback(answer).with_state(sandbox);
     let mut connections = JoinSet::new();
     loop {

@@ -47,6 +47,8 @@ pub const SUITE_OFFER: &str = "viz-suite";
 pub const SUITE_COMPANY: &str = "company";
 /// Per-seat plan of the SaaS offer.
 pub const SUITE_TEAM: &str = "team";
+/// Another per-seat plan of the SaaS offer, which the demo's configuration does not know.
+pub const SUITE_ENTERPRISE: &str = "enterprise";
 
 /// SKU of `vizmaker.synoptic.team`.
 pub const SYNOPTIC_SKU: Uuid = uuid!("5c000000-aaaa-4000-8000-00000000000a");

@@ -13,6 +13,7 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | `one` | one run, whatever becomes of it |
 //! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
@@ -22,6 +23,7 @@ pub mod directory;
 pub mod inbox;
 pub mod keys;
 mod metrics;
+mod one;
 pub mod plan;
 mod progress;
 pub mod reading;
@@ -111,7 +113,7 @@ pub enum SyncError {
     /// Microsoft could not be read.
     #[error("{0}")]
     Microsoft(#[from] MicrosoftError),
-    /// The store could not take it: the daemon stops, unless all that is missing is room.
+    /// The store could not take it.
     #[error("the store refused what was read")]
     Store(#[from] StoreError),
     /// A task of the scheduler ended in a way that it cannot.

@@ -4,29 +4,22 @@
 //! slow, throttled or refused delays no other. Two runs of one source and scope never overlap.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info_span, warn};
+use tracing::{Instrument, info_span, warn};
 
 use super::metrics::Metrics;
-use super::progress::{Gauge, Progress};
-use super::{
-    Begun, End, Sources, SyncError, Tally, directory, ended, failure, needs_directory, rest_after,
-    subscriptions,
-};
-use crate::domain::{Outcome, Run, RunId, Source, SourceKey, TenantId, TenantView, Trigger};
-use crate::microsoft::ErrorKind;
-use crate::store::StoreError;
+use super::one::{Performed, one};
+use super::progress::Progress;
+use super::{Begun, Sources, SyncError, needs_directory, rest_after};
+use crate::domain::{Run, RunId, Source, SourceKey, TenantId, TenantView, Trigger};
 
 /// Runs that may be under way at once. High, since most of them wait for Microsoft: what is sent
 /// is bounded by the client's own budgets.
@@ -431,68 +424,6 @@ impl Scheduler {
 
 /// Between the first runs of two tenants.
 const FIRST_RUNS_APART: Duration = Duration::from_millis(2);
-
-/// One run, from its first request to its commit. A panic inside it is that run's failure: it must
-/// not take the other tenants with it.
-async fn one(sources: Sources, begun: Begun, watchers: Vec<mpsc::Sender<Progress>>) -> Ended {
-    let key = begun.key;
-    let gauge = Gauge::new(key, watchers);
-    let work: BoxFuture<'_, Performed> = perform(&sources, begun.clone(), &gauge).boxed();
-    let work = AssertUnwindSafe(work).catch_unwind().await;
-    let result = match work {
-        Ok(Err(SyncError::Store(error))) if error.is_transient() => {
-            Ok(unwritten(&sources, &begun, &gauge, &error))
-        }
-        Ok(result) => result,
-        Err(_panic) => panicked(&sources, &begun, &gauge).await,
-    };
-    if let Ok((run, _)) = &result {
-        gauge.ended(run).await;
-    }
-    (key, result)
-}
-
-type Performed = Result<(Run, Failure), SyncError>;
-type Failure = Option<(ErrorKind, Option<Duration>)>;
-
-async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performed {
-    let (run, error) = match begun.key.tenant {
-        Some(tenant) => directory::run(sources, tenant, &mut begun, gauge).await?,
-        None => subscriptions::run(sources, &begun, gauge).await?,
-    };
-    if let Some(error) = &error {
-        let wait = error.asked_wait();
-        let error = error as &dyn std::error::Error;
-        warn!(
-            error,
-            wait_s = wait.map(|it| it.as_secs()),
-            "The run failed; what is known keeps counting"
-        );
-    }
-    Ok((run, error.map(|error| (error.kind(), error.asked_wait()))))
-}
-
-/// Writes down a run that broke an assumption of ours.
-async fn panicked(sources: &Sources, begun: &Begun, gauge: &Gauge) -> Performed {
-    error!("A run panicked: please report it; the other runs go on");
-    let error = "an assumption of this program broke while it read; nothing was applied; please \
-                 report it with the log of this run";
-    let end = End { outcome: Outcome::Failed, error: Some(error.into()) };
-    let (run, state) = ended(sources, begun, gauge, Tally::default(), end);
-    sources.store.commit(failure(run.clone(), begun.key, state)).await?;
-    Ok((run, Some((ErrorKind::Unreadable, None))))
-}
-
-/// A run that the store has no room for. It stands in no log; answers go on from what is known, and
-/// the next run reads the same again.
-fn unwritten(sources: &Sources, begun: &Begun, gauge: &Gauge, full: &StoreError) -> (Run, Failure) {
-    let error: &dyn std::error::Error = full;
-    error!(error, "The run could not be written down; what is known keeps counting");
-    let error = format!("nothing was applied: {full}");
-    let end = End { outcome: Outcome::Failed, error: Some(error.into()) };
-    let (run, _) = ended(sources, begun, gauge, Tally::default(), end);
-    (run, Some((ErrorKind::Transient, None)))
-}
 
 /// When the next SKU of ours is due to change its status.
 fn next_lifecycle(view: &Arc<TenantView>) -> Option<Timestamp> {

@@ -4,6 +4,8 @@ mod entra;
 mod graph;
 mod itself;
 mod marketplace;
+mod orders;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -159,7 +159,14 @@ impl Public {
             let (decision, trail) = self.decide(asked, now);
             let due = decision.seat.filter(|it| it.is_due(now));
             let Some(seat) = due else { return self.signed(asked, decision, trail, now) };
-            self.take(asked, seat, now).await?;
+            match self.take(asked, seat, now).await {
+                Ok(()) => {}
+                // He holds it already; only that he used it could not be written down.
+                Err(_unwritten) if seat.held.is_some() => {
+                    return self.signed(asked, decision, trail, now);
+                }
+                Err(problem) => return Err(problem),
+            }
         }
         let detail = "the seats of this subscription are changing hands: try again in a moment";
         Err(Problem::unavailable(detail).retry_after(1))

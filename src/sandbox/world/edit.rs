@@ -36,6 +36,18 @@ pub enum WorldError {
     /// The text is not a JSON object with an `id`.
     #[error("a subscription is a JSON object with an `id`")]
     Subscription,
+    /// No such subscription, or none of the sandbox's own making.
+    #[error("there is no subscription {0}")]
+    NoSubscription(Uuid),
+    /// The subscription is in a state in which this cannot happen to it.
+    #[error("subscription {0} is {1}")]
+    State(Uuid, String),
+    /// An operation on the subscription is going on.
+    #[error("an operation on subscription {0} is going on")]
+    Locked(Uuid),
+    /// Not one of the offer's plans.
+    #[error("there is no plan `{0}`; there are company, team and enterprise")]
+    Plan(String),
     /// No key could be made.
     #[error("no signing key could be made")]
     Key,

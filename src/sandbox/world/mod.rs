@@ -1,12 +1,16 @@
 //! What is true in the stand-in: customers, licences, subscriptions, keys, and its own time.
 //!
-//! `edit` and `supply` change it, `opening` builds the story, `population` the generated customers.
+//! `edit` and `supply` change it, `orders` and `requests` are the life of subscriptions, `opening` builds the story, `population` the generated customers.
 
+mod buying;
 pub(crate) mod catalog;
 mod edit;
 mod licensing;
+pub(crate) mod offer;
 mod opening;
+pub(crate) mod orders;
 mod population;
+pub(crate) mod requests;
 pub(crate) mod subscription;
 mod supply;
 pub(crate) mod tenant;
@@ -17,16 +21,20 @@ use std::{fmt, io};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+pub use buying::Purchase;
 pub use edit::{NewUser, WorldError};
+
 pub use tenant::SkuUnits;
 
 use self::catalog::Catalog;
+use self::orders::Orders;
 use self::subscription::Shelf;
 use self::tenant::{DIRECT, Life, Location, Tenant};
 use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
 use super::graph::throttle::Bucket;
 use super::keys::KeyRing;
+use super::webhook::Post;
 use super::wire::later;
 use super::{Clock, Options, story};
 
@@ -39,6 +47,8 @@ pub struct World {
     catalog: Catalog,
     tenants: BTreeMap<Uuid, Tenant>,
     shelf: Shelf,
+    pub(super) orders: Orders,
+    pub(super) post: Post,
     keys: KeyRing,
     /// Secrets of our app; false once expired.
     secrets: Vec<(String, bool)>,
@@ -84,6 +94,8 @@ impl World {
             catalog: Catalog::new(),
             tenants: BTreeMap::new(),
             shelf: Shelf::default(),
+            orders: Orders::default(),
+            post: Post::default(),
             keys: KeyRing::new()?,
             secrets,
             faults: options.faults.clone(),

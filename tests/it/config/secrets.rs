@@ -40,7 +40,7 @@ fn a_secret_file_must_hold_one_secret_and_be_ours_alone() {
     one_problem(read(&file), key, "is empty");
     fs::write(&file, "canary-secret\n").unwrap();
     mode(0o644);
-    one_problem(read(&file), key, "chmod 0600");
+    warned(read(&file), key, "chmod 0600");
     one_problem(read(folder.path()), key, "no regular file");
     mode(0o640);
     let loaded = read(&file).unwrap();
@@ -70,7 +70,7 @@ fn a_relative_name_is_a_credential_first_and_then_beside_the_configuration() {
     };
     let ours = beside.join("s");
     fs::write(&ours, "beside").unwrap();
-    one_problem(load(), "identity.secret_file", "everybody on this machine");
+    warned(load(), "identity.secret_file", "everybody on this machine");
     fs::set_permissions(&ours, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(secret(), "beside");
     // systemd guards its folder itself; nobody else gets in, whatever the file's own mode.
@@ -79,7 +79,7 @@ fn a_relative_name_is_a_credential_first_and_then_beside_the_configuration() {
     // A name that leads out of the folder is no credential, so its mode counts.
     fs::write(root.path().join("outside"), "x").unwrap();
     fs::write(&path, format!("{LEAST}secret_file = \"../outside\"\n")).unwrap();
-    one_problem(load(), "identity.secret_file", "everybody on this machine");
+    warned(load(), "identity.secret_file", "everybody on this machine");
 }
 
 #[test]

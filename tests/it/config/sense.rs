@@ -19,17 +19,6 @@ fn what_makes_no_sense_is_a_problem_that_says_what_to_do() {
     check("[listen]\ntls_key = \"k\"", "listen.tls_key", "both or none");
     check(&format!("[listen]\nadmin = \"/{}\"", "x".repeat(107)), "listen.admin", "107 bytes");
     check("[listen]\npublic_url = \"http://lic.example\"", "listen.public_url", "loopback only");
-    check(
-        "[sync.directory]\nmax_age = \"5m\"",
-        "sync.directory.max_age",
-        "shorter than every (`10m`)",
-    );
-    check("[sync.directory]\nsweep = \"5m\"", "sync.directory.sweep", "shorter than every");
-    check(
-        "[sync.subscriptions]\ntrust_for = \"30m\"",
-        "sync.subscriptions.trust_for",
-        "max_age (`1h`)",
-    );
     check("[sync.directory]\nremove_limit = \"0%\"", "sync.directory.remove_limit", "out of range");
     check("[policy]\nrelease_after = \"0d\"", "policy.release_after", "zero makes no sense");
     check("[policy]\non_stale = \"ignore\"", "policy.on_stale", "grace, deny");
@@ -42,6 +31,28 @@ fn what_makes_no_sense_is_a_problem_that_says_what_to_do() {
     let twice = "[[tenant]]\nid = \"4F4F4F4F-1111-4222-8333-444455556666\"\n\
                  [[tenant]]\nid = \"4f4f4f4f-1111-4222-8333-444455556666\"";
     check(twice, "tenant[1].id", "twice");
+}
+
+#[test]
+fn what_is_only_senseless_is_a_warning() {
+    let check = |more: &str, key: &str, says: &str| warned(with(more), key, says);
+    check(
+        "[sync.directory]\nmax_age = \"5m\"",
+        "sync.directory.max_age",
+        "shorter than every (`10m`)",
+    );
+    check("[sync.directory]\nsweep = \"5m\"", "sync.directory.sweep", "shorter than every");
+    check(
+        "[sync.subscriptions]\ntrust_for = \"30m\"",
+        "sync.subscriptions.trust_for",
+        "max_age (`1h`)",
+    );
+    check(&product("", "channel = \"hybrid\""), "product[0].hybrid", "has a plan");
+    check(
+        &product("features = { hybrid = [\"a\"] }", "channel = \"saas\""),
+        "product[0].hybrid",
+        "has features",
+    );
 }
 
 #[test]
@@ -86,12 +97,6 @@ fn a_catalog_that_contradicts_itself_is_refused() {
         "publisher.offer.plan",
     );
     check(&product("", "channel = \"store\""), "product[0].plan[0].channel", "isv_app");
-    check(&product("", "channel = \"hybrid\""), "product[0].hybrid", "has a plan");
-    check(
-        &product("features = { hybrid = [\"a\"] }", "channel = \"saas\""),
-        "product[0].hybrid",
-        "has features",
-    );
     check(
         &product("", "channel = \"saas\"\nsku_ids = [\"nope\"]"),
         "product[0].plan[0].sku_ids",
@@ -101,7 +106,7 @@ fn a_catalog_that_contradicts_itself_is_refused() {
     let again = "[[product]]\nid = \"q\"\n[[product.plan]]\nservice_id = \"VIZMAKER.offer.plan\"\n\
                  channel = \"saas\"";
     check(&(plain.clone() + again), "product[1].plan[0].service_id", "another plan");
-    check(&plain.replace("[\"x\"]", "[]"), "visuals.audience", "product `p`");
+    warned(with(&plain.replace("[\"x\"]", "[]")), "visuals.audience", "product `p`");
     assert!(with(&plain).is_ok());
 }
 

@@ -88,11 +88,11 @@ async fn an_answer_is_signed_complete_and_never_outlasts_what_was_paid() {
         assert_eq!(claims["exp"], until.as_second());
         assert!(!claims["sub"].to_string().contains(&person.user.to_string()));
         let last = moment("grace_end").or(moment("period_end"));
-        if answer.body["usable"] == true && last.is_some() {
-            assert!(until <= last.unwrap(), "{}", answer.text);
+        if let Some(last) = last.filter(|_| answer.body["usable"] == true) {
+            assert!(until <= last, "{}", answer.text);
         }
     }
-    assert_eq!(server.ask("viz-suite", story::MIA).await.body["period_end"].is_string(), true);
+    assert!(server.ask("viz-suite", story::MIA).await.body["period_end"].is_string());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

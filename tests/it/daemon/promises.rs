@@ -263,6 +263,6 @@ fn long_texts(value: &Value, found: &mut Vec<String>) {
         Value::String(text) if text.len() > 40 => found.push(text.clone()),
         Value::Array(all) => all.iter().for_each(|it| long_texts(it, found)),
         Value::Object(all) => all.values().for_each(|it| long_texts(it, found)),
-        _ => {}
+        Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
     }
 }

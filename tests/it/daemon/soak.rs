@@ -36,7 +36,8 @@ async fn after_every_trouble_at_once_the_seats_listed_are_those_at_microsoft() {
     let tenants = tenants().await;
     let known: Vec<_> = story::CUSTOMERS.iter().map(|it| it.tenant).collect();
     let made_up = tenants.iter().filter(|it| !known.contains(it));
-    let extra: String = made_up.map(|it| format!("[[tenant]]\nid = \"{it}\"\n")).collect();
+    let extra: Vec<_> = made_up.map(|it| format!("[[tenant]]\nid = \"{it}\"\n")).collect();
+    let extra = extra.concat();
     let mut world = World::with(options(), &extra).await;
     for tenant in &tenants {
         let roles = Some(story::ROLES.map(str::to_owned).to_vec());
