@@ -105,7 +105,7 @@ const SETTINGS: [&str; 6] = ["seed", "lag", "slow", "page", "budget", "activatio
 pub struct Faults {
     /// Seed of the draws.
     pub seed: u64,
-    chances: [f64; NAMES.len()],
+    chances: Box<[f64; NAMES.len()]>,
     /// Time between a group membership or group licence change and its effect on users.
     pub lag: Duration,
     /// Time between an accepted activation and its effect; half a minute unless set.
@@ -122,7 +122,7 @@ impl Default for Faults {
     fn default() -> Self {
         Self {
             seed: 0,
-            chances: [0.0; NAMES.len()],
+            chances: Box::new([0.0; NAMES.len()]),
             lag: Duration::ZERO,
             activation: Duration::from_secs(30),
             slow: Duration::ZERO,
@@ -245,8 +245,8 @@ impl FromStr for Faults {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed={}", self.seed)?;
-        for ((_, name), chance) in NAMES.iter().zip(self.chances) {
-            if chance > 0.0 {
+        for ((_, name), chance) in NAMES.iter().zip(self.chances.iter()) {
+            if *chance > 0.0 {
                 write!(f, ",{name}={chance}")?;
             }
         }
