@@ -2,6 +2,7 @@
 
 mod answers;
 mod inbox;
+mod orders;
 mod tokens;
 mod trouble;
 

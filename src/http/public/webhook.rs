@@ -57,7 +57,7 @@ pub(super) async fn receive(
     let result = async {
         let token = bearer(&head.headers)?;
         let token = token.ok_or_else(|| Problem::unauthorized("send the marketplace's token"))?;
-        in_time(public.from_marketplace(token)).await?;
+        in_time(public.verify_marketplace(token)).await?;
         let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
         let arrival = arrival(&bytes, public)?;
         in_time(public.keep(arrival)).await
@@ -89,7 +89,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T,
 
 impl Public {
     /// Whether it is the marketplace that calls.
-    async fn from_marketplace(&self, token: &str) -> Result<(), Problem> {
+    async fn verify_marketplace(&self, token: &str) -> Result<(), Problem> {
         let refused = |error: TokenError| Problem::unauthorized(error.to_string());
         let kid = tokens::key_id(token).map_err(refused)?;
         match self.entra.lookup(&kid).await {
@@ -162,7 +162,7 @@ mod tests {
     const SUBSCRIPTION: &str = "5d0c1f22-7a31-4c8e-1b2f-90aa3344ee10";
 
     /// What is read, as: operation, action, subscription, plan, quantity.
-    fn check(body: Value, expected: [&str; 5]) {
+    fn check(body: &Value, expected: [&str; 5]) {
         let it = read(body.as_object().unwrap());
         let quantity = it.quantity.map(|it| it.to_string());
         let got = [
@@ -181,39 +181,39 @@ mod tests {
         let full = json!({ "id": o, "activityId": o, "planId": "Enterprise", "quantity": 25,
             "subscriptionId": s, "action": "ChangePlan", "status": "InProgress",
             "subscription": { "id": s, "planId": "team" }, "purchaseToken": null });
-        check(full, [o, "ChangePlan", s, "enterprise", "25"]);
+        check(&full, [o, "ChangePlan", s, "enterprise", "25"]);
         // Section 8.4: really received.
         let minimal = json!({ "id": o, "subscriptionId": s, "offerId": "", "planId": "",
             "quantity": "", "action": "Unsubscribe", "status": "" });
-        check(minimal, [o, "Unsubscribe", s, "-", "-"]);
+        check(&minimal, [o, "Unsubscribe", s, "-", "-"]);
         check(
-            json!({ "subscriptionId": s, "operationType": "Reinstate" }),
+            &json!({ "subscriptionId": s, "operationType": "Reinstate" }),
             ["-", "Reinstate", s, "-", "-"],
         );
         check(
-            json!({ "id": o.to_uppercase(), "subscription": { "id": s.to_uppercase() },
+            &json!({ "id": o.to_uppercase(), "subscription": { "id": s.to_uppercase() },
             "action": " suspended ", "quantity": "20" }),
             [o, "Suspend", s, "-", "20"],
         );
         check(
-            json!({ "id": o, "subscriptionId": s, "action": "Transfer" }),
+            &json!({ "id": o, "subscriptionId": s, "action": "Transfer" }),
             [o, "Transfer", s, "-", "-"],
         );
     }
 
     #[test]
     fn what_cannot_be_an_id_is_none_and_nothing_is_ever_too_odd() {
-        check(json!({}), ["-", "", "-", "-", "-"]);
+        check(&json!({}), ["-", "", "-", "-", "-"]);
         check(
-            json!({ "id": "../../x", "subscriptionId": 7, "action": ["x"], "planId": {} }),
+            &json!({ "id": "../../x", "subscriptionId": 7, "action": ["x"], "planId": {} }),
             ["-", "", "-", "-", "-"],
         );
         check(
-            json!({ "id": "00000000-0000-0000-0000-000000000000", "quantity": -1 }),
+            &json!({ "id": "00000000-0000-0000-0000-000000000000", "quantity": -1 }),
             ["-", "", "-", "-", "-"],
         );
         check(
-            json!({ "quantity": 1.5, "action": "é".repeat(40) }),
+            &json!({ "quantity": 1.5, "action": "é".repeat(40) }),
             ["-", &"é".repeat(32), "-", "-", "-"],
         );
     }

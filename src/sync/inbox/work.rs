@@ -322,8 +322,8 @@ impl Work {
         self.sources.ledger.ended(state.as_str());
         warn!(
             why,
-            "A webhook was given up: `entitled log webhooks --dead` shows it; the list of \
-             subscriptions goes on catching what it may have meant"
+            "A webhook was given up and is kept with its body; the list of subscriptions goes on \
+             catching what it may have meant"
         );
         let commit =
             Commit { inbox: put(WebhookEvent { state, ..event.clone() }), ..Commit::default() };
