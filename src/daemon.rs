@@ -27,6 +27,7 @@ use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
+use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
@@ -147,15 +148,20 @@ impl Daemon {
             microsoft: Arc::clone(&microsoft),
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
+            ledger: Ledger::default(),
             limits: settings::limits(&config),
         };
         let cancel = CancellationToken::new();
         let (sync, scheduler) =
-            sync::scheduler(sources, settings::schedule(&config), cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, clock, cancel };
+            sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
+        let ledger = sources.ledger.clone();
+        let accept = config.marketplace.accept_changes;
+        let inbox = inbox::worker(sources, accept, cancel.clone());
+        let parts = Parts { config, store, microsoft, sync, ledger, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
+        tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -168,6 +174,7 @@ struct Parts {
     store: Store,
     microsoft: Arc<Microsoft>,
     sync: SyncHandle,
+    ledger: Ledger,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -229,6 +236,7 @@ impl Parts {
     fn ops_settings(&self, entra: &Arc<EntraKeys>, metrics: Metrics) -> OpsSettings {
         let sync = self.sync.clone();
         let mut registry = ops::registry();
+        self.ledger.register(&mut registry);
         sync.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
@@ -266,6 +274,7 @@ impl Parts {
             policy: self.config.policy(),
             callers: self.config.callers.clone(),
             rules: settings::user_rules(&self.config),
+            webhooks: settings::webhook_rules(&self.config),
             entra: Arc::clone(entra),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),

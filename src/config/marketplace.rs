@@ -46,9 +46,8 @@ impl FromStr for AcceptChanges {
     }
 }
 
-/// When webhooks and the landing page take effect.
-const LATER: &str =
-    "accepted; takes effect in the version that serves webhooks and the landing page";
+/// When the landing page takes effect.
+const LATER: &str = "accepted; takes effect in the version that serves the landing page";
 
 impl MarketplaceSection {
     /// `client_id` is that of `[identity]`.
@@ -61,8 +60,6 @@ impl MarketplaceSection {
             // Without one there is no client id either, which was reported.
             let app_id = application_id(it, "app_id", app_id).unwrap_or_default();
             let accept_changes = it.or("accept_changes", AcceptChanges::Always);
-            it.note_later("app_id", LATER);
-            it.note_later("accept_changes", LATER);
             Self { app_id, accept_changes }
         })
     }

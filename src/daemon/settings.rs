@@ -10,7 +10,7 @@ use crate::http::admin::{AdminSettings, ConsentLink};
 use crate::microsoft::{self, Hosts};
 use crate::store::{Opened, Store};
 use crate::sync::{Clock, Limits, Schedule, SyncHandle};
-use crate::tokens::UserRules;
+use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
 pub(super) fn microsoft(config: &Config) -> microsoft::Settings {
@@ -72,6 +72,16 @@ pub(super) fn user_rules(config: &Config) -> UserRules {
         config.microsoft.issuer_v1.as_str(),
         config.visuals.audience.iter().cloned(),
         config.visuals.callers.iter().cloned(),
+    )
+}
+
+/// Which tokens are the marketplace's.
+pub(super) fn webhook_rules(config: &Config) -> WebhookRules {
+    WebhookRules::new(
+        config.microsoft.login.as_str(),
+        config.microsoft.issuer_v1.as_str(),
+        config.publisher.tenant,
+        &config.marketplace.app_id,
     )
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Change, Holders, Run, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
-    TenantId, UserId, UserLicences,
+    Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -30,6 +30,8 @@ pub struct Commit {
     pub documents: Vec<Document>,
     /// Records that could not be understood.
     pub odd: Vec<OddRecord>,
+    /// Webhooks that came, and how far we are with them.
+    pub inbox: Vec<EventWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -5,6 +5,7 @@
 mod commit;
 mod directory;
 mod id;
+mod inbox;
 mod mirror;
 mod operation;
 mod policy;
@@ -24,6 +25,9 @@ pub use directory::{
 pub use id::{
     GroupId, InvalidId, ProductId, RunId, ServiceId, ServicePlanId, SkuId, SubscriptionId,
     TenantId, UserId,
+};
+pub use inbox::{
+    Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
 pub use mirror::{Mirror, TenantView};
 pub use operation::{Action, OperationStatus, RequestSource};

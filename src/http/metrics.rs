@@ -21,6 +21,7 @@ pub struct Metrics {
     pub(super) answers: Family<SignatureLabel, Counter>,
     pub(super) limited: Family<RuleLabel, Counter>,
     pub(super) seats_taken: Counter,
+    pub(super) webhooks: Family<WebhookLabels, Counter>,
 }
 
 /// Labels of a request.
@@ -46,6 +47,13 @@ pub(super) struct SignatureLabel {
     pub(super) signature: &'static str,
 }
 
+/// Label of a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WebhookLabels {
+    /// `new`, `duplicate`, or the `type` of the problem that was answered.
+    pub(super) outcome: &'static str,
+}
+
 /// Label of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RuleLabel {
@@ -62,6 +70,7 @@ impl Default for Metrics {
             answers: Family::default(),
             limited: Family::default(),
             seats_taken: Counter::default(),
+            webhooks: Family::default(),
         }
     }
 }
@@ -82,6 +91,8 @@ impl Metrics {
         registry.register("answers", help, self.answers.clone());
         let help = "Requests refused by a limit";
         registry.register("http_limited", help, self.limited.clone());
+        let help = "Webhooks received, by what they were answered";
+        registry.register("webhooks", help, self.webhooks.clone());
         let help = "Seats taken by a question";
         registry.register("seats_taken", help, self.seats_taken.clone());
     }

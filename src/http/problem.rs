@@ -141,6 +141,13 @@ impl Problem {
     }
 }
 
+impl ProblemBody<'_> {
+    /// What to fix.
+    pub const fn detail(&self) -> &str {
+        self.detail
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();

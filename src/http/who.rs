@@ -137,7 +137,7 @@ impl Public {
 }
 
 /// The bearer credential, if any was sent.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let refused = |detail: &str| Problem::unauthorized(detail);
     let mut sent = headers.get_all(header::AUTHORIZATION).iter();
     let Some(first) = sent.next() else { return Ok(None) };

@@ -9,13 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::engine::Engine;
 use super::export::{self, Content, ExportReport, History};
 use super::folder::CommitCount;
+use super::inbox::Arrival;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
 use super::pieces::RecordWrite;
 use super::rebuild::caught;
 use super::writer::Writer;
 use super::{Shared, StoreError};
-use crate::domain::{Commit, SeatOutcome, SeatRequest};
+use crate::domain::{Commit, Receipt, SeatOutcome, SeatRequest};
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -24,6 +25,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Job {
     Commit(Box<Commit>, Reply<()>),
     Seat(Box<SeatRequest>, Reply<SeatOutcome>),
+    Receive(Box<Arrival>, Reply<Receipt>),
     Prune(Timestamp, Reply<Pruned>),
     Export(Timestamp, Reply<ExportReport>),
     Backup(Timestamp, std::path::PathBuf, Reply<ExportReport>),
@@ -51,6 +53,7 @@ const EXPORT_TAIL: usize = 8 << 20;
 enum Waiter {
     Commit(Reply<()>),
     Seat(SeatOutcome, Reply<SeatOutcome>),
+    Receive(Receipt, Reply<Receipt>),
 }
 
 impl Waiter {
@@ -59,6 +62,7 @@ impl Waiter {
         match self {
             Self::Commit(reply) => drop(reply.send(result)),
             Self::Seat(outcome, reply) => drop(reply.send(result.map(|()| outcome))),
+            Self::Receive(receipt, reply) => drop(reply.send(result.map(|()| receipt))),
         }
     }
 }
@@ -78,7 +82,7 @@ impl Committer {
         loop {
             let Some(job) = next.take().or_else(|| self.jobs.blocking_recv()) else { break };
             match job {
-                Job::Commit(..) | Job::Seat(..) => next = self.group(job),
+                Job::Commit(..) | Job::Seat(..) | Job::Receive(..) => next = self.group(job),
                 Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
                 Job::Export(now, reply) => drop(reply.send(self.export(now))),
                 Job::Backup(now, path, reply) => drop(reply.send(self.backup(now, &path))),
@@ -107,11 +111,15 @@ impl Committer {
         while let Some(job) = next.take() {
             match job {
                 Job::Commit(commit, reply) => {
-                    group.add(*commit);
+                    group.add_with_webhooks(&self.shared.inbox(), *commit);
                     waiters.push(Waiter::Commit(reply));
                 }
                 Job::Seat(request, reply) => {
                     waiters.push(Waiter::Seat(group.seat(&request), reply));
+                }
+                Job::Receive(arrival, reply) => {
+                    let receipt = group.receive(&self.shared.inbox(), *arrival);
+                    waiters.push(Waiter::Receive(receipt, reply));
                 }
                 job @ (Job::Prune(..) | Job::Export(..) | Job::Backup(..) | Job::Close(..)) => {
                     other = Some(job);

@@ -1,7 +1,7 @@
 //! Where on disk each thing is: tables and keys. Numbers in keys are big-endian, so that byte
 //! order is number order.
 
-use crate::domain::{RunId, SourceKey, SubscriptionId, TenantId, UserId};
+use crate::domain::{EventId, RunId, SourceKey, SubscriptionId, TenantId, UserId};
 
 /// One table: a tree of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +69,8 @@ pub(super) enum Kind {
     HeldSeat,
     Document,
     Odd,
+    Event,
+    EventBody,
     UserCount,
     Users,
     Chunk,
@@ -78,7 +80,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 14] = [
+    const ALL: [(Self, u8); 16] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -87,6 +89,8 @@ impl Kind {
         (Self::HeldSeat, b'H'),
         (Self::Document, b'D'),
         (Self::Odd, b'O'),
+        (Self::Event, b'W'),
+        (Self::EventBody, b'B'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -149,6 +153,14 @@ pub(super) fn document(name: &str) -> Key {
 
 pub(super) fn odd(hash: u64) -> Key {
     key(Kind::Odd, &[&hash.to_be_bytes()])
+}
+
+pub(super) fn event(id: EventId) -> Key {
+    key(Kind::Event, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn event_body(id: EventId) -> Key {
+    key(Kind::EventBody, &[&id.0.to_be_bytes()])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

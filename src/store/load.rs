@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::StoreError;
 use super::engine::Engine;
+use super::inbox::Inbox;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UserCountV1,
+    self, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
+    UserCountV1,
 };
 use super::writer::{self, Limits};
 use crate::domain::{
@@ -25,6 +27,7 @@ pub(super) struct Loaded {
     pub(super) manifest: Option<ManifestV1>,
     pub(super) heads: Heads,
     pub(super) odd: OddIndex,
+    pub(super) inbox: Inbox,
     /// The highest number of a run that is kept.
     pub(super) last_run: u64,
 }
@@ -74,8 +77,9 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     compare(found, manifest.clone().unwrap_or_default())?;
     let tables = users.tables(&facts.counts)?;
     let odd = std::mem::take(&mut facts.odd);
+    let inbox = std::mem::take(&mut facts.inbox);
     let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
-    Ok(Loaded { mirror, manifest, heads, odd, last_run })
+    Ok(Loaded { mirror, manifest, heads, odd, inbox, last_run })
 }
 
 fn number(key: &[u8]) -> Result<u64, StoreError> {
@@ -108,6 +112,7 @@ struct Facts {
     seats: BTreeMap<SubscriptionId, Seats>,
     counts: HashMap<TenantId, UserCountV1>,
     odd: OddIndex,
+    inbox: Inbox,
 }
 
 impl Facts {
@@ -119,7 +124,11 @@ impl Facts {
                 // The record as Microsoft sent it stays on disk.
                 commit.subscriptions.push((it, Arc::from("")));
             }
-            Kind::Raw => drop(utf8(payload)?),
+            Kind::Raw | Kind::EventBody => drop(utf8(payload)?),
+            Kind::Event => {
+                let it = record::decode::<EventV1>(kind, payload)?.try_into()?;
+                self.inbox.put(Arc::new(it));
+            }
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);
             }

@@ -21,6 +21,7 @@ mod error;
 mod export;
 mod folder;
 mod guard;
+mod inbox;
 mod journal;
 mod keyring;
 mod layout;
@@ -47,6 +48,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::committer::{Committer, Job, Reply};
 use self::engine::Engine;
 use self::folder::Folder;
+use self::inbox::Inbox;
 use self::journal::Heads;
 use self::layout::{Kind, Table};
 use self::plan::OddIndex;
@@ -61,6 +63,7 @@ pub use self::committer::Pruned;
 pub use self::error::StoreError;
 pub use self::export::ExportReport;
 pub use self::guard::{Guard, GuardState};
+pub use self::inbox::{Arrival, InboxFigures, WebhookFilter};
 pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
 pub use self::rebuild::{Opened, restore_into_empty};
@@ -103,6 +106,7 @@ struct Shared {
     mirror: ArcSwap<Mirror>,
     revisions: watch::Sender<u64>,
     heads: RwLock<Heads>,
+    inbox: RwLock<Inbox>,
     odd: RwLock<OddIndex>,
     engine: RwLock<Option<Arc<dyn Engine>>>,
     /// The first failure of a write; nothing is written after it.
@@ -174,6 +178,7 @@ impl Store {
             mirror: ArcSwap::new(Arc::clone(&writer.mirror)),
             revisions: watch::Sender::new(writer.mirror.revision()),
             heads: RwLock::new(ready.loaded.heads),
+            inbox: RwLock::new(ready.loaded.inbox),
             odd: RwLock::new(writer.odd.clone()),
             engine: RwLock::new(Some(Arc::clone(&writer.engine))),
             failure: OnceLock::new(),
@@ -391,6 +396,10 @@ impl Shared {
         self.heads.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn inbox(&self) -> RwLockReadGuard<'_, Inbox> {
+        self.inbox.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change_heads(&self, change: impl FnOnce(&mut Heads)) {
         change(&mut self.heads.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -402,6 +411,7 @@ impl Shared {
     fn publish(&self, written: Written, manifest: &ManifestV1) {
         let revision = written.mirror.revision();
         self.change_heads(|heads| heads.extend(written.chunks));
+        self.inbox.write().unwrap_or_else(PoisonError::into_inner).apply(&written.inbox);
         if let Some(odd) = written.odd {
             *self.odd.write().unwrap_or_else(PoisonError::into_inner) = odd;
         }

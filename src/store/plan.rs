@@ -10,10 +10,12 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UserCountV1,
+    self, EventV1, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
+    UserCountV1,
 };
 use crate::domain::{
-    Commit, Holders, Mirror, OddRecord, SubscriptionId, TenantId, UserTable, UserWrites,
+    Commit, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
+    UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -42,6 +44,9 @@ impl Plan {
         let mut plan = Self::default();
         for commit in commits {
             plan.facts(commit)?;
+            for it in &commit.inbox {
+                plan.event(it)?;
+            }
             for it in &commit.odd {
                 plan.odd(it, odd)?;
             }
@@ -109,6 +114,29 @@ impl Plan {
         for it in &commit.documents {
             let key = layout::document(&it.name);
             self.set(facts, key, Kind::Document, Some(it.bytes.as_slice().into()));
+        }
+        Ok(())
+    }
+
+    /// The body is written once, and goes when nothing more is to be done.
+    fn event(&mut self, it: &EventWrite) -> Result<(), StoreError> {
+        let facts = Table::Facts;
+        match it {
+            EventWrite::Arrived(event, body) => {
+                self.put(facts, layout::event(event.id), Kind::Event, &EventV1::from(&**event))?;
+                let body = Some(body.as_bytes().into());
+                self.set(facts, layout::event_body(event.id), Kind::EventBody, body);
+            }
+            EventWrite::Put(event) => {
+                self.put(facts, layout::event(event.id), Kind::Event, &EventV1::from(&**event))?;
+                if matches!(event.state, EventState::Done { .. }) {
+                    self.set(facts, layout::event_body(event.id), Kind::EventBody, None);
+                }
+            }
+            EventWrite::Forget(id) => {
+                self.set(facts, layout::event(*id), Kind::Event, None);
+                self.set(facts, layout::event_body(*id), Kind::EventBody, None);
+            }
         }
         Ok(())
     }

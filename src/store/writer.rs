@@ -22,12 +22,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 use super::engine::{Engine, Order, Write};
+use super::inbox::{Arrival, Inbox, Pending};
 use super::journal::ChunkHead;
 use super::layout::{self, Kind, Table};
 use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
 use crate::domain::{
-    Change, Commit, HeldSeat, Holders, Mirror, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
+    Change, Commit, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome, SeatRequest,
+    TenantUsers, UserWrites,
 };
 
 /// How much is written at once.
@@ -86,6 +88,7 @@ pub(super) struct Group {
     before: Arc<Mirror>,
     after: Arc<Mirror>,
     commits: Vec<Commit>,
+    webhooks: Pending,
 }
 
 impl Group {
@@ -93,6 +96,21 @@ impl Group {
     pub(super) fn add(&mut self, commit: Commit) {
         self.after = Arc::new(self.after.applied(&commit));
         self.commits.push(commit);
+    }
+
+    /// Takes a webhook in, seen from after everything that is already in the group.
+    pub(super) fn receive(&mut self, inbox: &Inbox, it: Arrival) -> Receipt {
+        let (receipt, commit) = self.webhooks.take(inbox, it);
+        if let Some(commit) = commit {
+            self.add(commit);
+        }
+        receipt
+    }
+
+    /// Takes a commit in that says how far webhooks are.
+    pub(super) fn add_with_webhooks(&mut self, inbox: &Inbox, mut commit: Commit) {
+        self.webhooks.rebase(inbox, &mut commit);
+        self.add(commit);
     }
 
     /// Seats a user if there is a seat, seen from after everything that is already in the group.
@@ -130,6 +148,8 @@ pub(super) struct Written {
     pub(super) chunks: Vec<(u64, ChunkHead)>,
     /// What is kept of the records that nobody understood, if that is other than before.
     pub(super) odd: Option<OddIndex>,
+    /// What became of webhooks.
+    pub(super) inbox: Vec<EventWrite>,
 }
 
 /// What a request comes to.
@@ -179,7 +199,7 @@ impl Writer {
     /// An empty group.
     pub(super) fn group(&self) -> Group {
         let (before, after) = (Arc::clone(&self.mirror), Arc::clone(&self.mirror));
-        Group { before, after, commits: Vec::new() }
+        Group { before, after, commits: Vec::new(), webhooks: Pending::default() }
     }
 
     /// Makes a group durable. When it is staged it is still to be put in place: [`Self::settle`].
@@ -218,7 +238,8 @@ impl Writer {
         if let Some(odd) = &odd {
             self.odd = odd.clone();
         }
-        Ok(Written { mirror: group.after, chunks, odd })
+        let inbox = group.commits.into_iter().flat_map(|it| it.inbox).collect();
+        Ok(Written { mirror: group.after, chunks, odd, inbox })
     }
 
     fn write_whole(

@@ -16,9 +16,11 @@
 //! | `one` | one run, whatever becomes of it |
 //! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
+//! | [`inbox`] | webhooks, worked off |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
+pub mod inbox;
 pub mod keys;
 mod metrics;
 mod one;
@@ -58,6 +60,8 @@ pub struct Sources {
     pub catalog: Arc<Catalog>,
     /// The time.
     pub clock: Clock,
+    /// Which reading of a subscription is the newer one.
+    pub ledger: inbox::Ledger,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
 }

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use super::subscriptions::Listing;
 use super::{Begun, Limits, Tally};
 use crate::domain::{
-    Change, Commit, Consent, Licence, Mirror, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers,
-    TenantView, UserId, UserLicences, UserWrites,
+    Cause, Change, Commit, Consent, Licence, Mirror, RawRecord, RunId, Sku, SkuId, Subscription,
+    SubscriptionId, Tenant, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
 };
 
 /// Seats that one full read may always remove, however small the tenant.
@@ -29,12 +29,23 @@ pub(crate) fn subscriptions(
     begun: &Begun,
     now: Timestamp,
 ) -> (Commit, Tally) {
-    let mut commit = Commit::default();
-    let mut tally = Tally { seen: listing.seen, ..Tally::default() };
-    tally.odd = u64::try_from(listing.odd.len()).unwrap_or(u64::MAX);
-    commit.odd = listing.odd;
+    let odd = u64::try_from(listing.odd.len()).unwrap_or(u64::MAX);
+    let records = listing.records.into_iter().map(|(id, (record, _))| (id, record)).collect();
+    let (commit, tally) = changed(mirror, records, &begun.cause(), now);
+    let tally = Tally { seen: listing.seen, odd, ..tally };
+    (Commit { odd: listing.odd, ..commit }, tally)
+}
+
+/// What readings of subscriptions change, whoever made them.
+pub(crate) fn changed(
+    mirror: &Mirror,
+    readings: BTreeMap<SubscriptionId, (Subscription, RawRecord)>,
+    cause: &Cause,
+    now: Timestamp,
+) -> (Commit, Tally) {
+    let (mut commit, mut tally) = (Commit::default(), Tally::default());
     let mut tenants = BTreeSet::new();
-    for (id, (subscription, raw)) in listing.records {
+    for (id, (subscription, raw)) in readings {
         tenants.extend(subscription.beneficiary.tenant_id());
         let before = mirror.subscription(id).map(AsRef::as_ref);
         match before {
@@ -42,7 +53,7 @@ pub(crate) fn subscriptions(
             Some(_) => tally.changed = tally.changed.saturating_add(1),
             None => tally.added = tally.added.saturating_add(1),
         }
-        commit.changes.push(Change::of_subscription(now, begun.cause(), before, &subscription));
+        commit.changes.push(Change::of_subscription(now, cause.clone(), before, &subscription));
         commit.subscriptions.push((subscription, raw));
     }
     for tenant in tenants.into_iter().filter(|it| mirror.tenant(*it).is_none()) {

@@ -2,18 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use tracing::{info, warn};
 
+use super::inbox::{Ticket, is_announced, keep_newer};
 use super::progress::Gauge;
 use super::{Begun, End, Sources, SyncError, Tally, ended, failure, plan};
-use crate::domain::{OddRecord, RawRecord, Run, SourceKey, Subscription, SubscriptionId};
+use crate::domain::{
+    Change, Entity, Fact, Mirror, OddRecord, RawRecord, Run, SourceKey, Subscription,
+    SubscriptionId,
+};
 use crate::microsoft::{ErrorKind, Link, MicrosoftError, Read};
+
+/// A subscription and how Microsoft sent it.
+pub type Record = (Subscription, RawRecord);
 
 /// The whole list, as read.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// By id: a record that comes twice counts as it came last.
-    pub records: BTreeMap<SubscriptionId, (Subscription, RawRecord)>,
+    pub records: BTreeMap<SubscriptionId, (Record, Ticket)>,
     /// What could not be understood.
     pub odd: Vec<OddRecord>,
     /// Records read.
@@ -32,7 +40,7 @@ pub(crate) async fn run(
     begun: &Begun,
     gauge: &Gauge,
 ) -> Result<(Run, Option<MicrosoftError>), SyncError> {
-    let listing = match read(sources, begun, gauge).await {
+    let mut listing = match read(sources, begun, gauge).await {
         Ok(listing) => listing,
         Err(error) => {
             let (run, state) = ended(sources, begun, gauge, Tally::default(), End::failed(&error));
@@ -40,6 +48,8 @@ pub(crate) async fn run(
             return Ok((run, Some(error)));
         }
     };
+    // From here on no webhook may come between what is compared and what is written.
+    let mut applied = sources.ledger.turn().await;
     let mirror = sources.store.snapshot();
     let missing = mirror.subscriptions().filter(|it| !listing.records.contains_key(&it.id)).count();
     if missing > 0 {
@@ -48,13 +58,16 @@ pub(crate) async fn run(
             "The complete list lacks {missing} known subscription(s): kept as they are"
         );
     }
+    keep_newer(&mut applied, &mut listing.records, |(_, ticket)| *ticket);
     let (mut commit, tally) = plan::subscriptions(&mirror, listing, begun, (sources.clock)());
     let (run, mut state) = ended(sources, begun, gauge, tally, End::applied(tally.odd));
     state.last_complete = Some(begun.started);
     state.last_full = Some(begun.started);
     commit.sources.push((SourceKey::SUBSCRIPTIONS, state));
     commit.runs.push(run.clone());
+    note_missed(sources, &mirror, &commit.changes);
     sources.store.commit(commit).await?;
+    drop(applied);
     info!(
         run.seen = tally.seen,
         run.changed = tally.changed,
@@ -63,6 +76,30 @@ pub(crate) async fn run(
     );
     Ok((run, None))
 }
+
+/// Names the changes that no webhook announced. The first list has nothing to compare with.
+fn note_missed(sources: &Sources, mirror: &Mirror, changes: &[Change]) {
+    let before = mirror.source(SourceKey::SUBSCRIPTIONS).and_then(|it| it.last_complete);
+    let Some(since) = before.and_then(|it| it.checked_sub(ANNOUNCED_WITHIN).ok()) else { return };
+    for change in changes.iter().filter(|it| it.entity == Entity::Subscription) {
+        let (Some(Fact::Subscription(before)), Some(Fact::Subscription(after))) =
+            (&change.before, &change.after)
+        else {
+            continue;
+        };
+        if is_announced(before, after) && !sources.store.webhook_announced(after.id, since) {
+            sources.ledger.missed();
+            warn!(
+                subscription.id = %after.id,
+                "The list shows a change that no webhook has announced: is the connection webhook \
+                 of the offer's technical configuration our /marketplace/webhook?"
+            );
+        }
+    }
+}
+
+/// How long before the last list a webhook may have come for what this list shows.
+const ANNOUNCED_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Every page. A continuation token that has run out starts the list again, once.
 async fn read(sources: &Sources, begun: &Begun, gauge: &Gauge) -> Result<Listing, MicrosoftError> {
@@ -82,13 +119,14 @@ async fn read_once(
     let mut listing = Listing::default();
     let mut next: Option<Link> = None;
     loop {
+        let ticket = sources.ledger.ticket();
         let page = sources.microsoft.marketplace().list_page(&gauge.meter, next.as_ref()).await?;
         for record in page.records {
             listing.seen = listing.seen.saturating_add(1);
             match record {
                 Read::Understood(mut subscription, raw) => {
                     subscription.observed_at = begun.started;
-                    listing.records.insert(subscription.id, (subscription, raw));
+                    listing.records.insert(subscription.id, ((subscription, raw), ticket));
                 }
                 Read::Odd { why, raw } => {
                     warn!(why, "A subscription could not be understood: kept as it came, skipped");

@@ -112,7 +112,7 @@ impl KeySet {
     }
 
     /// The keys of this id: one for organisations and one for personal accounts may share it.
-    pub(super) fn with_id<'a>(&'a self, kid: &'a str) -> impl Iterator<Item = &'a EntraKey> {
+    pub(super) fn with_id<'a>(&'a self, kid: &str) -> impl Iterator<Item = &'a EntraKey> {
         self.keys.iter().filter(move |it| *it.kid == *kid)
     }
 }

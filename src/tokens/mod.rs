@@ -8,7 +8,9 @@ mod json;
 mod keys;
 mod sign;
 mod verify;
+mod webhook;
 
 pub use keys::{KeySet, KeySetError};
 pub use sign::{PublicKey, SignError, Signer, Subject, VerifyAnswerError, jwks, verify_answer};
 pub use verify::{TokenError, User, UserRules, key_id, verify_user};
+pub use webhook::{WebhookRules, verify_webhook};

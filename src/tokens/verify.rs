@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::compact::Compact;
-use super::keys::{KeySet, is_key_id};
+use super::keys::{EntraKey, KeySet, is_key_id};
 use crate::domain::{TenantId, UserId};
 
 /// How far Entra's clock and ours may differ, in seconds.
-const LEEWAY_S: i64 = 60;
+pub(super) const LEEWAY_S: i64 = 60;
 
 /// The longest life of a token, in seconds: 28 hours with continuous access evaluation, and slack.
-const LIFETIME_MAX_S: i64 = 30 * 3600;
+pub(super) const LIFETIME_MAX_S: i64 = 30 * 3600;
 
 /// Which tokens are for us.
 #[derive(Clone, Debug)]
@@ -102,6 +102,9 @@ pub enum TokenError {
     /// `tid` is no GUID in Entra's form.
     #[error("the token's tenant id is no GUID in lower case")]
     Tenant,
+    /// `tid` is another tenant than the one that it must be.
+    #[error("the token is of another tenant")]
+    OtherTenant,
     /// `iss` is not the issuer of that tenant and version.
     #[error("the token's issuer is not that of its tenant and version")]
     Issuer,
@@ -157,24 +160,13 @@ pub fn verify_user(
     now: Timestamp,
 ) -> Result<User, TokenError> {
     let token = Compact::parse(token)?;
-    let kid = checked_header(&token)?;
-    if !keys.has(kid) {
-        return Err(TokenError::UnknownKey { kid: kid.to_owned() });
-    }
-    let fits = |key: &_| {
-        let signed = token.signed.as_bytes();
-        jsonwebtoken::crypto::verify(token.signature, signed, key, Algorithm::RS256)
-            .unwrap_or(false)
-    };
-    let mut signers = keys.with_id(kid).filter(|it| fits(&it.key)).peekable();
-    signers.peek().ok_or(TokenError::Signature)?;
-
+    let signers = signers_of(&token, keys)?;
     let claims = token.claims()?;
     let tenant = guid(&claims, "tid", TokenError::Tenant)?;
     let issuers = rules.issuers(text(&claims, "tid")?);
     check_issuer(&claims, &issuers)?;
     let [v1, v2] = &issuers;
-    if !signers.any(|it| it.speaks_for(&tenant.to_string(), [v1, v2])) {
+    if !signers.iter().any(|it| it.speaks_for(&tenant.to_string(), [v1, v2])) {
         return Err(TokenError::KeyIssuer);
     }
     check_times(&claims, now)?;
@@ -189,6 +181,24 @@ pub fn verify_user(
     signed_in_user(&claims, tenant)
 }
 
+/// The keys whose signature the token bears: at least one.
+pub(super) fn signers_of<'a>(
+    token: &Compact<'_>,
+    keys: &'a KeySet,
+) -> Result<Vec<&'a EntraKey>, TokenError> {
+    let kid = checked_header(token)?;
+    if !keys.has(kid) {
+        return Err(TokenError::UnknownKey { kid: kid.to_owned() });
+    }
+    let fits = |it: &&EntraKey| {
+        let signed = token.signed.as_bytes();
+        jsonwebtoken::crypto::verify(token.signature, signed, &it.key, Algorithm::RS256)
+            .unwrap_or(false)
+    };
+    let signers: Vec<_> = keys.with_id(kid).filter(fits).collect();
+    if signers.is_empty() { Err(TokenError::Signature) } else { Ok(signers) }
+}
+
 fn checked_header<'a>(token: &'a Compact<'_>) -> Result<&'a str, TokenError> {
     // `jku`, `x5u`, `jwk` and `x5c` would bring a key along; they are not even looked at.
     if token.header.get("alg").and_then(Value::as_str) != Some("RS256") {
@@ -201,7 +211,10 @@ fn checked_header<'a>(token: &'a Compact<'_>) -> Result<&'a str, TokenError> {
     kid.filter(|it| is_key_id(it)).ok_or(TokenError::KeyId)
 }
 
-fn check_issuer(claims: &Map<String, Value>, [v1, v2]: &[String; 2]) -> Result<(), TokenError> {
+pub(super) fn check_issuer(
+    claims: &Map<String, Value>,
+    [v1, v2]: &[String; 2],
+) -> Result<(), TokenError> {
     let expected = match text(claims, "ver")? {
         "1.0" => v1,
         "2.0" => v2,
@@ -263,17 +276,20 @@ impl UserRules {
     }
 }
 
-fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, TokenError> {
+pub(super) fn text<'a>(
+    claims: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<&'a str, TokenError> {
     claims.get(name).and_then(Value::as_str).ok_or(TokenError::Claim(name))
 }
 
-fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<i64, TokenError> {
+pub(super) fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<i64, TokenError> {
     claims.get(name).and_then(Value::as_i64).ok_or(TokenError::Claim(name))
 }
 
 /// A GUID exactly as Entra writes it: the issuer repeats its text, so another spelling of the same
 /// bits would be another issuer.
-fn guid(
+pub(super) fn guid(
     claims: &Map<String, Value>,
     name: &'static str,
     error: TokenError,

@@ -4,4 +4,5 @@ mod answers;
 mod edges;
 mod harness;
 mod ops;
+mod webhook;
 mod wire;

@@ -27,4 +27,5 @@ mod store;
 mod sync;
 mod tidy;
 mod tokens;
+mod webhook;
 mod world;

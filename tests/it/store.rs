@@ -177,6 +177,7 @@ fn mixed() -> Commit {
             why: "no id".into(),
             raw: "{}".into(),
         }],
+        inbox: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

@@ -4,6 +4,7 @@ mod answers;
 mod corpus;
 mod entra_keys;
 mod forms;
+pub(crate) mod webhook;
 
 use std::sync::LazyLock;
 
@@ -116,6 +117,9 @@ impl Draft {
             "name": "Ana", "upn": "ana@contoso.example",
         });
         claims[version.caller_claim()] = json!(POWER_BI);
+        if webhook::WANTED.get() {
+            webhook::make(&mut claims, version);
+        }
         let object = |it: Value| it.as_object().unwrap().clone();
         Self { header: object(header), claims: object(claims) }
     }

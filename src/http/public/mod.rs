@@ -1,4 +1,4 @@
-//! The public listener: what visuals and servers ask.
+//! The public listener: what visuals and servers ask, and what the marketplace tells.
 
 mod answer;
 mod body;
@@ -7,6 +7,7 @@ mod keys;
 mod openapi;
 mod question;
 mod signed;
+mod webhook;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::config::Caller;
 use crate::domain::{Catalog, Policy};
 use crate::store::Store;
 use crate::sync::keys::{Clock, EntraKeys};
-use crate::tokens::UserRules;
+use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
 pub use openapi::openapi;
@@ -49,6 +50,8 @@ pub struct PublicSettings {
     pub callers: Vec<Caller>,
     /// Which user tokens are for us.
     pub rules: UserRules,
+    /// Which tokens are the marketplace's.
+    pub webhooks: WebhookRules,
     /// Entra's signing keys.
     pub entra: Arc<EntraKeys>,
     /// What signed answers name as their issuer: our public address.
@@ -72,6 +75,7 @@ pub(super) struct Public {
     pub(super) policy: Policy,
     pub(super) callers: Callers,
     pub(super) rules: UserRules,
+    webhooks: WebhookRules,
     pub(super) entra: Arc<EntraKeys>,
     pub(super) limiters: Limiters,
     pub(super) metrics: Metrics,
@@ -92,6 +96,7 @@ impl PublicState {
             catalog: settings.catalog,
             policy: settings.policy,
             rules: settings.rules,
+            webhooks: settings.webhooks,
             entra: settings.entra,
             metrics: settings.metrics,
             clock: settings.clock,
@@ -144,6 +149,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
     vec![
         ("post", "/v1/entitlements", post(entitlements::answer_one)),
         ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
+        ("post", "/marketplace/webhook", post(webhook::receive)),
         ("get", "/.well-known/jwks.json", get(keys::jwks)),
         ("get", "/openapi.json", get(openapi::document)),
     ]

@@ -7,13 +7,19 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, entitlements, keys, question};
+use super::{answer, entitlements, keys, question, webhook};
 use crate::http::problem::ProblemBody;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "entitled", description = "Who may use what, by which right, until when."),
-    paths(entitlements::answer_one, entitlements::answer_batch, keys::jwks, document),
+    paths(
+        entitlements::answer_one,
+        entitlements::answer_batch,
+        webhook::receive,
+        keys::jwks,
+        document
+    ),
     components(schemas(question::QuestionBody, answer::Answer, ProblemBody)),
     modifiers(&Credentials),
 )]
@@ -30,6 +36,8 @@ impl Modify for Credentials {
         let components = openapi.components.get_or_insert_default();
         let of_user = "an Entra user token for our audience (v1 or v2)";
         components.add_security_scheme("user_token", bearer(of_user));
+        let of_marketplace = "the token with which the marketplace calls its webhook";
+        components.add_security_scheme("marketplace_token", bearer(of_marketplace));
         components.add_security_scheme("caller_key", bearer("a caller key: ent_…"));
     }
 }

@@ -307,6 +307,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             holders: rest.0,
             documents: rest.1,
             odd: rest.2,
+            inbox: Vec::new(),
             changes: rest.3,
             runs: rest.4,
         })

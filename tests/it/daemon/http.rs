@@ -270,7 +270,10 @@ async fn operators_routes_and_files_are_theirs_alone() {
     assert_eq!(server.ops(ONE).await.0, 404);
     let described = server.get("/openapi.json").await.body;
     let routes: Vec<_> = described["paths"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(routes, ["/.well-known/jwks.json", "/openapi.json", ONE, BATCH]);
+    assert_eq!(
+        routes,
+        ["/.well-known/jwks.json", "/marketplace/webhook", "/openapi.json", ONE, BATCH]
+    );
     private(&site.dir.path().join("store"));
     let socket = std::fs::metadata(site.dir.path().join("admin.sock")).unwrap();
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);

@@ -91,6 +91,12 @@ impl World {
             policy: Policy::default(),
             callers: callers(),
             rules: rules(),
+            webhooks: entitled::tokens::WebhookRules::new(
+                crate::tokens::LOGIN,
+                crate::tokens::STS,
+                CONTOSO.parse().unwrap(),
+                crate::tokens::CLIENT_ID,
+            ),
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
             rates: setup.rates,

@@ -242,8 +242,8 @@ impl Corpus {
     }
 }
 
-#[test]
-fn every_hostile_token_is_refused_for_its_one_reason() {
+/// All of them.
+pub(crate) fn hostile() -> Vec<(String, String, TokenError)> {
     let mut corpus = Corpus::default();
     for version in [V1, V2] {
         corpus.claims(version);
@@ -259,6 +259,12 @@ fn every_hostile_token_is_refused_for_its_one_reason() {
         corpus.shapes(version);
         corpus.signatures(version);
     }
+    corpus.0
+}
+
+#[test]
+fn every_hostile_token_is_refused_for_its_one_reason() {
+    let corpus = Corpus(hostile());
     assert!(corpus.0.len() >= 770, "{} cases", corpus.0.len());
     let wrong: Vec<String> = corpus
         .0

@@ -1,0 +1,203 @@
+//! What Microsoft is answered when it asks: the worker against a pretend marketplace.
+
+use std::sync::Mutex;
+
+use entitled::config::{AcceptChanges, Share};
+use entitled::domain::{
+    Action, Announcement, Catalog, Channel, Commit, Coverage, Features, HybridMode, Plan, Product,
+    Receipt,
+};
+use entitled::microsoft::{Credential, Hosts, Microsoft, Secret, Settings};
+use entitled::store::{Arrival, Guard, Store, StoreOptions};
+use entitled::sync::inbox::{Ledger, worker};
+use entitled::sync::{Limits, Sources};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use super::*;
+
+const ID: Uuid = Uuid::from_u128(0xa1a1_a1a1_4289_581c_2cb7_db78_4599_a7bd);
+
+/// What the pretend marketplace says, and what it was told.
+#[derive(Clone)]
+struct Scene(Arc<Mutex<State>>);
+
+struct State {
+    operation: Value,
+    plan: &'static str,
+    quantity: u64,
+    /// What PATCH answers, each once; then 200.
+    patches: Vec<u16>,
+    told: Vec<String>,
+}
+
+impl Scene {
+    fn new(action: &str, source: &str) -> Self {
+        let operation = json!({ "id": operation(1), "subscriptionId": ID, "planId": "enterprise",
+            "quantity": 9, "action": action, "status": "InProgress",
+            "operationRequestSource": source, "timeStamp": "2026-11-18T10:00:00.1234567Z" });
+        let (plan, quantity) = ("team", 5);
+        let state = State { operation, plan, quantity, patches: vec![], told: vec![] };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn with(self, change: impl FnOnce(&mut State)) -> Self {
+        change(&mut self.0.lock().unwrap());
+        self
+    }
+
+    fn answer(&self, request: &Request) -> ResponseTemplate {
+        let mut it = self.0.lock().unwrap();
+        let path = request.url.path();
+        match (request.method.as_str(), path.contains("/operations/")) {
+            ("POST", _) => ResponseTemplate::new(200).set_body_json(
+                json!({ "token_type": "Bearer", "access_token": "t", "expires_in": 3_599 }),
+            ),
+            ("GET", true) => ResponseTemplate::new(200).set_body_json(&it.operation),
+            ("GET", false) => ResponseTemplate::new(200).set_body_json(json!({
+                "id": ID, "publisherId": "vizmaker", "offerId": "viz-suite", "name": "n",
+                "saasSubscriptionStatus": "Subscribed", "planId": it.plan,
+                "quantity": it.quantity, "term": {} })),
+            _ => {
+                let body: Value = serde_json::from_slice(&request.body).unwrap();
+                let word = body["status"].as_str().unwrap().to_owned();
+                it.told.push(word.clone());
+                let status = it.patches.pop().unwrap_or(200);
+                if status == 200 || status == 409 {
+                    let taken = word == "Success";
+                    it.operation["status"] = json!(if taken { "Succeeded" } else { "Failed" });
+                    if taken {
+                        (it.plan, it.quantity) = ("enterprise", 9);
+                    }
+                }
+                ResponseTemplate::new(status)
+            }
+        }
+    }
+}
+
+fn catalog() -> Catalog {
+    let plan = |name: &str| Plan {
+        service_id: format!("vizmaker.viz-suite.{name}").parse().unwrap(),
+        channel: Channel::Saas,
+        coverage: Coverage::Tenant,
+        features: Features::default(),
+        sku_ids: Vec::new(),
+        service_plan_ids: Vec::new(),
+        release_after: SignedDuration::from_hours(720),
+    };
+    Catalog::new([Product {
+        id: "viz-suite".parse().unwrap(),
+        name: "Viz Suite".into(),
+        hybrid: HybridMode::None,
+        features: [].into(),
+        plans: vec![plan("team"), plan("company")],
+    }])
+}
+
+/// Works one webhook off; what Microsoft was told, and what became of the webhook.
+async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEvent, Store) {
+    let server = MockServer::start().await;
+    let it = scene.clone();
+    for verb in ["GET", "POST", "PATCH"] {
+        let it = it.clone();
+        let respond = move |request: &Request| it.answer(request);
+        Mock::given(method(verb)).respond_with(respond).mount(&server).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let now = Timestamp::from_second(crate::world::START).unwrap();
+    let clock: entitled::sync::Clock = Arc::new(move || now);
+    let options = StoreOptions { guard: Guard::Off, ..StoreOptions::new(dir.path().join("s")) };
+    let (store, _) = Store::open(options, now).unwrap();
+    let url: reqwest::Url = server.uri().parse().unwrap();
+    let settings = Settings {
+        hosts: Hosts { login: url.clone(), marketplace: url.clone(), graph: url },
+        tenant: story::PUBLISHER_TENANT.to_string().parse().unwrap(),
+        client_id: story::CLIENT_ID.to_string(),
+        credential: Credential::Secret(Secret::new("s")),
+        identity_endpoint: None,
+    };
+    let sleep: entitled::microsoft::Sleep = Arc::new(|_| Box::pin(tokio::task::yield_now()));
+    let sources = Sources {
+        store: store.clone(),
+        microsoft: Arc::new(Microsoft::new(settings, Arc::clone(&clock), sleep).unwrap()),
+        catalog: Arc::new(catalog()),
+        clock,
+        ledger: Ledger::default(),
+        limits: Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH },
+    };
+    let action = scene.0.lock().unwrap().operation["action"].as_str().unwrap().to_owned();
+    let said = Announcement {
+        operation: Some(operation(1).into()),
+        action: Action::from_word(&action),
+        subscription: Some(SubscriptionId::from_uuid(ID)),
+        plan: None,
+        quantity: None,
+    };
+    let arrival = Arrival { said, body: "{}".into(), received: now };
+    assert_eq!(store.receive(arrival).await.unwrap(), Receipt::New);
+    let (cancel, mut task) = (CancellationToken::new(), JoinSet::new());
+    task.spawn(worker(sources, accept, cancel.clone()));
+    let mut revisions = store.revisions();
+    while store.inbox().waiting > 0 {
+        revisions.changed().await.unwrap();
+    }
+    cancel.cancel();
+    task.join_next().await.unwrap().unwrap().unwrap();
+    let event = store.webhooks(&WebhookFilter::default()).remove(0);
+    let told = scene.0.lock().unwrap().told.clone();
+    store.commit(Commit::default()).await.unwrap();
+    (told, (*event).clone(), store)
+}
+
+async fn check(scene: Scene, accept: AcceptChanges, told: &[&str], answered: Option<&str>) {
+    let (got, event, store) = play(&scene, accept).await;
+    let action = &event.said.action;
+    assert_eq!(got, told, "{action:?} {accept}");
+    assert_eq!(event.answered.map(entitled::domain::Answered::as_str), answered, "{action:?}");
+    let mirror = store.mirror();
+    let plan = mirror.subscription(SubscriptionId::from_uuid(ID)).unwrap().plan.to_string();
+    assert_eq!(plan, scene.0.lock().unwrap().plan, "the mirror has what Microsoft says");
+}
+
+#[tokio::test]
+async fn a_customers_change_is_answered_by_policy_and_then_taken_over() {
+    let change = || Scene::new("ChangePlan", "Azure");
+    check(change(), AcceptChanges::Always, &["Success"], Some("accepted")).await;
+    check(change(), AcceptChanges::KnownPlans, &["Failure"], Some("refused")).await;
+    let quantity =
+        Scene::new("ChangeQuantity", "Azure").with(|it| it.operation["planId"] = json!("team"));
+    check(quantity, AcceptChanges::KnownPlans, &["Success"], Some("accepted")).await;
+    check(
+        Scene::new("Reinstate", "Azure"),
+        AcceptChanges::KnownPlans,
+        &["Success"],
+        Some("accepted"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_never_answered() {
+    let over = |it: &mut State| it.operation["status"] = json!("Succeeded");
+    for (action, source) in
+        [("ChangePlan", "Partner"), ("ChangePlan", "Azure"), ("Suspend", "Azure")]
+    {
+        let scene = Scene::new(action, source).with(over).with(|it| it.plan = "enterprise");
+        check(scene, AcceptChanges::Always, &[], None).await;
+    }
+    for (action, source) in [("Renew", "Azure"), ("Transfer", "Azure"), ("Subscribe", "")] {
+        check(Scene::new(action, source), AcceptChanges::Always, &[], None).await;
+    }
+}
+
+#[tokio::test]
+async fn too_late_and_a_bad_moment_are_understood() {
+    let scene = Scene::new("ChangePlan", "Azure").with(|it| it.patches = vec![409]);
+    check(scene, AcceptChanges::Always, &["Success"], Some("too late")).await;
+    let scene = Scene::new("ChangePlan", "Azure").with(|it| it.patches = vec![500, 500]);
+    check(scene, AcceptChanges::Always, &["Success"; 3], Some("accepted")).await;
+}

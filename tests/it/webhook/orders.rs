@@ -1,0 +1,89 @@
+//! Orders of customers, told by the sandbox as Microsoft tells them, up to what customers see.
+
+use entitled::sandbox::{Faults, Webhook};
+
+use super::*;
+
+/// A synced world whose Microsoft tells us of what happens, when the test has it delivered.
+async fn told() -> (World, Uuid) {
+    let world = World::new().await;
+    world.sync().await;
+    let to = Webhook {
+        audience: story::CLIENT_ID.to_string(),
+        ..Webhook::to(&format!("http://{}{WEBHOOK}", world.daemon.public))
+    };
+    world.microsoft(|it| {
+        it.set_webhook(Some(to));
+        it.deliver_by_hand(true);
+    });
+    let id = subscription(&world).id;
+    (world, id)
+}
+
+/// Delivers and works off until nothing is left to tell or to look up.
+async fn play_out(world: &World) {
+    for _ in 0..40 {
+        let told = world.sandbox.deliver_webhooks().await.len();
+        let waiting = world.daemon.store.inbox().waiting;
+        let untold = world.microsoft(|it| it.webhooks_waiting());
+        if told + waiting + untold == 0 {
+            return;
+        }
+        let mut revisions = world.daemon.store.revisions();
+        let soon = Duration::from_millis(300);
+        drop(tokio::time::timeout(soon, revisions.changed()).await);
+        world.advance(SignedDuration::from_secs(3));
+    }
+    panic!("it does not end: {:?}", all(world));
+}
+
+fn plan_of(world: &World, id: Uuid) -> (String, String) {
+    let mirror = world.mirror();
+    let mirrored = mirror.subscription(SubscriptionId::from_uuid(id)).unwrap();
+    let truth = world.microsoft(|it| it.subscription(id)).unwrap().plan_id;
+    (mirrored.plan.to_string(), truth)
+}
+
+#[tokio::test]
+async fn a_customer_changes_is_suspended_pays_and_cancels_and_each_answer_follows() {
+    let (world, id) = told().await;
+    let answer = async || world.answer(story::MIA, "viz-suite").await;
+    assert_eq!(answer().await, "active subscription_active");
+
+    let change = world.microsoft(|it| it.change_plan(id, "team")).unwrap();
+    play_out(&world).await;
+    assert_eq!(plan_of(&world, id), ("team".to_owned(), "team".to_owned()));
+    let event = all(&world).remove(0);
+    assert_eq!(event.said.operation.as_deref(), Some(&*change.to_string()));
+    assert_eq!(event.answered, Some(entitled::domain::Answered::Accepted));
+
+    world.microsoft(|it| it.suspend(id)).unwrap();
+    play_out(&world).await;
+    assert_eq!(answer().await, "suspended subscription_suspended");
+    world.microsoft(|it| it.reinstate(id)).unwrap();
+    play_out(&world).await;
+    assert_eq!(mirrored(&world, id), "Subscribed");
+    world.microsoft(|it| it.unsubscribe(id)).unwrap();
+    play_out(&world).await;
+    assert_eq!(answer().await, "expired subscription_ended");
+    assert_eq!(states(&world), ["changed"; 4]);
+}
+
+#[tokio::test]
+async fn doubled_reordered_bare_and_forged_webhooks_leave_the_mirror_as_microsoft_is() {
+    for fault in
+        ["webhook.duplicate=1", "webhook.reorder=1", "webhook.minimal=1", "webhook.forge=1"]
+    {
+        let (world, id) = told().await;
+        world.microsoft(|it| it.set_faults(fault.parse::<Faults>().unwrap()));
+        world.microsoft(|it| it.suspend(id)).unwrap();
+        world.microsoft(|it| it.reinstate(id)).unwrap();
+        play_out(&world).await;
+        world.microsoft(|it| it.change_plan(id, "team")).unwrap();
+        play_out(&world).await;
+        let truth = world.microsoft(|it| it.subscription(id)).unwrap();
+        assert_eq!(mirrored(&world, id), truth.saas_subscription_status, "{fault}");
+        assert_eq!(plan_of(&world, id), ("team".to_owned(), "team".to_owned()), "{fault}");
+        assert_eq!(truth.saas_subscription_status, "Subscribed", "{fault}");
+    }
+}
