@@ -45,7 +45,7 @@ const REST_MAX: SignedDuration = SignedDuration::from_mins(5);
 ///
 /// # Errors
 ///
-/// [`SyncError::Store`] if the store failed for good.
+/// [`SyncError::Panicked`] only: what cannot be looked up or written down now is tried again.
 pub async fn worker(
     sources: Sources,
     accept: AcceptChanges,
@@ -99,7 +99,7 @@ impl Worker {
             let now = (self.work.sources.clock)();
             if pruned.is_none_or(|at| now.duration_since(at) >= PRUNE_EVERY) {
                 pruned = Some(now);
-                self.prune(now).await?;
+                self.prune(now).await;
             }
             self.begin(now);
             let look_again = async {
@@ -121,15 +121,13 @@ impl Worker {
         Ok(())
     }
 
-    async fn prune(&self, now: Timestamp) -> Result<(), SyncError> {
+    async fn prune(&self, now: Timestamp) {
         match self.work.sources.store.prune_webhooks(now).await {
-            Ok(0) => Ok(()),
-            Ok(gone) => {
-                info!(webhooks.gone = gone, "Forgot webhooks that were long over");
-                Ok(())
+            Ok(0) => {}
+            Ok(gone) => info!(webhooks.gone = gone, "Forgot webhooks that were long over"),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "Old webhooks stay for now");
             }
-            Err(error) if error.is_transient() => Ok(()),
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -186,7 +184,8 @@ impl Worker {
         self.busy.remove(&lane);
         let next = match result {
             Ok(next) => next,
-            Err(SyncError::Store(error)) if error.is_transient() => {
+            Err(SyncError::Store(error)) => {
+                // It stays in the inbox. Whether the daemon goes on is housekeeping's to judge.
                 warn!(error = &error as &dyn std::error::Error, "A webhook waits for the store");
                 Next::Later(None)
             }
