@@ -71,13 +71,16 @@ async fn a_subscription_is_followed_from_its_purchase_to_its_end() {
     faults("");
     pass(5);
     assert_eq!(status(&stage, id).await.1, Some(40), "it did take effect, once");
-    let taken = marketplace.change(meter, id, Change::Quantity(41)).await.unwrap();
+    let accepted = marketplace.change(meter, id, Change::Quantity(41)).await.unwrap();
     let locked = marketplace.cancel(meter, id).await.unwrap_err();
     assert_eq!((locked.kind(), locked.may_have_taken_effect()), (ErrorKind::Locked, false));
-    let read = understood(marketplace.follow(meter, &taken).await.unwrap());
-    assert_eq!((read.id, read.status), (taken.operation.clone(), OperationStatus::NotStarted));
+    let read = understood(marketplace.follow(meter, &accepted).await.unwrap());
+    assert_eq!(
+        (read.id, read.status),
+        (accepted.operation.as_ref().into(), OperationStatus::NotStarted)
+    );
     pass(5);
-    let read = understood(marketplace.follow(meter, &taken).await.unwrap());
+    let read = understood(marketplace.follow(meter, &accepted).await.unwrap());
     assert_eq!(read.status, OperationStatus::Succeeded);
     let same = marketplace.change(meter, id, Change::Quantity(41)).await.unwrap_err();
     assert_eq!(same.kind(), ErrorKind::Rejected);
