@@ -70,7 +70,7 @@ async fn settled(world: &World) {
             revisions.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), none_waits).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), none_waits).await.unwrap();
 }
 
 /// What became of each webhook.

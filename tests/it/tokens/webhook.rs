@@ -24,10 +24,10 @@ pub(super) fn make(claims: &mut Value, version: Version) {
     }
 }
 
-/// What this makes, good tokens being the marketplace's.
-pub(crate) fn wanted<T>(make: impl FnOnce() -> T) -> T {
+/// What this gives, good tokens being the marketplace's.
+pub(crate) fn wanted<T>(of: impl FnOnce() -> T) -> T {
     WANTED.set(true);
-    let made = make();
+    let made = of();
     WANTED.set(false);
     made
 }
