@@ -357,7 +357,12 @@ async fn history(seed: u64, steps: &[(u8, usize, usize)]) {
     world.microsoft(|it| it.set_faults(faults));
     for (step, who, what) in steps {
         let users = world.microsoft(|it| it.users(contoso));
-        let user = users[who % users.len()];
+        // Somebody is always there to be changed, or is hired.
+        let hire = |it: &mut entitled::sandbox::World| it.add_user(contoso, NewUser::default());
+        let user = match users.len() {
+            0 => world.microsoft(hire).unwrap(),
+            some => users[who % some],
+        };
         let sku = skus[*what];
         // What Microsoft refuses (no such assignment, no units left) is a step that does nothing.
         let done = world.microsoft(|it| match step {
