@@ -49,6 +49,8 @@ pub struct WebhookEvent {
     pub deliveries: u32,
     /// How often looking it up failed through what was found, not through Microsoft being away.
     pub tries: u32,
+    /// Whether a look at it has changed the mirror.
+    pub changed: bool,
     /// What Microsoft was answered, if it asked.
     pub answered: Option<Answered>,
     /// How far we are.

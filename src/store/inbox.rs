@@ -266,6 +266,7 @@ impl Pending {
                 received: it.received,
                 deliveries: 1,
                 tries: 0,
+                changed: false,
                 answered: None,
                 state: EventState::Waiting,
             };
@@ -333,6 +334,7 @@ mod tests {
             received: at,
             deliveries: 1,
             tries: 0,
+            changed: false,
             answered: None,
             state,
         })

@@ -43,6 +43,7 @@ pub(in crate::store) struct EventV1 {
     received: TimeV1,
     deliveries: u32,
     tries: u32,
+    changed: bool,
     answered: Option<AnsweredV1>,
     state: StateV1,
 }
@@ -59,6 +60,7 @@ impl From<&WebhookEvent> for EventV1 {
             received: it.received.into(),
             deliveries: it.deliveries,
             tries: it.tries,
+            changed: it.changed,
             answered: it.answered.map(|it| match it {
                 Answered::Accepted => AnsweredV1::Accepted,
                 Answered::Refused => AnsweredV1::Refused,
@@ -98,6 +100,7 @@ impl TryFrom<EventV1> for WebhookEvent {
             received: it.received.try_into()?,
             deliveries: it.deliveries,
             tries: it.tries,
+            changed: it.changed,
             answered: it.answered.map(|it| match it {
                 AnsweredV1::Accepted => Answered::Accepted,
                 AnsweredV1::Refused => Answered::Refused,

@@ -281,8 +281,9 @@ impl Work {
         keep_newer(&mut applied, &mut readings, |_| ticket);
         let mirror = self.sources.store.snapshot();
         let (mut commit, tally) = plan::changed(&mirror, readings, &cause, (self.sources.clock)());
-        let state = state_if(tally.changed.saturating_add(tally.added) > 0);
-        let event = WebhookEvent { state: state.clone(), ..event.clone() };
+        let changed = event.changed || tally.changed.saturating_add(tally.added) > 0;
+        let state = state_if(changed);
+        let event = WebhookEvent { changed, state: state.clone(), ..event.clone() };
         commit.inbox = put(event);
         self.write(commit).await?;
         Ok(state)

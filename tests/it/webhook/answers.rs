@@ -1,6 +1,7 @@
 //! What Microsoft is answered when it asks: the worker against a pretend marketplace.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use entitled::config::{AcceptChanges, Share};
 use entitled::domain::{
@@ -109,7 +110,10 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
     }
     let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::from_second(crate::world::START).unwrap();
-    let clock: entitled::sync::Clock = Arc::new(move || now);
+    // Each look at the clock takes it on, so that what rests is looked at again.
+    let passed = AtomicI64::new(0);
+    let clock: entitled::sync::Clock =
+        Arc::new(move || now + SignedDuration::from_secs(passed.fetch_add(1, Ordering::SeqCst)));
     let options = StoreOptions { guard: Guard::Off, ..StoreOptions::new(dir.path().join("s")) };
     let (store, _) = Store::open(options, now).unwrap();
     let url: reqwest::Url = server.uri().parse().unwrap();
@@ -142,9 +146,12 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
     let (cancel, mut task) = (CancellationToken::new(), JoinSet::new());
     task.spawn(worker(sources, accept, cancel.clone()));
     let mut revisions = store.revisions();
-    while store.inbox().waiting > 0 {
-        revisions.changed().await.unwrap();
-    }
+    let over = async {
+        while store.inbox().waiting > 0 {
+            revisions.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), over).await.unwrap();
     cancel.cancel();
     task.join_next().await.unwrap().unwrap().unwrap();
     let event = store.webhooks(&WebhookFilter::default()).remove(0);
