@@ -7,6 +7,7 @@ mod error;
 mod groups;
 mod place;
 mod render;
+mod rights;
 mod skus;
 pub(crate) mod throttle;
 mod users;
@@ -207,6 +208,9 @@ fn route(world: &mut World, ask: &Ask, version: &str, path: &[&str], caller: &Ca
         ["users", id, "licenseDetails"] => {
             caller.needs(&[license, "User.Read.All", "User.ReadWrite.All"])?;
             users::license_details(world, caller, id)
+        }
+        ["users", id, "usageRights"] if version == "beta" => {
+            caller.needs(&user).and_then(|()| rights::list(world, ask, caller, id))
         }
         ["groups"] => caller.needs(&group).and_then(|()| groups::list(world, ask, version, caller)),
         ["groups", id] => caller.needs(&group).and_then(|()| groups::one(world, ask, caller, id)),
