@@ -427,3 +427,48 @@ async fn usage_rights_are_the_publishers_plans_in_the_state_of_their_sku() {
     probe.sandbox.with_world(|world| world.consent(tenant, roles)).unwrap();
     assert_eq!(probe.ask(&token, &target(story::ANA), &[]).await.status, 403);
 }
+
+#[tokio::test]
+async fn group_delta_brings_members_in_slices_and_says_who_left() {
+    let probe = Probe::with("page=2").await;
+    let (tenant, token) = (CONTOSO.tenant, probe.token(CONTOSO.tenant, GRAPH).await);
+    let group = story::BI_USERS;
+    let added = probe.sandbox.with_world(|world| {
+        let added: Vec<_> =
+            (0..5).map(|_| world.add_user(tenant, NewUser::default()).unwrap()).collect();
+        for user in &added {
+            world.add_member(tenant, group, *user).unwrap();
+        }
+        added
+    });
+    let members = |walk: &Walk| {
+        let rows = walk.rows.iter().filter(|row| uuid_of(&row["id"]) == group);
+        let slices = rows.filter_map(|row| row["members@delta"].as_array().cloned());
+        slices.flatten().map(|row| (uuid_of(&row["id"]), row)).collect::<BTreeMap<_, _>>()
+    };
+    let start = "/graph/v1.0/groups/delta()?$select=id,displayName,assignedLicenses,members";
+    let first = probe.walk(&token, start, &[]).await;
+    let truth = BTreeSet::from([story::BEN.user, story::EVA.user]);
+    let truth: BTreeSet<Uuid> = truth.into_iter().chain(added.clone()).collect();
+    assert_eq!(members(&first).into_keys().collect::<BTreeSet<_>>(), truth);
+    assert!(first.rows.iter().filter(|row| uuid_of(&row["id"]) == group).count() > 3, "slices");
+    assert!(skus_of(&first.by_id()[&group]).contains(&story::SYNOPTIC_SKU));
+    assert!(probe.walk(&token, first.delta(), &[]).await.rows.is_empty());
+
+    let inner = probe.sandbox.with_world(|world| {
+        world.remove_member(tenant, group, added[0]).unwrap();
+        let inner = world.add_group(tenant, None, "Inner").unwrap();
+        world.nest_group(tenant, group, inner).unwrap();
+        world.add_member(tenant, inner, story::DAN.user).unwrap();
+        inner
+    });
+    let round = probe.walk(&token, first.delta(), &MINIMAL).await;
+    let changed = members(&round);
+    assert_eq!(changed.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([added[0], inner]));
+    assert_eq!(changed[&added[0]]["@removed"]["reason"], "deleted");
+    assert_eq!(changed[&inner]["@odata.type"], "#microsoft.graph.group");
+    assert!(round.by_id()[&group].get("displayName").is_none(), "did not change");
+    assert_eq!(round.by_id()[&inner]["displayName"], "Inner");
+    let users = first.delta().replace("/groups/", "/users/");
+    assert_eq!(probe.ask(&token, &users, &[]).await.code(), "syncStateNotFound");
+}
