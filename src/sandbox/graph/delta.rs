@@ -14,8 +14,32 @@ use crate::sandbox::faults::Fault;
 use crate::sandbox::wire::{Ask, Reply};
 use crate::sandbox::world::tenant::{Life, TOKEN_LIFE_S, Tenant, User, props};
 
+/// Reads `$select` into bits, or says what comes without it.
+type Select = fn(Option<&str>) -> Result<u16, GraphError>;
+
+/// Where a delta query goes in.
+pub(super) enum Entered {
+    /// `$deltatoken=latest`: no data.
+    Latest(Reply),
+    At(Place),
+}
+
 /// `GET /users/delta`.
 pub(super) fn users(world: &mut World, ask: &Ask, version: &str, caller: &Caller) -> Answer {
+    match enter(world, ask, version, caller, (Listing::UsersDelta, render::select))? {
+        Entered::Latest(reply) => Ok(reply),
+        Entered::At(place) => page(world, ask, version, caller, place),
+    }
+}
+
+/// Reads the options and tokens of a delta query; `select` reads `$select`.
+pub(super) fn enter(
+    world: &mut World,
+    ask: &Ask,
+    version: &str,
+    caller: &Caller,
+    (listing, select): (Listing, Select),
+) -> Result<Entered, GraphError> {
     let refused = ["$top", "$orderby", "$expand", "$search", "$filter"];
     if let Some(option) = refused.into_iter().find(|name| ask.option(name).is_some()) {
         return Err(GraphError::bad(format!(
@@ -25,38 +49,46 @@ pub(super) fn users(world: &mut World, ask: &Ask, version: &str, caller: &Caller
     let missing = || GraphError::missing(&caller.tenant.to_string());
     let now = world.now_s();
     let head = world.tenant(caller.tenant).ok_or_else(missing)?.version;
-    let selected = ask.option("$select").map(|select| render::select(Some(select))).transpose()?;
-    let fresh = Place::start(Listing::UsersDelta, selected.unwrap_or(render::DEFAULT), head, now);
+    let selected = ask.option("$select").map(|text| select(Some(text))).transpose()?;
+    let tracked = selected.map_or_else(|| select(None), Ok)?;
+    let fresh = Place::start(listing, tracked, head, now);
     let place = match (ask.option("$skiptoken"), ask.option("$deltatoken")) {
         (Some(_), _) if selected.is_some() => {
             return Err(GraphError::bad("'$select' is not supported together with '$skiptoken'."));
         }
-        (Some(_), _) => start(world, ask, caller, Listing::UsersDelta)?,
+        (Some(_), _) => start(world, ask, caller, listing)?,
         (None, None | Some("")) => fresh,
         (None, Some(token)) if token.eq_ignore_ascii_case("latest") => {
             let body = json!({
-                "@odata.context": context(world, version),
+                "@odata.context": context(world, version, listing),
                 "value": [],
                 "@odata.deltaLink": link(world, caller, version, "$deltatoken", fresh),
             });
-            return Ok(Reply::json(200, &body));
+            return Ok(Entered::Latest(Reply::json(200, &body)));
         }
         (None, Some(token)) => {
-            let old = resume(world, caller, version, token)?;
+            let old = resume(world, caller, version, (listing, token))?;
             let select = selected.unwrap_or(old.select);
             Place { select, since: Some(old.upto), ..fresh }
         }
     };
-    page(world, ask, version, caller, place)
+    Ok(Entered::At(place))
 }
 
-fn context(world: &World, version: &str) -> String {
-    format!("{}/graph/{version}/$metadata#users", world.base())
+/// The collection of a delta query.
+fn collection(listing: Listing) -> &'static str {
+    if listing == Listing::GroupsDelta { "groups" } else { "users" }
+}
+
+/// `@odata.context`.
+pub(super) fn context(world: &World, version: &str, listing: Listing) -> String {
+    format!("{}/graph/{version}/$metadata#{}", world.base(), collection(listing))
 }
 
 fn link(world: &World, caller: &Caller, version: &str, name: &str, place: Place) -> String {
+    let of = collection(place.listing);
     let token = place.encode(world.seed(), caller.tenant);
-    format!("{}/graph/{version}/users/delta?{name}={token}", world.base())
+    format!("{}/graph/{version}/{of}/delta?{name}={token}", world.base())
 }
 
 /// A delta link is taken up, or the reader is told to start over.
@@ -64,11 +96,12 @@ fn resume(
     world: &mut World,
     caller: &Caller,
     version: &str,
-    token: &str,
+    (listing, token): (Listing, &str),
 ) -> Result<Place, GraphError> {
     if world.strikes(Fault::Delta410) {
         let message = "The requested resource is no longer available: a full sync is needed.";
-        let location = format!("{}/graph/{version}/users/delta?$deltatoken=", world.base());
+        let location =
+            format!("{}/graph/{version}/{}/delta?$deltatoken=", world.base(), collection(listing));
         return Err(GraphError::new(410, "resyncRequired", message).with("location", location));
     }
     let gone = || {
@@ -79,9 +112,34 @@ fn resume(
         return Err(gone());
     }
     let place = Place::decode(token, world.seed(), caller.tenant);
-    let place = place.filter(|place| place.listing == Listing::UsersDelta).ok_or_else(gone)?;
+    let place = place.filter(|place| place.listing == listing).ok_or_else(gone)?;
     let age_s = world.now_s() - place.issued;
     if age_s > TOKEN_LIFE_S { Err(gone()) } else { Ok(place) }
+}
+
+/// `Prefer: return=minimal`.
+pub(super) fn is_minimal(ask: &Ask) -> bool {
+    ask.header("prefer").is_some_and(|prefer| {
+        prefer.split([',', ';']).any(|part| part.trim().eq_ignore_ascii_case("return=minimal"))
+    })
+}
+
+/// The link after a page: to the next position, or to the next round.
+pub(super) fn onward(
+    world: &World,
+    caller: &Caller,
+    version: &str,
+    place: Place,
+    (next, empty): (Option<u64>, bool),
+) -> (&'static str, String) {
+    let issued = world.now_s();
+    if let Some(at) = next {
+        let place = Place { at, after_empty: empty, issued, ..place };
+        ("@odata.nextLink", link(world, caller, version, "$skiptoken", place))
+    } else {
+        let place = Place { at: 0, since: None, after_empty: false, issued, ..place };
+        ("@odata.deltaLink", link(world, caller, version, "$deltatoken", place))
+    }
 }
 
 /// Users that changed in a round, in the order of the directory, with what changed.
@@ -102,9 +160,7 @@ fn changed(tenant: &Tenant, since: u64, upto: u64, tracked: u16) -> Vec<(u32, u1
 fn page(world: &mut World, ask: &Ask, version: &str, caller: &Caller, place: Place) -> Answer {
     let empty = !place.after_empty && world.strikes(Fault::GraphEmptyPage);
     let size = if empty { 0 } else { varying(world, place.at) };
-    let minimal = ask.header("prefer").is_some_and(|prefer| {
-        prefer.split([',', ';']).any(|part| part.trim().eq_ignore_ascii_case("return=minimal"))
-    });
+    let minimal = is_minimal(ask);
     let missing = || GraphError::missing(&caller.tenant.to_string());
     let tenant = world.tenant(caller.tenant).ok_or_else(missing)?;
     let from = usize::try_from(place.at).unwrap_or(usize::MAX);
@@ -129,17 +185,9 @@ fn page(world: &mut World, ask: &Ask, version: &str, caller: &Caller, place: Pla
         rows.extend(row(world, tenant, (at, user), mask, place.since.is_none()));
     }
     repeat(world, &mut rows);
-    let (name, value) = if next < total {
-        let at = u64::try_from(next).unwrap_or(u64::MAX);
-        let issued = world.now_s();
-        let place = Place { at, after_empty: empty, issued, ..place };
-        ("@odata.nextLink", link(world, caller, version, "$skiptoken", place))
-    } else {
-        let issued = world.now_s();
-        let place = Place { at: 0, since: None, after_empty: false, issued, ..place };
-        ("@odata.deltaLink", link(world, caller, version, "$deltatoken", place))
-    };
-    let body = json!({"@odata.context": context(world, version), name: value, "value": rows});
+    let next = (next < total).then(|| u64::try_from(next).unwrap_or(u64::MAX));
+    let (name, value) = onward(world, caller, version, place, (next, empty));
+    let body = json!({"@odata.context": context(world, version, place.listing), name: value, "value": rows});
     Ok(Reply::json(200, &body))
 }
 

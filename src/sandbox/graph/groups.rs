@@ -72,7 +72,13 @@ fn select(ask: &Ask) -> Result<Vec<&str>, GraphError> {
         .collect()
 }
 
-fn row(catalog: &Catalog, group: &Group, now: i64, fields: &[&str]) -> Map<String, Value> {
+/// A group with the named fields.
+pub(super) fn row(
+    catalog: &Catalog,
+    group: &Group,
+    now: i64,
+    fields: &[&str],
+) -> Map<String, Value> {
     let licenses: Vec<Value> = group
         .licenses
         .iter()

@@ -5,8 +5,10 @@ mod batch;
 mod delta;
 mod error;
 mod groups;
+mod groups_delta;
 mod place;
 mod render;
+mod rights;
 mod skus;
 pub(crate) mod throttle;
 mod users;
@@ -208,7 +210,14 @@ fn route(world: &mut World, ask: &Ask, version: &str, path: &[&str], caller: &Ca
             caller.needs(&[license, "User.Read.All", "User.ReadWrite.All"])?;
             users::license_details(world, caller, id)
         }
+        ["users", id, "usageRights"] if version == "beta" => {
+            caller.needs(&user).and_then(|()| rights::list(world, ask, caller, id))
+        }
         ["groups"] => caller.needs(&group).and_then(|()| groups::list(world, ask, version, caller)),
+        ["groups", "delta" | "delta()" | "microsoft.graph.delta" | "microsoft.graph.delta()"] => {
+            caller.needs(&["Group.ReadBasic.All", "GroupMember.Read.All", group[0], group[1]])?;
+            groups_delta::list(world, ask, version, caller)
+        }
         ["groups", id] => caller.needs(&group).and_then(|()| groups::one(world, ask, caller, id)),
         ["groups", id, "members"] => {
             caller.needs(&["GroupMember.Read.All", "Group.Read.All", "Group.ReadWrite.All"])?;

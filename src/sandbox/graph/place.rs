@@ -31,17 +31,20 @@ pub(crate) struct Place {
 pub(crate) enum Listing {
     Users,
     UsersDelta,
+    GroupsDelta,
     Groups,
     Members,
 }
 
 impl Listing {
-    const ALL: [Self; 4] = [Self::Users, Self::UsersDelta, Self::Groups, Self::Members];
+    const ALL: [Self; 5] =
+        [Self::Users, Self::UsersDelta, Self::GroupsDelta, Self::Groups, Self::Members];
 
     fn letter(self) -> &'static str {
         match self {
             Self::Users => "u",
             Self::UsersDelta => "d",
+            Self::GroupsDelta => "e",
             Self::Groups => "g",
             Self::Members => "m",
         }

@@ -202,7 +202,8 @@ pub(super) fn varying(world: &World, at: u64) -> usize {
     if world.faults().page == 0 { size } else { size.min(world.faults().page) }
 }
 
-fn find<'w>(
+/// A live user of the caller's tenant.
+pub(super) fn find<'w>(
     world: &'w World,
     caller: &Caller,
     id: &str,

@@ -17,6 +17,16 @@ pub(crate) struct PlanKind {
     pub(crate) service: &'static str,
 }
 
+impl PlanKind {
+    /// Is it a plan of the publisher's, with a Service ID as its name?
+    pub(crate) fn is_publishers(&self) -> bool {
+        self.service == PUBLISHERS
+    }
+}
+
+/// [`PlanKind::service`] of the publisher's plans.
+const PUBLISHERS: &str = "ExampleIsvService";
+
 /// One SKU; the same id in every tenant.
 #[derive(Clone, Debug)]
 pub(crate) struct SkuKind {
@@ -58,7 +68,7 @@ impl Catalog {
             part_number: sku.1,
             plans: vec![ours, own(1, "EXCHANGE_S_FOUNDATION", "exchange")],
         };
-        let service = "ExampleIsvService";
+        let service = PUBLISHERS;
         let synoptic = plan(story::SYNOPTIC_PLAN, story::SYNOPTIC_SERVICE_ID, service);
         let calendar =
             plan(story::CALENDAR_PLAN, &story::CALENDAR_SERVICE_ID.to_uppercase(), service);

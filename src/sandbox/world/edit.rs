@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::catalog::Kind;
 use super::licensing::short;
-use super::tenant::{DIRECT, Group, Life, Path, PathState, Tenant, User, Violation};
+use super::tenant::{
+    DIRECT, Group, GroupChange, Life, Member, Path, PathState, Tenant, User, Violation,
+};
 use super::{World, country};
 
 /// Why a change is impossible.
@@ -283,10 +285,9 @@ impl World {
         name: &str,
     ) -> Result<Uuid, WorldError> {
         let id = id.unwrap_or_else(|| self.fresh_id());
-        self.edit(tenant, |tenant, _| {
-            if tenant.groups.len() >= usize::from(DIRECT) {
-                return Err(WorldError::Full);
-            }
+        self.edit(tenant, |tenant, now| {
+            let at = u16::try_from(tenant.groups.len()).ok().filter(|at| *at < DIRECT);
+            let at = at.ok_or(WorldError::Full)?;
             let (name, licenses) = (name.to_owned(), Vec::new());
             tenant.groups.push(Group {
                 id,
@@ -295,6 +296,7 @@ impl World {
                 nested: Vec::new(),
                 processing_until: 0,
             });
+            tenant.group_changed(at, now, GroupChange::Born);
             Ok(id)
         })
     }
@@ -346,12 +348,13 @@ impl World {
     /// # Errors
     /// No such tenant or group.
     pub fn nest_group(&mut self, tenant: Uuid, outer: Uuid, inner: Uuid) -> Result<(), WorldError> {
-        self.edit(tenant, |tenant, _| {
+        self.edit(tenant, |tenant, now| {
             let inner = tenant.group(inner).ok_or(WorldError::Group(inner))?.0;
             let at = tenant.group(outer).ok_or(WorldError::Group(outer))?.0;
             if let Some(group) = tenant.groups.get_mut(usize::from(at)) {
                 group.nested.push(inner);
             }
+            tenant.group_changed(at, now, GroupChange::Member(Member::Group(inner)));
             Ok(())
         })
     }
@@ -381,6 +384,7 @@ impl World {
                 group.licenses.extend(disabled.map(|mask| (kind, mask)));
                 group.processing_until = due;
             }
+            tenant.group_changed(by, now, GroupChange::Licenses);
             let members = tenant.members(by);
             tenant.schedule(members, due);
             Ok(())

@@ -57,6 +57,7 @@ pub struct World {
     names: Chance,
     bucket: Bucket,
     out: bool,
+    foreign_app: bool,
 }
 
 impl fmt::Debug for World {
@@ -103,6 +104,7 @@ impl World {
             names: Chance::new(options.seed ^ 0x1d5),
             bucket: Bucket::default(),
             out: false,
+            foreign_app: false,
         };
         opening::build(&mut world);
         population::build(&mut world, options.tenants, options.users);
@@ -173,6 +175,16 @@ impl World {
     pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
         let chance = self.faults.chance(fault);
         self.fate.hits(chance)
+    }
+
+    /// Whether Graph takes our app for somebody else's, who sees nobody's usage rights.
+    /// Source: graph-licensing.md 3.
+    pub fn set_foreign_app(&mut self, on: bool) {
+        self.foreign_app = on;
+    }
+
+    pub(crate) fn is_foreign_app(&self) -> bool {
+        self.foreign_app
     }
 
     /// The next draw of the faults' chance.

@@ -35,6 +35,7 @@ pub(super) fn build(world: &mut World) {
     // The first day leaves no trace in delta.
     for tenant in world.tenants.values_mut() {
         tenant.journal.clear();
+        tenant.group_journal.clear();
     }
     world.faults.lag = lag;
 }

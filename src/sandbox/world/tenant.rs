@@ -194,6 +194,31 @@ pub(crate) struct Entry {
     pub(crate) props: u16,
 }
 
+/// A direct member of a group, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Member {
+    User(u32),
+    Group(u16),
+}
+
+/// What happened to a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GroupChange {
+    Born,
+    Licenses,
+    /// Came or went.
+    Member(Member),
+}
+
+/// One entry of the journal of groups.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupEntry {
+    pub(crate) version: u64,
+    pub(crate) at: i64,
+    pub(crate) group: u16,
+    pub(crate) change: GroupChange,
+}
+
 /// One customer.
 #[derive(Debug)]
 pub(crate) struct Tenant {
@@ -206,6 +231,7 @@ pub(crate) struct Tenant {
     pub(crate) users: Vec<User>,
     pub(crate) index: HashMap<Uuid, u32>,
     pub(crate) journal: Vec<Entry>,
+    pub(crate) group_journal: Vec<GroupEntry>,
     pub(crate) version: u64,
     /// Users whose group licences are due, by due second.
     pub(crate) pending: BTreeSet<(i64, u32)>,
@@ -224,6 +250,7 @@ impl Tenant {
             users: Vec::new(),
             index: HashMap::new(),
             journal: Vec::new(),
+            group_journal: Vec::new(),
             version: 0,
             pending: BTreeSet::new(),
             bucket: Bucket::default(),
@@ -291,6 +318,30 @@ impl Tenant {
         self.count(&after, u32::wrapping_add);
         if props != 0 {
             self.journal(at, now, props);
+        }
+        let left = before.groups.iter().filter(|group| !after.groups.contains(group));
+        let joined = after.groups.iter().filter(|group| !before.groups.contains(group));
+        for group in left.chain(joined) {
+            self.group_changed(*group, now, GroupChange::Member(Member::User(at)));
+        }
+    }
+
+    /// Writes the journal of groups, kept as long as that of users.
+    pub(crate) fn group_changed(&mut self, group: u16, at: i64, change: GroupChange) {
+        self.version += 1;
+        self.group_journal.push(GroupEntry { version: self.version, at, group, change });
+        if self.group_journal.first().is_some_and(|entry| entry.at < at - 2 * TOKEN_LIFE_S) {
+            self.group_journal.retain(|entry| entry.at >= at - TOKEN_LIFE_S);
+        }
+    }
+
+    /// Is someone a direct member?
+    pub(crate) fn is_member(&self, group: u16, member: Member) -> bool {
+        match member {
+            Member::User(at) => self.user(at).is_some_and(|user| user.groups.contains(&group)),
+            Member::Group(at) => {
+                self.groups.get(usize::from(group)).is_some_and(|own| own.nested.contains(&at))
+            }
         }
     }
 

@@ -376,3 +376,99 @@ async fn resource_units_run_out_and_come_back() {
     probe.sandbox.with_world(|world| world.advance_clock(SignedDuration::from_secs(wait + 1)));
     assert_eq!(sku().await.status, 200);
 }
+
+#[tokio::test]
+async fn usage_rights_are_the_publishers_plans_in_the_state_of_their_sku() {
+    let probe = Probe::new(Options::default()).await;
+    let (tenant, token) = (CONTOSO.tenant, probe.token(CONTOSO.tenant, GRAPH).await);
+    let target = |person: story::Person| format!("/graph/beta/users/{}/usageRights", person.user);
+    let rows = async |query: &str| {
+        let answer = probe.ask(&token, &format!("{}{query}", target(story::ANA)), &[]).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text);
+        answer.rows()
+    };
+    let ours = |row: &Value| row["serviceIdentifier"].as_str() == Some(story::SYNOPTIC_SERVICE_ID);
+    for (status, state) in
+        [("Enabled", "active"), ("Warning", "warning"), ("LockedOut", "suspended")]
+    {
+        let sku = story::SYNOPTIC_SKU;
+        probe.sandbox.with_world(|world| world.sku_status(tenant, sku, status)).unwrap();
+        let all = rows("").await;
+        let row = all.iter().find(|row| ours(row)).unwrap();
+        assert_eq!(row["state"], state);
+        assert!(row["id"].is_string() && row["catalogId"].is_string());
+        let service = story::SYNOPTIC_SERVICE_ID;
+        let both = format!("?$filter=state eq '{state}' and serviceIdentifier eq '{service}'");
+        assert_eq!(rows(&both).await, std::slice::from_ref(row));
+        assert_eq!(
+            rows(&format!("?$filter=serviceIdentifier in ('x','{service}')")).await.len(),
+            1
+        );
+        assert!(rows("?$filter=state eq 'inactive'").await.is_empty());
+    }
+    let dan = probe.ask(&token, &target(story::DAN), &[]).await;
+    assert!(dan.status == 200 && !dan.rows().iter().any(ours), "{}", dan.text);
+    let finn = probe.ask(&token, &target(story::FINN), &[]).await;
+    assert!(!finn.rows().iter().any(ours), "his plan is switched off");
+    let stable = target(story::ANA).replace("beta", "v1.0");
+    assert_eq!(probe.ask(&token, &stable, &[]).await.status, 400, "beta only");
+    let odd = format!("{}?$filter=state ne 'active'", target(story::ANA));
+    assert_eq!(probe.ask(&token, &odd, &[]).await.status, 400);
+
+    let request = json!({"requests": [{"id": "1", "method": "GET",
+        "url": format!("/users/{}/usageRights", story::ANA.user)}]});
+    let batch = probe.http.post(probe.url("/graph/beta/$batch")).bearer_auth(&token);
+    let batch = probe.send(batch.json(&request)).await.json();
+    assert_eq!(batch["responses"][0]["body"]["value"], json!(rows("").await));
+
+    probe.sandbox.with_world(|world| world.set_foreign_app(true));
+    assert!(rows("").await.is_empty(), "somebody else's app sees nothing");
+    let roles = Some(vec!["Group.Read.All".to_owned()]);
+    probe.sandbox.with_world(|world| world.consent(tenant, roles)).unwrap();
+    assert_eq!(probe.ask(&token, &target(story::ANA), &[]).await.status, 403);
+}
+
+#[tokio::test]
+async fn group_delta_brings_members_in_slices_and_says_who_left() {
+    let probe = Probe::with("page=2").await;
+    let (tenant, token) = (CONTOSO.tenant, probe.token(CONTOSO.tenant, GRAPH).await);
+    let group = story::BI_USERS;
+    let added = probe.sandbox.with_world(|world| {
+        let added: Vec<_> =
+            (0..5).map(|_| world.add_user(tenant, NewUser::default()).unwrap()).collect();
+        for user in &added {
+            world.add_member(tenant, group, *user).unwrap();
+        }
+        added
+    });
+    let members = |walk: &Walk| {
+        let rows = walk.rows.iter().filter(|row| uuid_of(&row["id"]) == group);
+        let slices = rows.filter_map(|row| row["members@delta"].as_array().cloned());
+        slices.flatten().map(|row| (uuid_of(&row["id"]), row)).collect::<BTreeMap<_, _>>()
+    };
+    let start = "/graph/v1.0/groups/delta()?$select=id,displayName,assignedLicenses,members";
+    let first = probe.walk(&token, start, &[]).await;
+    let truth = BTreeSet::from([story::BEN.user, story::EVA.user]);
+    let truth: BTreeSet<Uuid> = truth.into_iter().chain(added.clone()).collect();
+    assert_eq!(members(&first).into_keys().collect::<BTreeSet<_>>(), truth);
+    assert!(first.rows.iter().filter(|row| uuid_of(&row["id"]) == group).count() > 3, "slices");
+    assert!(skus_of(&first.by_id()[&group]).contains(&story::SYNOPTIC_SKU));
+    assert!(probe.walk(&token, first.delta(), &[]).await.rows.is_empty());
+
+    let inner = probe.sandbox.with_world(|world| {
+        world.remove_member(tenant, group, added[0]).unwrap();
+        let inner = world.add_group(tenant, None, "Inner").unwrap();
+        world.nest_group(tenant, group, inner).unwrap();
+        world.add_member(tenant, inner, story::DAN.user).unwrap();
+        inner
+    });
+    let round = probe.walk(&token, first.delta(), &MINIMAL).await;
+    let changed = members(&round);
+    assert_eq!(changed.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([added[0], inner]));
+    assert_eq!(changed[&added[0]]["@removed"]["reason"], "deleted");
+    assert_eq!(changed[&inner]["@odata.type"], "#microsoft.graph.group");
+    assert!(round.by_id()[&group].get("displayName").is_none(), "did not change");
+    assert_eq!(round.by_id()[&inner]["displayName"], "Inner");
+    let users = first.delta().replace("/groups/", "/users/");
+    assert_eq!(probe.ask(&token, &users, &[]).await.code(), "syncStateNotFound");
+}
