@@ -22,7 +22,10 @@ impl<'f> Condition<'f> {
     fn read(text: &'f str) -> Option<Self> {
         let (name, rest) = text.trim().split_once(' ')?;
         let field = ["state", "serviceIdentifier"].into_iter().find(|field| *field == name)?;
-        let quoted = |text: &'f str| text.trim().strip_prefix('\'')?.strip_suffix('\'');
+        let quoted = |text: &'f str| {
+            let inner = text.trim().strip_prefix('\'')?.strip_suffix('\'')?;
+            (!inner.contains('\'')).then_some(inner)
+        };
         let rest = rest.trim();
         let values = if let Some(value) = rest.strip_prefix("eq ") {
             vec![quoted(value)?]
