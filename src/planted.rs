@@ -98,12 +98,12 @@ mod tests {
 
     fn one_by_one(whole: TenantUsers) -> Vec<TenantUsers> {
         let tenant = whole.tenant;
-        let one = |user, holds| TenantUsers {
-            tenant,
-            writes: UserWrites::Patch(vec![(user, holds)]),
-        };
+        let one =
+            |user, holds| TenantUsers { tenant, writes: UserWrites::Patch(vec![(user, holds)]) };
         match whole.writes {
-            UserWrites::Patch(users) => users.into_iter().map(|(it, holds)| one(it, holds)).collect(),
+            UserWrites::Patch(users) => {
+                users.into_iter().map(|(it, holds)| one(it, holds)).collect()
+            }
             UserWrites::Replace(users) => {
                 users.into_iter().map(|(it, holds)| one(it, Some(holds))).collect()
             }

@@ -169,11 +169,7 @@ pub(super) async fn round<G: DirectoryReads>(
 
 /// When the last full read was, put back so far that the next one is due within
 /// [`AGAIN_WITHIN`].
-fn soon_again(
-    last: Option<Timestamp>,
-    now: Timestamp,
-    sweep: SignedDuration,
-) -> Option<Timestamp> {
+fn soon_again(last: Option<Timestamp>, now: Timestamp, sweep: SignedDuration) -> Option<Timestamp> {
     let due = now.checked_sub(sweep.saturating_sub(AGAIN_WITHIN).max(SignedDuration::ZERO)).ok()?;
     Some(last.map_or(due, |last| last.min(due)))
 }

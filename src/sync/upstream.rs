@@ -63,11 +63,7 @@ impl DirectoryReads for Graph {
         Self::subscribed_skus(self, meter, tenant).await
     }
 
-    async fn lifecycles(
-        &self,
-        meter: &Meter,
-        tenant: TenantId,
-    ) -> Answer<Vec<(SkuId, Timestamp)>> {
+    async fn lifecycles(&self, meter: &Meter, tenant: TenantId) -> Answer<Vec<(SkuId, Timestamp)>> {
         Self::lifecycles(self, meter, tenant).await
     }
 

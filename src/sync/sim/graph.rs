@@ -220,11 +220,15 @@ impl DirectoryReads for Graph {
         if state.lies() {
             everyone.clear();
         }
-        let mut users = everyone.into_iter().filter(|it| after.is_none_or(|at| usize::from(*it) > at));
+        let mut users =
+            everyone.into_iter().filter(|it| after.is_none_or(|at| usize::from(*it) > at));
         let size = state.chance.below(5) + 1;
         let here: Vec<u8> = users.by_ref().take(size).collect();
         let more = users.next().is_some();
-        let next = here.last().filter(|_| more).map(|it| Link::after(None, it.to_string(), false).unwrap());
+        let next = here
+            .last()
+            .filter(|_| more)
+            .map(|it| Link::after(None, it.to_string(), false).unwrap());
         let mut records = Vec::new();
         for user in here {
             if let Some(row) = state.tenants[tenant].row(user) {

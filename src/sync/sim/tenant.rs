@@ -1,6 +1,6 @@
 //! A tenant as Microsoft sees it, and what may happen in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
@@ -33,32 +33,39 @@ fn group_id(group: u8) -> GroupId {
     GroupId::from_uuid(Uuid::from_u128(0x96 << 64 | u128::from(group) + 1))
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct User {
     deleted: bool,
-    direct: BTreeSet<u8>,
-    /// Groups whose licence of a SKU failed for him.
-    failed: BTreeSet<(u8, u8)>,
+    /// SKUs assigned to himself; a bit each.
+    direct: u8,
+    /// Of each group, the SKUs that failed for him.
+    failed: [u8; GROUPS as usize],
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Group {
-    members: BTreeSet<u8>,
-    skus: BTreeSet<u8>,
+    /// A bit for each user.
+    members: u16,
+    /// A bit for each SKU.
+    skus: u8,
 }
 
 /// A tenant as Microsoft sees it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tenant {
     users: BTreeMap<u8, User>,
-    groups: BTreeMap<u8, Group>,
+    groups: [Group; GROUPS as usize],
     skus: BTreeMap<u8, CapabilityStatus>,
     /// When each user last changed in a way that delta tells, and what he holds as delta sees it.
-    told: BTreeMap<u8, (u64, Option<BTreeSet<u8>>)>,
+    told: BTreeMap<u8, (u64, Option<u8>)>,
     pub(super) now: u64,
     pub(super) refuses: bool,
     /// Cursors issued before this are dead.
     pub(super) oldest: u64,
+}
+
+fn bits(mask: u8) -> impl Iterator<Item = u8> {
+    (0..SKUS).filter(move |it| mask & 1 << it != 0)
 }
 
 impl Tenant {
@@ -68,9 +75,6 @@ impl Tenant {
             if !chance.once_in(4) {
                 tenant.skus.insert(sku, CapabilityStatus::Enabled);
             }
-        }
-        for group in 0..GROUPS {
-            tenant.groups.insert(group, Group::default());
         }
         for _ in 0..chance.below(24) {
             tenant.happen(chance);
@@ -82,36 +86,28 @@ impl Tenant {
     /// Something happens.
     pub(super) fn happen(&mut self, chance: &mut Chance) {
         let user = u8::try_from(chance.below(usize::from(USERS))).unwrap();
-        let group = u8::try_from(chance.below(usize::from(GROUPS))).unwrap();
+        let group = chance.below(usize::from(GROUPS));
         let sku = u8::try_from(chance.below(usize::from(SKUS))).unwrap();
+        let (sku_bit, user_bit) = (1_u8 << sku, 1_u16 << user);
         let listed = self.skus.contains_key(&sku);
-        let there = self.users.get(&user).is_some_and(|it| !it.deleted);
-        let of = |it: &mut Self| std::mem::take(it.users.entry(user).or_default());
-        match chance.below(20) {
-            0..6 if listed => {
-                let mut it = of(self);
+        let known = self.users.get_mut(&user);
+        match (chance.below(20), known) {
+            (0..6, _) if listed => {
+                let it = self.users.entry(user).or_default();
                 it.deleted = false;
-                it.direct.insert(sku);
-                self.users.insert(user, it);
+                it.direct |= sku_bit;
             }
-            6..8 if there => drop(self.users.get_mut(&user).map(|it| it.direct.remove(&sku))),
-            8..11 if there => {
-                self.groups.get_mut(&group).unwrap().members.insert(user);
-            }
-            11 => drop(self.groups.get_mut(&group).unwrap().members.remove(&user)),
-            12 if listed => drop(self.groups.get_mut(&group).unwrap().skus.insert(sku)),
-            13 => drop(self.groups.get_mut(&group).unwrap().skus.remove(&sku)),
-            14 if there => {
-                let failed = &mut self.users.get_mut(&user).unwrap().failed;
-                if !failed.remove(&(group, sku)) {
-                    failed.insert((group, sku));
-                }
-            }
-            15 => drop(self.users.get_mut(&user).map(|it| it.deleted = true)),
-            16 => drop(self.users.get_mut(&user).map(|it| it.deleted = false)),
-            17 => self.lapse(sku, chance),
-            18 if chance.once_in(3) => self.everybody(chance),
-            19 => self.refuses = !self.refuses && chance.once_in(2),
+            (6..8, Some(it)) => it.direct &= !sku_bit,
+            (8..11, Some(it)) if !it.deleted => self.groups[group].members |= user_bit,
+            (11, _) => self.groups[group].members &= !user_bit,
+            (12, _) if listed => self.groups[group].skus |= sku_bit,
+            (13, _) => self.groups[group].skus &= !sku_bit,
+            (14, Some(it)) => it.failed[group] ^= sku_bit,
+            (15, Some(it)) => it.deleted = true,
+            (16, Some(it)) => it.deleted = false,
+            (17, _) => self.lapse(sku, chance),
+            (18, _) if chance.once_in(3) => self.everybody(chance),
+            (19, _) => self.refuses = !self.refuses && chance.once_in(2),
             _ => {}
         }
         self.tell();
@@ -122,8 +118,8 @@ impl Tenant {
         const STATES: [CapabilityStatus; 3] =
             [CapabilityStatus::Enabled, CapabilityStatus::Warning, CapabilityStatus::Suspended];
         if chance.once_in(4) && self.skus.remove(&sku).is_some() {
-            self.users.values_mut().for_each(|it| it.direct.retain(|it| *it != sku));
-            self.groups.values_mut().for_each(|it| it.skus.retain(|it| *it != sku));
+            self.users.values_mut().for_each(|it| it.direct &= !(1 << sku));
+            self.groups.iter_mut().for_each(|it| it.skus &= !(1 << sku));
         } else {
             self.skus.insert(sku, STATES[chance.below(STATES.len())].clone());
         }
@@ -131,15 +127,12 @@ impl Tenant {
 
     /// Somebody assigns to all, or takes from all.
     fn everybody(&mut self, chance: &mut Chance) {
-        let all: Vec<u8> = self.users.keys().copied().collect();
         if chance.once_in(2) && self.skus.contains_key(&0) {
             for user in 0..USERS {
-                self.users.entry(user).or_default().direct.insert(0);
+                self.users.entry(user).or_default().direct |= 1;
             }
         } else {
-            for user in all {
-                self.users.get_mut(&user).unwrap().direct.clear();
-            }
+            self.users.values_mut().for_each(|it| it.direct = 0);
         }
     }
 
@@ -148,49 +141,53 @@ impl Tenant {
     /// Source: graph-licensing.md section 2.1.
     fn tell(&mut self) {
         self.now += 1;
-        let users: Vec<u8> = self.users.keys().copied().collect();
-        for user in users {
-            let holds = (!self.users[&user].deleted).then(|| self.assigned(user));
-            let before = self.told.get(&user).map(|(_, it)| it);
-            if before != Some(&holds) {
-                self.told.insert(user, (self.now, holds));
+        for (user, it) in &self.users {
+            let holds = (!it.deleted).then(|| self.assigned(*user, it));
+            if self.told.get(user).is_none_or(|(_, before)| *before != holds) {
+                self.told.insert(*user, (self.now, holds));
             }
         }
     }
 
+    fn groups_of(&self, user: u8) -> impl Iterator<Item = (usize, &Group)> {
+        self.groups.iter().enumerate().filter(move |(_, it)| it.members & 1 << user != 0)
+    }
+
+    /// The SKUs that a user has, by whatever way.
+    fn assigned(&self, user: u8, it: &User) -> u8 {
+        let through = self.groups_of(user).map(|(group, of)| of.skus & !it.failed[group]);
+        through.fold(it.direct, |all, more| all | more)
+    }
+
     /// The ways by which SKUs reach a user.
-    fn paths(&self, user: u8) -> Vec<(u8, Path)> {
-        let Some(it) = self.users.get(&user).filter(|it| !it.deleted) else { return Vec::new() };
+    fn paths(&self, user: u8, it: &User) -> Vec<(u8, Path)> {
         let path = |via, state, error: Option<&str>| Path {
             via,
             state,
             error: error.map(Into::into),
             disabled_plans: Vec::new(),
         };
-        let direct = it.direct.iter().map(|sku| (*sku, path(Via::Direct, PathState::Active, None)));
+        let direct = bits(it.direct).map(|sku| (sku, path(Via::Direct, PathState::Active, None)));
         let mut paths: Vec<_> = direct.collect();
-        for (id, group) in self.groups.iter().filter(|(_, it)| it.members.contains(&user)) {
-            for sku in &group.skus {
-                let via = Via::Group(group_id(*id));
-                paths.push(if it.failed.contains(&(*id, *sku)) {
-                    (*sku, path(via, PathState::Error, Some("CountViolation")))
-                } else {
-                    (*sku, path(via, PathState::Active, None))
-                });
-            }
+        for (group, of) in self.groups_of(user) {
+            let via = Via::Group(group_id(u8::try_from(group).unwrap()));
+            paths.extend(bits(of.skus).map(|sku| {
+                let failed = it.failed[group] & 1 << sku != 0;
+                let fails = || path(via, PathState::Error, Some("CountViolation"));
+                (sku, if failed { fails() } else { path(via, PathState::Active, None) })
+            }));
         }
         paths
     }
 
-    fn assigned(&self, user: u8) -> BTreeSet<u8> {
-        let held = self.paths(user).into_iter().filter(|(_, it)| it.state != PathState::Error);
-        held.map(|(sku, _)| sku).collect()
-    }
-
     /// Those who changed after a moment, those who changed first first.
     pub(super) fn changed_since(&self, since: u64) -> Vec<u8> {
-        let mut changed: Vec<_> =
-            self.told.iter().filter(|(_, (at, _))| *at > since).map(|(it, (at, _))| (*at, *it)).collect();
+        let mut changed: Vec<_> = self
+            .told
+            .iter()
+            .filter(|(_, (at, _))| *at > since)
+            .map(|(it, (at, _))| (*at, *it))
+            .collect();
         changed.sort_unstable();
         changed.into_iter().map(|(_, user)| user).collect()
     }
@@ -202,13 +199,13 @@ impl Tenant {
 
     /// A user's row, complete; `None` if he is gone.
     pub(super) fn row(&self, user: u8) -> Option<UserRow> {
-        self.users.get(&user).filter(|it| !it.deleted)?;
+        let it = self.users.get(&user).filter(|it| !it.deleted)?;
         let licence = |sku| AssignedLicence { sku: sku_id(sku), disabled_plans: Vec::new() };
-        let states = self.paths(user).into_iter().map(|(sku, path)| (sku_id(sku), path));
+        let states = self.paths(user, it).into_iter().map(|(sku, path)| (sku_id(sku), path));
         Some(UserRow {
             id: user_id(user),
             removed: None,
-            assigned: Some(self.assigned(user).into_iter().map(licence).collect()),
+            assigned: Some(bits(self.assigned(user, it)).map(licence).collect()),
             states: Some(states.collect()),
         })
     }
@@ -239,13 +236,13 @@ impl Tenant {
 
     /// What each user holds of ours, as a mirror should have it.
     pub(super) fn truth(&self) -> BTreeMap<UserId, UserLicences> {
-        let of = |user: &u8| {
-            let assigned = self.assigned(*user);
+        let of = |(user, it): (&u8, &User)| {
+            let assigned = self.assigned(*user, it);
             let mut licences: BTreeMap<u8, Licence> = BTreeMap::new();
-            for (sku, path) in self.paths(*user).into_iter().filter(|(sku, _)| *sku < OURS) {
+            for (sku, path) in self.paths(*user, it).into_iter().filter(|(sku, _)| *sku < OURS) {
                 let blank = Licence {
                     sku: sku_id(sku),
-                    assigned: assigned.contains(&sku),
+                    assigned: assigned & 1 << sku != 0,
                     disabled_plans: Vec::new(),
                     paths: Vec::new(),
                 };
@@ -254,6 +251,6 @@ impl Tenant {
             let holds = UserLicences::new(licences.into_values());
             (!holds.is_empty()).then(|| (user_id(*user), holds))
         };
-        self.users.keys().filter_map(of).collect()
+        self.users.iter().filter(|(_, it)| !it.deleted).filter_map(of).collect()
     }
 }
