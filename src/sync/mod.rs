@@ -17,6 +17,7 @@
 //! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
+//! | [`usage`] | metered usage, told to Microsoft |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
@@ -29,6 +30,7 @@ mod progress;
 pub mod reading;
 pub mod subscriptions;
 pub mod task;
+pub mod usage;
 
 use std::sync::Arc;
 
