@@ -59,6 +59,21 @@ impl World {
         self.meter.forced = status;
     }
 
+    /// Somebody else tells of usage: what the publisher tells of the same hour is a duplicate.
+    pub fn note_usage(&mut self, of: Uuid, dimension: &str, at: Timestamp, quantity: &str) {
+        let hour_s = at.as_second() - at.as_second().rem_euclid(HOUR_S);
+        let it = AcceptedUsage {
+            id: self.fresh_id(),
+            subscription: of,
+            dimension: dimension.to_owned(),
+            plan: story::SUITE_COMPANY.to_owned(),
+            hour_s,
+            quantity: quantity.to_owned(),
+            duplicates: 0,
+        };
+        self.meter.accepted.insert((of, dimension.to_owned(), hour_s), it);
+    }
+
     /// The most events that came in one batch.
     pub fn largest_usage_batch(&self) -> usize {
         self.meter.largest_batch
@@ -118,7 +133,8 @@ fn one(world: &mut World, event: &Value) -> Reply {
 
 fn batch(world: &mut World, body: &Value) -> Reply {
     let events = body.get("request").and_then(Value::as_array).cloned().unwrap_or_default();
-    if events.is_empty() || events.len() > BATCH_MAX {
+    let refused = world.strikes(Fault::UsageBatch400);
+    if refused || events.is_empty() || events.len() > BATCH_MAX {
         let message = "A batch has 1 to 25 events.";
         let body = json!({"code": "BadArgument", "message": message, "target": "request"});
         return Reply::json(400, &body);

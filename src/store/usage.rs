@@ -147,7 +147,9 @@ impl Store {
         match self.usage_job(UsageJob::Take(request)).await? {
             UsageReply::Receipt(receipt) => Ok(receipt),
             UsageReply::Events(_) => match repeat {
-                Some((key, body)) => Ok(self.usage_answer(key, body)?.unwrap_or(UsageReceipt::Full)),
+                Some((key, body)) => {
+                    Ok(self.usage_answer(key, body)?.unwrap_or(UsageReceipt::Full))
+                }
                 None => Ok(UsageReceipt::Full),
             },
         }

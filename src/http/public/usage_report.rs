@@ -99,7 +99,8 @@ async fn plan_at(
             ..ChangeFilter::default()
         };
         let read = tokio::task::spawn_blocking(move || store.changes(&filter)).await;
-        let unread = || Problem::unavailable("the journal cannot be read: try again").retry_after(5);
+        let unread =
+            || Problem::unavailable("the journal cannot be read: try again").retry_after(5);
         read.map_err(|error| unread().because(error))?.map_err(|error| unread().because(error))?
     };
     active(mirrored, &changes, at).ok_or_else(|| {
@@ -146,8 +147,8 @@ fn needed<T: FromStr<Err: std::fmt::Display>>(
 ) -> Result<T, Problem> {
     let wrong = |detail: String| Problem::invalid(detail).of_field(field);
     let sent = sent.ok_or_else(|| wrong(format!("`{field}` is missing")))?;
-    let text: String =
-        serde_json::from_str(sent.get()).map_err(|_other| wrong(format!("`{field}` is no text")))?;
+    let text: String = serde_json::from_str(sent.get())
+        .map_err(|_other| wrong(format!("`{field}` is no text")))?;
     text.trim().parse().map_err(|error| wrong(format!("`{field}`: {error}")))
 }
 

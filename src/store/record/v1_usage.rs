@@ -113,11 +113,9 @@ impl TryFrom<UsageV1> for UsageEvent {
                     accepted: shared(accepted),
                     differs,
                 },
-                UsageStateV1::Dead { at, status, why } => UsageState::Dead {
-                    at: at.try_into()?,
-                    status: shared(status),
-                    why: why.into(),
-                },
+                UsageStateV1::Dead { at, status, why } => {
+                    UsageState::Dead { at: at.try_into()?, status: shared(status), why: why.into() }
+                }
             },
         })
     }

@@ -8,9 +8,7 @@ use tracing::{error, info, warn};
 
 use super::{Pace, USAGE_ALARM, UsageSender, verdict};
 use crate::domain::{OddRecord, SourceKey, UsageEvent, UsageState};
-use crate::microsoft::{
-    ErrorKind, Meter, MicrosoftError, USAGE_BATCH_MAX, UsageSaid, UsageStatus,
-};
+use crate::microsoft::{ErrorKind, Meter, MicrosoftError, USAGE_BATCH_MAX, UsageSaid, UsageStatus};
 use crate::store::{StoreError, UsageVerdict};
 use crate::sync::SyncError;
 use crate::telemetry;
@@ -91,11 +89,7 @@ impl UsageSender {
         Ok(Ok(()))
     }
 
-    async fn note(
-        &self,
-        events: &[Arc<UsageEvent>],
-        said: &[UsageSaid],
-    ) -> Result<(), StoreError> {
+    async fn note(&self, events: &[Arc<UsageEvent>], said: &[UsageSaid]) -> Result<(), StoreError> {
         let now = (self.0.clock)();
         let (mut verdicts, mut odd) = (Vec::new(), Vec::new());
         for it in said {
@@ -149,12 +143,7 @@ fn left(event: &UsageEvent, now: Timestamp) -> SignedDuration {
 }
 
 /// Until when to rest.
-fn rested(
-    failures: &mut u32,
-    asked: Option<Duration>,
-    urgent: bool,
-    now: Timestamp,
-) -> Timestamp {
+fn rested(failures: &mut u32, asked: Option<Duration>, urgent: bool, now: Timestamp) -> Timestamp {
     let own = (REST * (1_i32 << (*failures).min(10))).min(REST_MAX);
     let own = if urgent { own.min(REST_URGENT) } else { own };
     *failures = failures.saturating_add(1);

@@ -21,11 +21,9 @@ pub(super) fn of(event: &UsageEvent, said: &UsageSaid, now: Timestamp) -> UsageV
     let tries = event.tries.saturating_add(u32::from(said.status == UsageStatus::Error));
     let reference = || said.reference.as_ref().map(Arc::clone);
     let state = match why_dead(event, &said.status, tries) {
-        Some(why) => UsageState::Dead {
-            at: now,
-            status: Some(said.status.as_str().into()),
-            why: why.into(),
-        },
+        Some(why) => {
+            UsageState::Dead { at: now, status: Some(said.status.as_str().into()), why: why.into() }
+        }
         None if said.status == UsageStatus::Accepted => {
             UsageState::Sent { at: now, reference: reference() }
         }
@@ -73,7 +71,9 @@ fn why_dead(event: &UsageEvent, status: &UsageStatus, tries: u32) -> Option<Stri
         UsageStatus::InvalidQuantity => {
             format!("Microsoft does not allow the quantity {}", event.quantity)
         }
-        UsageStatus::BadArgument => "Microsoft finds something in it wrong: please report it".into(),
+        UsageStatus::BadArgument => {
+            "Microsoft finds something in it wrong: please report it".into()
+        }
         UsageStatus::Unrecognized(word) => again(format!(
             "Microsoft answered with a status that is not known (`{word}`); `entitled status` has \
              the record as it came: find out what it means"
