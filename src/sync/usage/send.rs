@@ -39,10 +39,8 @@ impl UsageSender {
             return Ok(());
         };
         let urgent = left(first, now) <= USAGE_ALARM;
-        if urgent {
-            alarm(&mut pace, &closed, now);
-        }
         if pace.not_before.is_some_and(|at| now < at) {
+            alarm(&mut pace, &closed, now);
             return Ok(());
         }
         for batch in closed.chunks(USAGE_BATCH_MAX) {
@@ -53,7 +51,8 @@ impl UsageSender {
         }
         self.set_trouble(None);
         // What Microsoft failed on, or did not speak of, is not sent again at once.
-        let unsettled = self.0.store.closed_usage(1);
+        let unsettled = self.0.store.closed_usage(PASS_MAX);
+        alarm(&mut pace, &unsettled, now);
         pace.not_before = unsettled.first().map(|_| rested(&mut pace.failures, None, urgent, now));
         if unsettled.is_empty() {
             pace.failures = 0;
@@ -130,6 +129,7 @@ impl UsageSender {
         self.set_trouble(Some(&why));
         let urgent = closed.first().is_some_and(|it| left(it, now) <= USAGE_ALARM);
         pace.not_before = Some(rested(&mut pace.failures, error.asked_wait(), urgent, now));
+        alarm(pace, closed, now);
         warn!(why, usage.waiting = closed.len(), "Usage waits until Microsoft takes it");
         let over = closed.iter().filter(|it| left(it, now) <= SignedDuration::ZERO);
         let verdicts: Vec<_> = over.map(|it| verdict::run_out(it, &why, now)).collect();
@@ -151,7 +151,7 @@ fn rested(failures: &mut u32, asked: Option<Duration>, urgent: bool, now: Timest
     now.checked_add(own.max(asked)).unwrap_or(now)
 }
 
-/// Once for each event that is about to run out.
+/// Once for each event that was tried in vain and is about to run out.
 fn alarm(pace: &mut Pace, closed: &[Arc<UsageEvent>], now: Timestamp) {
     for event in closed.iter().take_while(|it| left(it, now) <= USAGE_ALARM) {
         if pace.alarmed.insert(event.id) {

@@ -84,7 +84,7 @@ async fn what_comes_after_its_hour_was_sent_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn every_word_of_microsofts_is_understood() {
-    let world = world().await;
+    let mut world = world().await;
     let mut expected = Vec::new();
     for (word, state) in [
         ("Accepted", "sent"),
@@ -112,6 +112,9 @@ async fn every_word_of_microsofts_is_understood() {
     let odd = world.daemon.store.odd_records(10).unwrap();
     assert_eq!(odd.len(), 1, "the word nobody knows is kept as it came");
     assert!(odd[0].raw.contains("Deferred"), "{}", odd[0].raw);
+    let before = events(&world);
+    world.restart().await;
+    assert_eq!(events(&world), before, "all of it is on disk");
 }
 
 #[tokio::test]
@@ -155,32 +158,26 @@ async fn one_bad_event_does_not_spoil_the_batch() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_after_the_event_was_taken_bills_it_once() {
-    for ways in [&[Fault::Marketplace500After][..], &[Fault::MarketplaceTruncated]] {
-        for single in [false, true] {
-            let mut world = world().await;
-            let mut set = ways.to_vec();
-            if single {
-                set.push(Fault::UsageBatch400);
-            }
-            faults(&world, &set);
-            exports(&world, "2.5").await;
-            hour_over(&world);
-            pass(&world).await;
-            assert_eq!(accepted(&world).len(), 1, "it was taken");
-            assert_eq!(states(&world), ["sending"], "which we cannot know");
-            assert!(world.daemon.usage.trouble().is_some());
-            world.restart().await;
-            faults(&world, if single { &[Fault::UsageBatch400] } else { &[] });
-            pass(&world).await;
-            let it = &events(&world)[0];
-            assert!(
-                matches!(&it.state, UsageState::Duplicate { accepted: Some(counts), differs: false, .. }
-                    if **counts == *"2.5"),
-                "{it:?}"
-            );
-            assert_eq!(accepted(&world).len(), 1);
-            assert_eq!(world.daemon.usage.trouble(), None);
-        }
+    // In a batch, and alone.
+    for way in [&[][..], &[Fault::UsageBatch400]] {
+        let mut world = world().await;
+        faults(&world, &[way, &[Fault::Marketplace500After]].concat());
+        exports(&world, "2.5").await;
+        hour_over(&world);
+        pass(&world).await;
+        assert_eq!(accepted(&world).len(), 1, "it was taken");
+        assert_eq!(states(&world), ["sending"], "which we cannot know");
+        assert!(world.daemon.usage.trouble().is_some());
+        world.restart().await;
+        faults(&world, way);
+        pass(&world).await;
+        let it = &events(&world)[0];
+        let UsageState::Duplicate { accepted: counts, differs, .. } = &it.state else {
+            panic!("{it:?}")
+        };
+        assert_eq!((counts.as_deref(), *differs), (Some("2.5"), false));
+        assert_eq!(accepted(&world).len(), 1);
+        assert_eq!(world.daemon.usage.trouble(), None);
     }
 }
 
