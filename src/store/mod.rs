@@ -71,8 +71,8 @@ pub use self::keyring::{KeyRecord, KeyRing};
 pub use self::rebuild::{Opened, restore_into_empty};
 pub use self::report::StoreReport;
 pub use self::usage::{
-    ANSWERS_KEPT, UsageFigures, UsageFilter, UsageOutcome, UsageReceipt, UsageReport, UsageRequest,
-    UsageVerdict,
+    ANSWERS_KEPT, UsageAnswerer, UsageFigures, UsageFilter, UsageOutcome, UsageReceipt,
+    UsageRepeat, UsageReport, UsageRequest, UsageVerdict,
 };
 
 /// How a store is opened.

@@ -52,18 +52,30 @@ pub struct UsageReport {
     pub quantity: Quantity,
 }
 
+/// Digests of an idempotency key, each caller's own, and of the body it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageRepeat {
+    /// Of caller and key.
+    pub key: [u8; 32],
+    /// Of the body.
+    pub body: [u8; 32],
+}
+
+/// Makes an answer's body of what became of reports.
+pub type UsageAnswerer = Box<dyn FnOnce(&[UsageOutcome]) -> Vec<u8> + Send>;
+
 /// A request: its good reports, all taken in one commit.
 pub struct UsageRequest {
     /// Who asks.
     pub caller: Arc<str>,
-    /// The idempotency key and the body it came with, as digests.
-    pub repeat: Option<([u8; 32], [u8; 32])>,
+    /// The idempotency key, if it has one.
+    pub repeat: Option<UsageRepeat>,
     /// What is reported.
     pub reports: Vec<UsageReport>,
     /// When.
     pub now: Timestamp,
     /// Makes the answer's body of what became of the reports.
-    pub answer: Box<dyn FnOnce(&[UsageOutcome]) -> Vec<u8> + Send>,
+    pub answer: UsageAnswerer,
 }
 
 /// What became of a report.
@@ -147,9 +159,7 @@ impl Store {
         match self.usage_job(UsageJob::Take(request)).await? {
             UsageReply::Receipt(receipt) => Ok(receipt),
             UsageReply::Events(_) => match repeat {
-                Some((key, body)) => {
-                    Ok(self.usage_answer(key, body)?.unwrap_or(UsageReceipt::Full))
-                }
+                Some(repeat) => Ok(self.usage_answer(repeat)?.unwrap_or(UsageReceipt::Full)),
                 None => Ok(UsageReceipt::Full),
             },
         }
@@ -162,8 +172,7 @@ impl Store {
     /// As of [`Self::runs`].
     pub fn usage_answer(
         &self,
-        key: [u8; 32],
-        body: [u8; 32],
+        UsageRepeat { key, body }: UsageRepeat,
     ) -> Result<Option<UsageReceipt>, StoreError> {
         match self.shared.usage().answers.get(&key) {
             None => return Ok(None),
@@ -472,7 +481,7 @@ impl PendingUsage {
 
     fn take(&mut self, usage: &Usage, request: UsageRequest) -> (UsageReply, Commit) {
         let nothing = |receipt| (UsageReply::Receipt(receipt), Commit::default());
-        if let Some((key, body)) = request.repeat {
+        if let Some(UsageRepeat { key, body }) = request.repeat {
             if let Some(known) = self.answers.get(&key) {
                 let same = known.body == body;
                 let again = || UsageReceipt::Again(Arc::clone(&known.answer));
@@ -497,7 +506,8 @@ impl PendingUsage {
         }
         let answer: Arc<[u8]> = (request.answer)(&outcomes).into();
         // What changed nothing may be corrected under the same idempotency key.
-        if let Some((key, body)) = request.repeat.filter(|_| !commit.usage.is_empty()) {
+        let taken = request.repeat.filter(|_| !commit.usage.is_empty());
+        if let Some(UsageRepeat { key, body }) = taken {
             let it = UsageAnswer { key, body, at: request.now, answer: Arc::clone(&answer) };
             self.answers.insert(key, it.clone());
             commit.usage.push(UsageWrite::Remember(it));

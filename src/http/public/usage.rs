@@ -21,7 +21,9 @@ use crate::domain::{Quantity, UsageEvent, UsageId, UsageState};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::{Asker, KnownCaller};
-use crate::store::{UsageOutcome, UsageReceipt, UsageReport, UsageRequest};
+use crate::store::{
+    UsageAnswerer, UsageOutcome, UsageReceipt, UsageRepeat, UsageReport, UsageRequest,
+};
 
 /// Reports in one batch.
 const BATCH_MAX: usize = 100;
@@ -117,8 +119,8 @@ pub(super) async fn report(
     let caller = public.usage_caller(head.extensions.get::<Peer>(), &head.headers).await?;
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
     let repeat = repeat(&caller, &head.headers, &bytes)?;
-    if let Some((key, digest)) = repeat
-        && let Some(receipt) = public.store.usage_answer(key, digest).map_err(unwritten)?
+    if let Some(repeat) = repeat
+        && let Some(receipt) = public.store.usage_answer(repeat).map_err(unwritten)?
     {
         return answered(receipt);
     }
@@ -192,7 +194,7 @@ impl Public {
     async fn take_one(
         &self,
         caller: &KnownCaller,
-        repeat: Option<([u8; 32], [u8; 32])>,
+        repeat: Option<UsageRepeat>,
         report: UsageReport,
     ) -> Result<Response, Problem> {
         let answer = |outcomes: &[UsageOutcome]| match outcomes {
@@ -211,7 +213,7 @@ impl Public {
     async fn take_batch(
         &self,
         caller: &KnownCaller,
-        repeat: Option<([u8; 32], [u8; 32])>,
+        repeat: Option<UsageRepeat>,
         slots: Vec<Slot>,
     ) -> Result<Response, Problem> {
         let mut reports = Vec::with_capacity(slots.len());
@@ -242,9 +244,9 @@ impl Public {
     async fn take_usage(
         &self,
         caller: &KnownCaller,
-        repeat: Option<([u8; 32], [u8; 32])>,
+        repeat: Option<UsageRepeat>,
         reports: Vec<UsageReport>,
-        answer: Box<dyn FnOnce(&[UsageOutcome]) -> Vec<u8> + Send>,
+        answer: UsageAnswerer,
     ) -> Result<UsageReceipt, Problem> {
         let caller = Arc::clone(&caller.name);
         let request = UsageRequest { caller, repeat, reports, now: self.now(), answer };
@@ -320,7 +322,7 @@ fn repeat(
     caller: &KnownCaller,
     headers: &HeaderMap,
     bytes: &[u8],
-) -> Result<Option<([u8; 32], [u8; 32])>, Problem> {
+) -> Result<Option<UsageRepeat>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().map(str::trim).filter(|it| (1..=KEY_MAX).contains(&it.len()));
     let Some(key) = key else {
@@ -328,7 +330,7 @@ fn repeat(
         return Err(Problem::invalid(detail).of_field("Idempotency-Key"));
     };
     let named = [caller.name.as_bytes(), b"\0usage\0", key.as_bytes()].concat();
-    Ok(Some((sha256(&named), sha256(bytes))))
+    Ok(Some(UsageRepeat { key: sha256(&named), body: sha256(bytes) }))
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

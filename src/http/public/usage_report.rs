@@ -125,13 +125,11 @@ fn active(mirrored: &Subscription, changes: &[Change], at: Timestamp) -> Option<
         }
         _ => None,
     };
-    match first {
-        Some(change) => of(change.before.as_ref()).or_else(|| of(change.after.as_ref())),
-        None => {
-            let active = mirrored.status == SubscriptionStatus::Subscribed;
-            active.then(|| Arc::clone(&mirrored.plan))
-        }
+    if let Some(change) = first {
+        return of(change.before.as_ref()).or_else(|| of(change.after.as_ref()));
     }
+    let active = mirrored.status == SubscriptionStatus::Subscribed;
+    active.then(|| Arc::clone(&mirrored.plan))
 }
 
 fn quantity(sent: Option<&RawValue>) -> Result<Quantity, Problem> {
@@ -180,11 +178,14 @@ mod tests {
         }
     }
 
+    /// Status and plan.
+    type Was = (&'static str, &'static str);
+
     #[test]
     fn what_was_read_before_or_after_the_moment_decides() {
         let at = Timestamp::from_second(1_000).unwrap();
-        let check = |changes: &[(i64, Option<(&str, &str)>, (&str, &str))], plan: Option<&str>| {
-            let change = |(when, before, after): &(i64, Option<(&str, &str)>, (&str, &str))| {
+        let check = |changes: &[(i64, Option<Was>, Was)], plan: Option<&str>| {
+            let change = |(when, before, after): &(i64, Option<Was>, Was)| {
                 let before = before.map(|(status, plan)| subscription(status, plan));
                 let when = Timestamp::from_second(*when).unwrap();
                 let after = subscription(after.0, after.1);

@@ -242,14 +242,12 @@ fn read_batch(
 ) -> Result<Vec<UsageSaid>, MicrosoftError> {
     let results: Results<'_> = json::body(BATCH, answer)?;
     let results = results.result.ok_or_else(|| json::no_json(BATCH, answer))?;
-    let mut left: Vec<Option<&Arc<UsageEvent>>> = events.iter().map(Some).collect();
+    let mut left: Vec<&Arc<UsageEvent>> = events.iter().collect();
     let mut all = Vec::new();
-    for (place, raw) in results.into_iter().enumerate() {
+    for raw in results {
         let value: Value = serde_json::from_str(raw.get()).unwrap_or_default();
-        let speaks_of = |it: &Option<&Arc<UsageEvent>>| it.is_some_and(|it| is_of(&value, it));
-        let here = left.get(place).is_some_and(speaks_of).then_some(place);
-        let Some(event) = here.or_else(|| left.iter().position(speaks_of)) else { continue };
-        let Some(event) = left.get_mut(event).and_then(Option::take) else { continue };
+        let Some(place) = left.iter().position(|it| is_of(&value, it)) else { continue };
+        let event = left.remove(place);
         let status = UsageStatus::from_word(json::word(&value, "status").unwrap_or_default());
         all.push(said(event.id, status, &value, raw));
     }
