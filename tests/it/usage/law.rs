@@ -79,7 +79,8 @@ async fn play(seed: u64) -> (usize, usize) {
         match dice.below(10) {
             0..5 => report(&world, &mut dice, &mut said, &ids).await,
             5 => {
-                world.advance(SignedDuration::from_mins(1 + i64::try_from(dice.below(25)).unwrap()))
+                world
+                    .advance(SignedDuration::from_mins(1 + i64::try_from(dice.below(25)).unwrap()));
             }
             6 => world.microsoft(|it| it.set_faults(some_faults(&mut dice))),
             7 => world.microsoft(|it| it.set_faults(Faults::default())),
