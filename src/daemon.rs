@@ -29,6 +29,7 @@ use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
+use crate::sync::usage::UsageSender;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
@@ -105,6 +106,8 @@ pub struct Daemon {
     pub store: Store,
     /// Its scheduler.
     pub sync: SyncHandle,
+    /// Its sender of usage.
+    pub usage: UsageSender,
 }
 
 /// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
@@ -157,11 +160,14 @@ impl Daemon {
         let ledger = sources.ledger.clone();
         let accept = config.marketplace.accept_changes;
         let inbox = inbox::worker(sources, accept, cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, ledger, clock, cancel };
+        let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
+        let sending = usage.clone().worker(cancel.clone());
+        let parts = Parts { config, store, microsoft, sync, ledger, usage, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
+        tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -175,6 +181,7 @@ struct Parts {
     microsoft: Arc<Microsoft>,
     sync: SyncHandle,
     ledger: Ledger,
+    usage: UsageSender,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -194,6 +201,7 @@ impl Parts {
             admin: self.config.listen.admin.clone(),
             store: self.store.clone(),
             sync: self.sync.clone(),
+            usage: self.usage.clone(),
         })
     }
 
@@ -221,6 +229,7 @@ impl Parts {
             &self.config,
             self.store.clone(),
             self.sync.clone(),
+            self.usage.clone(),
             Arc::clone(&self.clock),
         ));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
@@ -237,6 +246,7 @@ impl Parts {
         let sync = self.sync.clone();
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
+        self.usage.register(&mut registry);
         sync.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),

@@ -60,6 +60,9 @@ pub enum Command {
     Seats(SeatsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
+    /// Metered usage, told to Microsoft once an hour
+    #[command(args_conflicts_with_subcommands = true)]
+    Usage(super::usage::UsageArgs),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -287,7 +290,7 @@ impl Since {
     }
 }
 
-fn since(text: &str) -> Result<Since, String> {
+pub(super) fn since(text: &str) -> Result<Since, String> {
     if let Ok(it) = crate::config::duration(text) {
         return Ok(Since::Ago(it));
     }

@@ -19,6 +19,7 @@ pub mod status;
 pub mod subscriptions;
 pub mod sync;
 pub mod tenants;
+pub mod usage;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -118,6 +119,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Subscriptions(_)
         | Command::Seats(_)
         | Command::Tenants(_)
+        | Command::Usage(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

@@ -276,11 +276,11 @@ fn ago(since: SignedDuration) -> String {
 /// Green for good, yellow for middling, red for bad words of the contract.
 fn colour(word: &str) -> Option<Color> {
     match word {
-        "active" | "trial" | "complete" | "granted" | "Subscribed" => Some(Color::Green),
+        "active" | "trial" | "complete" | "granted" | "Subscribed" | "sent" => Some(Color::Green),
         "grace" | "pending" | "partial" | "unknown" | "missing" | "PendingFulfillmentStart" => {
             Some(Color::Yellow)
         }
-        "suspended" | "expired" | "unlicensed" | "failed" | "revoked" | "Suspended" => {
+        "suspended" | "expired" | "unlicensed" | "failed" | "revoked" | "Suspended" | "dead" => {
             Some(Color::Red)
         }
         _ => None,

@@ -86,6 +86,7 @@ fn figures(status: &Value) -> Vec<String> {
             field(status, "/store/guard")
         ),
     ];
+    lines.extend(super::usage::status_lines(status.pointer("/usage").unwrap_or(&Value::Null)));
     let writable = status.pointer("/store/writable") == Some(&Value::Bool(true));
     if !writable {
         lines.push(format!("store          takes no writes: {}", field(status, "/store/error")));

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, UserId, UserLicences,
+    SubscriptionId, Tenant, TenantId, UsageWrite, UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -32,6 +32,8 @@ pub struct Commit {
     pub odd: Vec<OddRecord>,
     /// Webhooks that came, and how far we are with them.
     pub inbox: Vec<EventWrite>,
+    /// Metered usage, and how requests about it were answered.
+    pub usage: Vec<UsageWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -13,6 +13,7 @@ mod product;
 mod purchase_token;
 mod run;
 mod subscription;
+mod usage;
 mod users;
 
 pub use commit::{
@@ -38,4 +39,8 @@ pub use product::{
 pub use purchase_token::PurchaseToken;
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
+pub use usage::{
+    InvalidQuantity, InvalidUsageId, Quantity, USAGE_WINDOW, UsageAnswer, UsageEvent, UsageId,
+    UsageKey, UsageState, UsageWrite, hour_of, is_dimension,
+};
 pub use users::{BadBucket, UserTable};

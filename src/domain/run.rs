@@ -69,6 +69,8 @@ words!(
         License = "license",
         /// A key that signs our answers.
         Key = "key",
+        /// Metered usage told to Microsoft; its id is the subscription's.
+        Usage = "usage",
     }
 );
 

@@ -84,6 +84,10 @@ problems! {
     method_not_allowed = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here",
     /// The request did not arrive in time.
     timeout = REQUEST_TIMEOUT "timeout" "The request took too long",
+    /// The usage of the hour was sent already.
+    hour_closed = CONFLICT "hour-closed" "The usage of this hour is closed",
+    /// An idempotency key came with another body.
+    key_reused = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key came with another body",
     /// The body is too large.
     body_too_large = PAYLOAD_TOO_LARGE "body-too-large" "The body is too large",
     /// The URI is too long.

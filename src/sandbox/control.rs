@@ -157,6 +157,7 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
     match (&ask.method, path) {
         (&Method::GET, []) => Reply::json(200, &figures(world)),
         (&Method::GET, ["webhooks"]) => Reply::json(200, &json!({"tries": world.deliveries()})),
+        (&Method::GET, ["usage"]) => Reply::json(200, &super::usage::figures(world)),
         (&Method::POST, []) => commands(world, &ask.body),
         (&Method::POST, ["token"]) => match serde_json::from_slice::<TokenRequest>(&ask.body) {
             Ok(request) => {
@@ -167,7 +168,8 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
         },
         _ => refuse(
             404,
-            "the control route is GET or POST /control, GET /control/webhooks, POST /control/token",
+            "the control route is GET or POST /control, GET /control/webhooks, GET /control/usage, \
+             POST /control/token",
         ),
     }
 }

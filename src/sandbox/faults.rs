@@ -53,6 +53,10 @@ pub enum Fault {
     ActivationFailure,
     /// The publisher's `Failure` is ignored and the change done all the same.
     FailureIgnored,
+    /// The answer to a batch of usage leaves an event out that was looked at.
+    UsagePartial,
+    /// A batch of usage is refused as a whole.
+    UsageBatch400,
     /// A webhook is delivered twice.
     WebhookDuplicate,
     /// A webhook is never delivered.
@@ -66,7 +70,7 @@ pub enum Fault {
 }
 
 /// Every fault with its name in a SPEC; the position is the index into [`Faults::chances`].
-const NAMES: [(Fault, &str); 28] = [
+const NAMES: [(Fault, &str); 30] = [
     (Fault::Token503, "token.503"),
     (Fault::Marketplace429, "marketplace.429"),
     (Fault::Marketplace500, "marketplace.500"),
@@ -90,6 +94,8 @@ const NAMES: [(Fault, &str); 28] = [
     (Fault::DeltaSyncStateNotFound, "delta.sync_state_not_found"),
     (Fault::ActivationFailure, "activation.failure"),
     (Fault::FailureIgnored, "operation.failure_ignored"),
+    (Fault::UsagePartial, "usage.partial"),
+    (Fault::UsageBatch400, "usage.batch_400"),
     (Fault::WebhookDuplicate, "webhook.duplicate"),
     (Fault::WebhookLoss, "webhook.loss"),
     (Fault::WebhookReorder, "webhook.reorder"),

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::entra::MARKETPLACE;
 use super::faults::Fault;
 use super::wire::{Ask, Reply, encode_lower};
-use super::{World, chance, story};
+use super::{World, chance, story, usage};
 
 /// The host that next links name: not the one that was asked. Source: marketplace-saas.md 6.3.
 const NEXT_HOST: &str = "https://main.prod.marketplaceapi.azure.com";
@@ -59,6 +59,11 @@ fn route(world: &mut World, ask: &Ask, path: &[&str], request: &str) -> Reply {
         // A bare JSON string. Source: marketplace-saas.md 3.3.
         let text = "The token is invalid, expired or missing, or belongs to another application";
         return Reply::json(status, &Value::from(text));
+    }
+    if let ["api", metering] = path
+        && let Some(reply) = usage::answer(world, ask, metering)
+    {
+        return reply;
     }
     let Some(path) = path.strip_prefix(&["api", "saas", "subscriptions"]) else {
         return Reply::json(404, &json!({"message": "Resource not found."}));

@@ -14,6 +14,7 @@ mod keys;
 mod marketplace;
 mod serve;
 pub mod story;
+mod usage;
 mod webhook;
 mod wire;
 mod world;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 pub use entra::{TokenRequest, TokenVersion};
 pub use faults::{Fault, Faults, FaultsError};
+pub use usage::AcceptedUsage;
 pub use webhook::{Delivery, Fate, Forgery, Webhook};
 pub use world::subscription::{Buyer, Subscription, Term};
 pub use world::{NewUser, Purchase, Seat, SkuUnits, World, WorldError};

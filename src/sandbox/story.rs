@@ -50,6 +50,9 @@ pub const SUITE_TEAM: &str = "team";
 /// Another per-seat plan of the SaaS offer, which the demo's configuration does not know.
 pub const SUITE_ENTERPRISE: &str = "enterprise";
 
+/// The custom dimensions of the flat-rate plan.
+pub const METERS: [&str; 2] = ["exports", "refreshes"];
+
 /// SKU of `vizmaker.synoptic.team`.
 pub const SYNOPTIC_SKU: Uuid = uuid!("5c000000-aaaa-4000-8000-00000000000a");
 /// SKU of `vizmaker.calendar.pro`.

@@ -14,6 +14,7 @@ use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
 use super::pieces::RecordWrite;
 use super::rebuild::caught;
+use super::usage::{UsageJob, UsageReply};
 use super::writer::Writer;
 use super::{Shared, StoreError};
 use crate::domain::{Commit, Receipt, SeatOutcome, SeatRequest};
@@ -26,6 +27,7 @@ pub(super) enum Job {
     Commit(Box<Commit>, Reply<()>),
     Seat(Box<SeatRequest>, Reply<SeatOutcome>),
     Receive(Box<Arrival>, Reply<Receipt>),
+    Usage(Box<UsageJob>, Reply<UsageReply>),
     Prune(Timestamp, Reply<Pruned>),
     Export(Timestamp, Reply<ExportReport>),
     Backup(Timestamp, std::path::PathBuf, Reply<ExportReport>),
@@ -54,6 +56,7 @@ enum Waiter {
     Commit(Reply<()>),
     Seat(SeatOutcome, Reply<SeatOutcome>),
     Receive(Receipt, Reply<Receipt>),
+    Usage(UsageReply, Reply<UsageReply>),
 }
 
 impl Waiter {
@@ -63,6 +66,7 @@ impl Waiter {
             Self::Commit(reply) => drop(reply.send(result)),
             Self::Seat(outcome, reply) => drop(reply.send(result.map(|()| outcome))),
             Self::Receive(receipt, reply) => drop(reply.send(result.map(|()| receipt))),
+            Self::Usage(said, reply) => drop(reply.send(result.map(|()| said))),
         }
     }
 }
@@ -82,7 +86,9 @@ impl Committer {
         loop {
             let Some(job) = next.take().or_else(|| self.jobs.blocking_recv()) else { break };
             match job {
-                Job::Commit(..) | Job::Seat(..) | Job::Receive(..) => next = self.group(job),
+                Job::Commit(..) | Job::Seat(..) | Job::Receive(..) | Job::Usage(..) => {
+                    next = self.group(job);
+                }
                 Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
                 Job::Export(now, reply) => drop(reply.send(self.export(now))),
                 Job::Backup(now, path, reply) => drop(reply.send(self.backup(now, &path))),
@@ -120,6 +126,10 @@ impl Committer {
                 Job::Receive(arrival, reply) => {
                     let receipt = group.receive(&self.shared.inbox(), *arrival);
                     waiters.push(Waiter::Receive(receipt, reply));
+                }
+                Job::Usage(job, reply) => {
+                    let said = group.usage(&self.shared.usage(), *job);
+                    waiters.push(Waiter::Usage(said, reply));
                 }
                 job @ (Job::Prune(..) | Job::Export(..) | Job::Backup(..) | Job::Close(..)) => {
                     other = Some(job);

@@ -93,7 +93,7 @@ impl ChangeFilter {
 
     fn lets(&self, it: &Change) -> bool {
         let of_subscription = |id: SubscriptionId| {
-            matches!(it.entity, Entity::Subscription | Entity::HeldSeat)
+            matches!(it.entity, Entity::Subscription | Entity::HeldSeat | Entity::Usage)
                 && *it.id == *id.to_string()
         };
         self.tenant.is_none_or(|tenant| it.tenant == Some(tenant))

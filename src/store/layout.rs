@@ -1,7 +1,7 @@
 //! Where on disk each thing is: tables and keys. Numbers in keys are big-endian, so that byte
 //! order is number order.
 
-use crate::domain::{EventId, RunId, SourceKey, SubscriptionId, TenantId, UserId};
+use crate::domain::{EventId, RunId, SourceKey, SubscriptionId, TenantId, UsageId, UserId};
 
 /// One table: a tree of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +71,8 @@ pub(super) enum Kind {
     Odd,
     Event,
     EventBody,
+    Usage,
+    UsageAnswer,
     UserCount,
     Users,
     Chunk,
@@ -80,7 +82,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 16] = [
+    const ALL: [(Self, u8); 18] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -91,6 +93,8 @@ impl Kind {
         (Self::Odd, b'O'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
+        (Self::Usage, b'V'),
+        (Self::UsageAnswer, b'I'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -161,6 +165,14 @@ pub(super) fn event(id: EventId) -> Key {
 
 pub(super) fn event_body(id: EventId) -> Key {
     key(Kind::EventBody, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn usage(id: UsageId) -> Key {
+    key(Kind::Usage, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn usage_answer(of: &[u8; 32]) -> Key {
+    key(Kind::UsageAnswer, &[of])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

@@ -31,6 +31,7 @@ mod plan;
 mod rebuild;
 mod record;
 mod report;
+mod usage;
 mod writer;
 
 #[cfg(test)]
@@ -53,6 +54,7 @@ use self::journal::Heads;
 use self::layout::{Kind, Table};
 use self::plan::OddIndex;
 use self::record::{ManifestV1, OddV1};
+use self::usage::Usage;
 use self::writer::{Limits, RUNS_AHEAD, Seating, Stamp, Writer, Written};
 use crate::domain::{
     Change, Commit, Mirror, OddRecord, RawRecord, Run, RunId, SeatOutcome, SeatRequest,
@@ -68,6 +70,10 @@ pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
 pub use self::rebuild::{Opened, restore_into_empty};
 pub use self::report::StoreReport;
+pub use self::usage::{
+    ANSWERS_KEPT, UsageAnswerer, UsageFigures, UsageFilter, UsageOutcome, UsageReceipt,
+    UsageRepeat, UsageReport, UsageRequest, UsageVerdict,
+};
 
 /// How a store is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +113,7 @@ struct Shared {
     revisions: watch::Sender<u64>,
     heads: RwLock<Heads>,
     inbox: RwLock<Inbox>,
+    usage: RwLock<Usage>,
     odd: RwLock<OddIndex>,
     engine: RwLock<Option<Arc<dyn Engine>>>,
     /// The first failure of a write; nothing is written after it.
@@ -179,6 +186,7 @@ impl Store {
             revisions: watch::Sender::new(writer.mirror.revision()),
             heads: RwLock::new(ready.loaded.heads),
             inbox: RwLock::new(ready.loaded.inbox),
+            usage: RwLock::new(ready.loaded.usage),
             odd: RwLock::new(writer.odd.clone()),
             engine: RwLock::new(Some(Arc::clone(&writer.engine))),
             failure: OnceLock::new(),
@@ -400,6 +408,10 @@ impl Shared {
         self.inbox.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn usage(&self) -> RwLockReadGuard<'_, Usage> {
+        self.usage.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change_heads(&self, change: impl FnOnce(&mut Heads)) {
         change(&mut self.heads.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -412,6 +424,7 @@ impl Shared {
         let revision = written.mirror.revision();
         self.change_heads(|heads| heads.extend(written.chunks));
         self.inbox.write().unwrap_or_else(PoisonError::into_inner).apply(&written.inbox);
+        self.usage.write().unwrap_or_else(PoisonError::into_inner).apply(&written.usage);
         if let Some(odd) = written.odd {
             *self.odd.write().unwrap_or_else(PoisonError::into_inner) = odd;
         }

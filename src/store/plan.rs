@@ -11,11 +11,11 @@ use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
     self, EventV1, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UserCountV1,
+    UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
     Commit, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
-    UserTable, UserWrites,
+    UsageWrite, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -46,6 +46,9 @@ impl Plan {
             plan.facts(commit)?;
             for it in &commit.inbox {
                 plan.event(it)?;
+            }
+            for it in &commit.usage {
+                plan.usage(it)?;
             }
             for it in &commit.odd {
                 plan.odd(it, odd)?;
@@ -136,6 +139,24 @@ impl Plan {
             EventWrite::Forget(id) => {
                 self.set(facts, layout::event(*id), Kind::Event, None);
                 self.set(facts, layout::event_body(*id), Kind::EventBody, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&mut self, it: &UsageWrite) -> Result<(), StoreError> {
+        let facts = Table::Facts;
+        match it {
+            UsageWrite::Put(it) => {
+                self.put(facts, layout::usage(it.id), Kind::Usage, &UsageV1::from(&**it))?;
+            }
+            UsageWrite::Forget(id) => self.set(facts, layout::usage(*id), Kind::Usage, None),
+            UsageWrite::Remember(it) => {
+                let record = UsageAnswerV1::from(it);
+                self.put(facts, layout::usage_answer(&it.key), Kind::UsageAnswer, &record)?;
+            }
+            UsageWrite::ForgetAnswer(key) => {
+                self.set(facts, layout::usage_answer(key), Kind::UsageAnswer, None);
             }
         }
         Ok(())

@@ -27,9 +27,10 @@ use super::journal::ChunkHead;
 use super::layout::{self, Kind, Table};
 use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
+use super::usage::{PendingUsage, Usage, UsageJob, UsageReply};
 use crate::domain::{
     Change, Commit, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome, SeatRequest,
-    TenantUsers, UserWrites,
+    TenantUsers, UsageWrite, UserWrites,
 };
 
 /// How much is written at once.
@@ -89,6 +90,7 @@ pub(super) struct Group {
     after: Arc<Mirror>,
     commits: Vec<Commit>,
     webhooks: Pending,
+    usage: PendingUsage,
 }
 
 impl Group {
@@ -111,6 +113,15 @@ impl Group {
     pub(super) fn add_with_webhooks(&mut self, inbox: &Inbox, mut commit: Commit) {
         self.webhooks.rebase(inbox, &mut commit);
         self.add(commit);
+    }
+
+    /// Does what is asked about usage, seen from after everything that is already in the group.
+    pub(super) fn usage(&mut self, usage: &Usage, job: UsageJob) -> UsageReply {
+        let (reply, commit) = self.usage.work(usage, job);
+        if !commit.usage.is_empty() || !commit.odd.is_empty() {
+            self.add(commit);
+        }
+        reply
     }
 
     /// Seats a user if there is a seat, seen from after everything that is already in the group.
@@ -150,6 +161,8 @@ pub(super) struct Written {
     pub(super) odd: Option<OddIndex>,
     /// What became of webhooks.
     pub(super) inbox: Vec<EventWrite>,
+    /// What became of usage.
+    pub(super) usage: Vec<UsageWrite>,
 }
 
 /// What a request comes to.
@@ -199,7 +212,8 @@ impl Writer {
     /// An empty group.
     pub(super) fn group(&self) -> Group {
         let (before, after) = (Arc::clone(&self.mirror), Arc::clone(&self.mirror));
-        Group { before, after, commits: Vec::new(), webhooks: Pending::default() }
+        let (webhooks, usage) = (Pending::default(), PendingUsage::default());
+        Group { before, after, commits: Vec::new(), webhooks, usage }
     }
 
     /// Makes a group durable. When it is staged it is still to be put in place: [`Self::settle`].
@@ -238,8 +252,12 @@ impl Writer {
         if let Some(odd) = &odd {
             self.odd = odd.clone();
         }
-        let inbox = group.commits.into_iter().flat_map(|it| it.inbox).collect();
-        Ok(Written { mirror: group.after, chunks, odd, inbox })
+        let (mut inbox, mut usage) = (Vec::new(), Vec::new());
+        for commit in group.commits {
+            inbox.extend(commit.inbox);
+            usage.extend(commit.usage);
+        }
+        Ok(Written { mirror: group.after, chunks, odd, inbox, usage })
     }
 
     fn write_whole(

@@ -18,6 +18,7 @@
 //! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
+//! | [`usage`] | metered usage, told to Microsoft |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
@@ -33,6 +34,7 @@ mod sim;
 pub mod subscriptions;
 pub mod task;
 mod upstream;
+pub mod usage;
 
 use std::sync::Arc;
 

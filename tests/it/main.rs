@@ -27,5 +27,6 @@ mod store;
 mod sync;
 mod tidy;
 mod tokens;
+mod usage;
 mod webhook;
 mod world;

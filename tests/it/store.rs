@@ -178,6 +178,7 @@ fn mixed() -> Commit {
             raw: "{}".into(),
         }],
         inbox: Vec::new(),
+        usage: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

@@ -47,11 +47,23 @@ impl World {
 
     /// A world with more customers, or more configuration.
     pub async fn with(options: Options, extra: &str) -> Self {
+        Self::made(options, &[], extra).await
+    }
+
+    /// A world with secret files that more configuration names.
+    pub async fn with_files(files: &[(&str, &str)], extra: &str) -> Self {
+        Self::made(Options::default(), files, extra).await
+    }
+
+    async fn made(options: Options, files: &[(&str, &str)], extra: &str) -> Self {
         let clock = Arc::new(AtomicI64::new(START));
         let (sandbox, serving) = Sandbox::bind(options, reader(&clock)).await.unwrap();
         let mut sandbox_task = JoinSet::new();
         sandbox_task.spawn(serving);
         let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            write(&dir, name, text);
+        }
         let slept = Arc::new(AtomicU64::new(0));
         let config = config(&dir, &sandbox.base(), extra);
         let (daemon, stop, daemon_task) = start(config, &clock, &slept).await;
@@ -200,19 +212,21 @@ async fn start(
     (daemon, stop, task)
 }
 
+/// A file that only its owner reads.
+fn write(dir: &TempDir, name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// The story's configuration; `extra` is appended.
 pub fn config(dir: &TempDir, sandbox: &str, extra: &str) -> Config {
-    let write = |name: &str, text: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    };
     if !dir.path().join("client-secret").exists() {
-        write("client-secret", story::CLIENT_SECRET);
+        write(dir, "client-secret", story::CLIENT_SECRET);
     }
-    write("web-shop-key", CALLER_KEY);
-    write("entitled.toml", &config_text(dir, sandbox, extra));
+    write(dir, "web-shop-key", CALLER_KEY);
+    write(dir, "entitled.toml", &config_text(dir, sandbox, extra));
     Config::load(&dir.path().join("entitled.toml"), std::iter::empty()).unwrap().config
 }
 

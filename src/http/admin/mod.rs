@@ -9,6 +9,7 @@
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
+//! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
@@ -22,6 +23,7 @@ mod seats;
 mod socket;
 mod status;
 mod sync;
+mod usage;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use crate::domain::{
     Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
 };
 use crate::store::{Store, StoreError};
+use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, SyncHandle};
 
 pub use socket::{Listener, SocketError};
@@ -56,6 +59,8 @@ pub struct AdminSettings {
     pub policy: Policy,
     /// The door to the scheduler.
     pub sync: SyncHandle,
+    /// What tells Microsoft of usage.
+    pub usage: UsageSender,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
@@ -158,6 +163,7 @@ fn router(admin: Admin) -> Router {
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
+        .merge(usage::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })
         .layer(CatchPanicLayer::custom(|_panic| {
             Problem::internal("a fault of the daemon's: please report it with its log")

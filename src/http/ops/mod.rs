@@ -13,6 +13,7 @@ mod figures;
 mod health;
 mod page;
 mod svg;
+mod usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ impl OpsState {
         settings.metrics.register(&mut registry);
         let facts = Facts { store: settings.store.clone(), catalog: Arc::clone(&settings.catalog) };
         registry.register_collector(Box::new(facts));
+        registry.register_collector(Box::new(usage::Usage { store: settings.store.clone() }));
         Self(Arc::new(Ops {
             store: settings.store,
             catalog: settings.catalog,

@@ -344,7 +344,7 @@ fn entity_class(entity: Entity) -> &'static str {
         Entity::Seat => "ok",
         Entity::HeldSeat => "held",
         Entity::Subscription => "info",
-        Entity::Sku => "warn",
+        Entity::Sku | Entity::Usage => "warn",
         Entity::License | Entity::Key => "bad",
         Entity::Tenant => "gone",
     }

@@ -7,6 +7,8 @@ mod keys;
 mod openapi;
 mod question;
 mod signed;
+mod usage;
+mod usage_report;
 mod webhook;
 
 use std::net::IpAddr;
@@ -149,6 +151,8 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
     vec![
         ("post", "/v1/entitlements", post(entitlements::answer_one)),
         ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
+        ("post", "/v1/usage", post(usage::report)),
+        ("get", "/v1/usage/{id}", get(usage::show)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
         ("get", "/.well-known/jwks.json", get(keys::jwks)),
         ("get", "/openapi.json", get(openapi::document)),

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, entitlements, keys, question, webhook};
+use super::{answer, entitlements, keys, question, usage, usage_report, webhook};
 use crate::http::problem::ProblemBody;
 
 #[derive(OpenApi)]
@@ -16,11 +16,13 @@ use crate::http::problem::ProblemBody;
     paths(
         entitlements::answer_one,
         entitlements::answer_batch,
+        usage::report,
+        usage::show,
         webhook::receive,
         keys::jwks,
         document
     ),
-    components(schemas(question::QuestionBody, answer::Answer, ProblemBody)),
+    components(schemas(question::QuestionBody, answer::Answer, usage_report::ReportBody, usage::UsageBody, usage::BatchRow, ProblemBody)),
     modifiers(&Credentials),
 )]
 struct Description;

@@ -1,13 +1,14 @@
 //! The SaaS fulfillment API, version 2: which subscriptions there are and where each stands.
 //!
 //! `operation` is about what happens to one of them, `purchase` about one that is being bought,
-//! `change` about what we ask for; `call` sends, judges and repeats.
+//! `change` about what we ask for, `usage` about metering; `call` sends, judges and repeats.
 
 mod call;
 mod change;
 mod operation;
 mod parse;
 mod purchase;
+mod usage;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use self::call::{Call, LIST_ON};
 pub use self::change::{Accepted, Cancelled, Change};
 pub use self::operation::{Acknowledged, Operation, Verdict};
 pub use self::purchase::{AvailablePlan, BillingTerm, Resolved};
+pub use self::usage::{USAGE_BATCH_MAX, UsageRow, UsageSaid, UsageStatus};
 
 /// The marketplace API's resource. Two look-alikes in public samples are wrong.
 ///

@@ -32,6 +32,8 @@ pub(super) enum Order {
     SetWebhook(Option<Webhook>),
     /// Any JSON, with a genuine token.
     SendWebhook(Box<RawValue>),
+    /// A status for every event of usage; `null`: the truth.
+    AnswerUsage(Option<String>),
     ForgeWebhook {
         subscription: Uuid,
         forgery: Forgery,
@@ -45,6 +47,10 @@ pub(super) fn apply(world: &mut World, order: Order) -> Result<Value, WorldError
         Order::LandingToken(id) => return Ok(json!({"token": world.landing_token(id)?})),
         Order::SetWebhook(webhook) => {
             world.set_webhook(webhook);
+            return Ok(json!({}));
+        }
+        Order::AnswerUsage(status) => {
+            world.answer_usage(status);
             return Ok(json!({}));
         }
         Order::SendWebhook(body) => {

@@ -308,6 +308,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             documents: rest.1,
             odd: rest.2,
             inbox: Vec::new(),
+            usage: Vec::new(),
             changes: rest.3,
             runs: rest.4,
         })

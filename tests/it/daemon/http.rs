@@ -272,7 +272,15 @@ async fn operators_routes_and_files_are_theirs_alone() {
     let routes: Vec<_> = described["paths"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(
         routes,
-        ["/.well-known/jwks.json", "/marketplace/webhook", "/openapi.json", ONE, BATCH]
+        [
+            "/.well-known/jwks.json",
+            "/marketplace/webhook",
+            "/openapi.json",
+            ONE,
+            BATCH,
+            "/v1/usage",
+            "/v1/usage/{id}"
+        ]
     );
     private(&site.dir.path().join("store"));
     let socket = std::fs::metadata(site.dir.path().join("admin.sock")).unwrap();
