@@ -17,6 +17,7 @@
 //! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
+//! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
@@ -24,6 +25,7 @@ pub mod inbox;
 pub mod keys;
 mod metrics;
 mod one;
+pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
