@@ -30,6 +30,7 @@ use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
 use crate::sync::usage::UsageSender;
+use crate::sync::orders::{self, Orders};
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
@@ -108,6 +109,8 @@ pub struct Daemon {
     pub sync: SyncHandle,
     /// Its sender of usage.
     pub usage: UsageSender,
+    /// Its orders.
+    pub orders: Orders,
 }
 
 /// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
@@ -144,8 +147,8 @@ impl Daemon {
         let bound = bind(&config).await?;
         let store = open(&config, guard, &clock).await?;
         introduce(&config, &store, &clock).await?;
-        let microsoft =
-            Arc::new(Microsoft::new(settings::microsoft(&config), Arc::clone(&clock), sleep)?);
+        let to = settings::microsoft(&config);
+        let microsoft = Arc::new(Microsoft::new(to, Arc::clone(&clock), Arc::clone(&sleep))?);
         let sources = Sources {
             store: store.clone(),
             microsoft: Arc::clone(&microsoft),
@@ -159,15 +162,17 @@ impl Daemon {
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
         let accept = config.marketplace.accept_changes;
+        let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let inbox = inbox::worker(sources, accept, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
         let sending = usage.clone().worker(cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, ledger, usage, clock, cancel };
+        let parts = Parts { config, store, microsoft, sync, orders, ledger, usage, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
+        tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -180,6 +185,7 @@ struct Parts {
     store: Store,
     microsoft: Arc<Microsoft>,
     sync: SyncHandle,
+    orders: Orders,
     ledger: Ledger,
     usage: UsageSender,
     clock: Clock,
@@ -202,6 +208,7 @@ impl Parts {
             store: self.store.clone(),
             sync: self.sync.clone(),
             usage: self.usage.clone(),
+            orders: self.orders.clone(),
         })
     }
 
@@ -230,6 +237,7 @@ impl Parts {
             self.store.clone(),
             self.sync.clone(),
             self.usage.clone(),
+            self.orders.clone(),
             Arc::clone(&self.clock),
         ));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
@@ -248,6 +256,7 @@ impl Parts {
         self.ledger.register(&mut registry);
         self.usage.register(&mut registry);
         sync.register(&mut registry);
+        self.orders.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),

@@ -10,6 +10,7 @@ use crate::http::admin::{AdminSettings, ConsentLink};
 use crate::microsoft::{self, Hosts};
 use crate::store::{Opened, Store};
 use crate::sync::usage::UsageSender;
+use crate::sync::orders::Orders;
 use crate::sync::{Clock, Limits, Schedule, SyncHandle};
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -129,6 +130,7 @@ pub(super) fn admin(
     store: Store,
     sync: SyncHandle,
     usage: UsageSender,
+    orders: Orders,
     clock: Clock,
 ) -> AdminSettings {
     AdminSettings {
@@ -137,6 +139,7 @@ pub(super) fn admin(
         policy: config.policy(),
         sync,
         usage,
+        orders,
         clock,
         consent: ConsentLink {
             login: config.microsoft.login.clone(),

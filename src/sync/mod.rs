@@ -19,6 +19,7 @@
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
 //! | [`usage`] | metered usage, told to Microsoft |
+//! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 
 pub mod directory;
@@ -26,6 +27,7 @@ pub mod inbox;
 pub mod keys;
 mod metrics;
 mod one;
+pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
