@@ -26,6 +26,7 @@ use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
+use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
@@ -54,6 +55,9 @@ pub enum DaemonError {
     /// The client for Microsoft cannot be made.
     #[error("the client for Microsoft cannot be made")]
     Microsoft(#[from] MicrosoftError),
+    /// The publisher's own systems cannot be told anything.
+    #[error("[[notify]] cannot be used")]
+    Notify(#[from] NotifyError),
     /// An address is taken or not ours.
     #[error(
         "cannot listen on {address} ({key}): is another daemon running? choose another address, or \
@@ -140,6 +144,9 @@ impl Daemon {
         let Surroundings { clock, sleep, guard } = surroundings;
         let bound = bind(&config).await?;
         let store = open(&config, guard, &clock).await?;
+        let cancel = CancellationToken::new();
+        // Before the first commit, so that none goes untold.
+        let (notify, telling) = settings::notifier(&config, &store, &clock, &cancel)?;
         introduce(&config, &store, &clock).await?;
         let microsoft =
             Arc::new(Microsoft::new(settings::microsoft(&config), Arc::clone(&clock), sleep)?);
@@ -151,17 +158,20 @@ impl Daemon {
             ledger: Ledger::default(),
             limits: settings::limits(&config),
         };
-        let cancel = CancellationToken::new();
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
         let accept = config.marketplace.accept_changes;
         let inbox = inbox::worker(sources, accept, cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, ledger, clock, cancel };
+        let parts = Parts { config, store, microsoft, sync, ledger, notify, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
+        tasks.spawn(async {
+            let result = telling.await.map_err(SyncError::Panicked);
+            Exit { task: "telling the publisher's systems", result }
+        });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -175,6 +185,7 @@ struct Parts {
     microsoft: Arc<Microsoft>,
     sync: SyncHandle,
     ledger: Ledger,
+    notify: NotifyHandle,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -221,6 +232,7 @@ impl Parts {
             &self.config,
             self.store.clone(),
             self.sync.clone(),
+            self.notify.clone(),
             Arc::clone(&self.clock),
         ));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
@@ -238,6 +250,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         sync.register(&mut registry);
+        self.notify.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
@@ -246,6 +259,7 @@ impl Parts {
             metrics,
             registry,
             activities: Arc::new(move || sync.status()),
+            notify: Some(self.notify.clone()),
             clock: Arc::clone(&self.clock),
         }
     }

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::notify::NotifyArgs;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
 use crate::sandbox::Faults;
 
@@ -60,6 +61,8 @@ pub enum Command {
     Seats(SeatsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
+    /// The publisher's own systems that are told what happens: how they fare
+    Notify(NotifyArgs),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -287,7 +290,7 @@ impl Since {
     }
 }
 
-fn since(text: &str) -> Result<Since, String> {
+pub(super) fn since(text: &str) -> Result<Since, String> {
     if let Ok(it) = crate::config::duration(text) {
         return Ok(Since::Ago(it));
     }

@@ -9,6 +9,7 @@ pub mod config;
 mod demo;
 pub mod keys;
 pub mod log;
+pub mod notify;
 pub mod output;
 pub mod query;
 pub mod remote;
@@ -118,6 +119,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Subscriptions(_)
         | Command::Seats(_)
         | Command::Tenants(_)
+        | Command::Notify(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

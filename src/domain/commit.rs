@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, UserId, UserLicences,
+    Cause, Change, DeliveryWrite, EventWrite, Holders, Notice, Run, Sku, SourceKey, SourceState,
+    Subscription, SubscriptionId, Tenant, TenantId, UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -32,6 +32,10 @@ pub struct Commit {
     pub odd: Vec<OddRecord>,
     /// Webhooks that came, and how far we are with them.
     pub inbox: Vec<EventWrite>,
+    /// What to tell the publisher's systems beyond what the rest of the commit shows.
+    pub notices: Vec<Notice>,
+    /// Events on their way, and how far they are.
+    pub outbox: Vec<DeliveryWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -69,6 +69,8 @@ words!(
         License = "license",
         /// A key that signs our answers.
         Key = "key",
+        /// An event for the publisher's own systems.
+        Notice = "notice",
     }
 );
 

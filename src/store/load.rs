@@ -8,11 +8,12 @@ use super::engine::Engine;
 use super::inbox::Inbox;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
+use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UserCountV1,
+    self, DeliveryV1, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UserCountV1,
 };
 use super::writer::{self, Limits};
 use crate::domain::{
@@ -28,6 +29,7 @@ pub(super) struct Loaded {
     pub(super) heads: Heads,
     pub(super) odd: OddIndex,
     pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
     /// The highest number of a run that is kept.
     pub(super) last_run: u64,
 }
@@ -78,8 +80,9 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     let tables = users.tables(&facts.counts)?;
     let odd = std::mem::take(&mut facts.odd);
     let inbox = std::mem::take(&mut facts.inbox);
+    let outbox = std::mem::take(&mut facts.outbox);
     let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
-    Ok(Loaded { mirror, manifest, heads, odd, inbox, last_run })
+    Ok(Loaded { mirror, manifest, heads, odd, inbox, outbox, last_run })
 }
 
 fn number(key: &[u8]) -> Result<u64, StoreError> {
@@ -113,6 +116,7 @@ struct Facts {
     counts: HashMap<TenantId, UserCountV1>,
     odd: OddIndex,
     inbox: Inbox,
+    outbox: Outbox,
 }
 
 impl Facts {
@@ -128,6 +132,10 @@ impl Facts {
             Kind::Event => {
                 let it = record::decode::<EventV1>(kind, payload)?.try_into()?;
                 self.inbox.put(Arc::new(it));
+            }
+            Kind::Delivery => {
+                let it = record::decode::<DeliveryV1>(kind, payload)?.try_into()?;
+                self.outbox.put(Arc::new(it));
             }
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);

@@ -25,11 +25,12 @@ use super::engine::{Engine, Order, Write};
 use super::inbox::{Arrival, Inbox, Pending};
 use super::journal::ChunkHead;
 use super::layout::{self, Kind, Table};
+use super::outbox::{self, Outbox};
 use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
 use crate::domain::{
-    Change, Commit, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome, SeatRequest,
-    TenantUsers, UserWrites,
+    Change, Commit, DeliveryWrite, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome,
+    SeatRequest, TenantUsers, UserWrites,
 };
 
 /// How much is written at once.
@@ -89,6 +90,7 @@ pub(super) struct Group {
     after: Arc<Mirror>,
     commits: Vec<Commit>,
     webhooks: Pending,
+    now: Timestamp,
 }
 
 impl Group {
@@ -126,6 +128,15 @@ impl Group {
         }
     }
 
+    /// Puts the events that the group tells into it; to be called once nothing more comes.
+    pub(super) fn post(&mut self, outbox: &Outbox, inbox: &Inbox) {
+        let before = outbox::Before { outbox, inbox, mirror: &self.before, now: self.now };
+        let writes = outbox::writes(&before, &self.commits);
+        if !writes.is_empty() {
+            self.add(Commit { outbox: writes, ..Commit::default() });
+        }
+    }
+
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.commits.is_empty()
@@ -150,6 +161,8 @@ pub(super) struct Written {
     pub(super) odd: Option<OddIndex>,
     /// What became of webhooks.
     pub(super) inbox: Vec<EventWrite>,
+    /// What became of events.
+    pub(super) outbox: Vec<DeliveryWrite>,
 }
 
 /// What a request comes to.
@@ -199,7 +212,8 @@ impl Writer {
     /// An empty group.
     pub(super) fn group(&self) -> Group {
         let (before, after) = (Arc::clone(&self.mirror), Arc::clone(&self.mirror));
-        Group { before, after, commits: Vec::new(), webhooks: Pending::default() }
+        let (webhooks, now) = (Pending::default(), self.stamp.now());
+        Group { before, after, commits: Vec::new(), webhooks, now }
     }
 
     /// Makes a group durable. When it is staged it is still to be put in place: [`Self::settle`].
@@ -238,8 +252,12 @@ impl Writer {
         if let Some(odd) = &odd {
             self.odd = odd.clone();
         }
-        let inbox = group.commits.into_iter().flat_map(|it| it.inbox).collect();
-        Ok(Written { mirror: group.after, chunks, odd, inbox })
+        let (mut inbox, mut outbox) = (Vec::new(), Vec::new());
+        for commit in group.commits {
+            inbox.extend(commit.inbox);
+            outbox.extend(commit.outbox);
+        }
+        Ok(Written { mirror: group.after, chunks, odd, inbox, outbox })
     }
 
     fn write_whole(

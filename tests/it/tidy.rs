@@ -12,9 +12,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("tokens", &["domain"]),
     ("telemetry", &["domain"]),
     ("store", &["domain", "config", "telemetry"]),
+    ("notify", &["domain", "config", "telemetry", "store"]),
     ("microsoft", &["domain", "config", "telemetry"]),
     ("sync", &["domain", "config", "tokens", "telemetry", "store", "microsoft"]),
-    ("http", &["domain", "decision", "config", "tokens", "telemetry", "store", "sync"]),
+    ("http", &["domain", "decision", "config", "tokens", "telemetry", "store", "notify", "sync"]),
     (
         "daemon",
         &[
@@ -24,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "tokens",
             "telemetry",
             "store",
+            "notify",
             "microsoft",
             "sync",
             "http",
@@ -38,6 +40,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "tokens",
             "telemetry",
             "store",
+            "notify",
             "microsoft",
             "sync",
             "http",

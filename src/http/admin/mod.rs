@@ -9,6 +9,7 @@
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
+//! | `GET /notify`, `/notify/dead`, `POST /notify/replay`, `/notify/test` | rows; what is sent again; an answer |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
@@ -16,6 +17,7 @@
 
 mod lines;
 mod log;
+mod notify;
 mod query;
 mod rows;
 mod seats;
@@ -41,6 +43,7 @@ use super::problem::Problem;
 use crate::domain::{
     Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
 };
+use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::{Clock, SyncHandle};
 
@@ -56,6 +59,8 @@ pub struct AdminSettings {
     pub policy: Policy,
     /// The door to the scheduler.
     pub sync: SyncHandle,
+    /// The door to what tells the publisher's own systems.
+    pub notify: NotifyHandle,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
@@ -158,6 +163,7 @@ fn router(admin: Admin) -> Router {
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
+        .merge(notify::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })
         .layer(CatchPanicLayer::custom(|_panic| {
             Problem::internal("a fault of the daemon's: please report it with its log")

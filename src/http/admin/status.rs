@@ -51,6 +51,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "tenants": consents(&mirror),
         "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
         "seats_taken": taken(&mirror),
+        "notify": super::notify::rows(&admin.notify),
         "odd_records": odd.len(),
         "odd": odd.iter().take(5).map(|it| json!({
             "at": it.at.to_string(), "source": it.key.to_string(), "why": *it.why,

@@ -11,6 +11,7 @@
 mod facts;
 mod figures;
 mod health;
+mod notify;
 mod page;
 mod svg;
 
@@ -35,6 +36,7 @@ use super::metrics::Metrics;
 use super::problem::Problem;
 use super::serve::Server;
 use crate::domain::{Catalog, Policy};
+use crate::notify::NotifyHandle;
 use crate::store::Store;
 use crate::sync::TaskStatus;
 use crate::sync::keys::{Clock, EntraKeys};
@@ -58,6 +60,8 @@ pub struct OpsSettings {
     pub registry: Registry,
     /// What the tasks are doing.
     pub activities: Activities,
+    /// How the publisher's own systems fare that are told what happens.
+    pub notify: Option<NotifyHandle>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -79,6 +83,7 @@ pub(super) struct Ops {
     metrics: Metrics,
     registry: Registry,
     activities: Activities,
+    notify: Option<NotifyHandle>,
     started: Timestamp,
     clock: Clock,
 }
@@ -98,6 +103,7 @@ impl OpsState {
             metrics: settings.metrics,
             registry,
             activities: settings.activities,
+            notify: settings.notify,
             started: (settings.clock)(),
             clock: settings.clock,
         }))

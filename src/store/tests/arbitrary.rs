@@ -308,6 +308,8 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             documents: rest.1,
             odd: rest.2,
             inbox: Vec::new(),
+            notices: Vec::new(),
+            outbox: Vec::new(),
             changes: rest.3,
             runs: rest.4,
         })
