@@ -109,6 +109,8 @@ pub struct Daemon {
     pub store: Store,
     /// Its scheduler.
     pub sync: SyncHandle,
+    /// What tells the publisher's own systems.
+    pub notify: NotifyHandle,
 }
 
 /// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
@@ -205,6 +207,7 @@ impl Parts {
             admin: self.config.listen.admin.clone(),
             store: self.store.clone(),
             sync: self.sync.clone(),
+            notify: self.notify.clone(),
         })
     }
 

@@ -178,6 +178,8 @@ fn mixed() -> Commit {
             raw: "{}".into(),
         }],
         inbox: Vec::new(),
+        notices: Vec::new(),
+        outbox: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }
