@@ -78,14 +78,13 @@ pub fn full_subscription(
 ) -> Option<SubscriptionId> {
     let mut pieces = Pieces::new();
     subscribed(mirror, question, question.keyed_tenant()?, now, &mut pieces);
+    let is_full = |it: &Subscribed<'_>| {
+        let live = it.subscription.status == SubscriptionStatus::Subscribed;
+        live && it.covered == Covered::NoneFree
+    };
     pieces.iter().find_map(|it| match it {
-        Evidence::Subscription(it)
-            if it.covered == Covered::NoneFree
-                && it.subscription.status == SubscriptionStatus::Subscribed =>
-        {
-            Some(it.subscription.id)
-        }
-        _ => None,
+        Evidence::Subscription(it) => is_full(it).then_some(it.subscription.id),
+        Evidence::Seat(_) | Evidence::License(_) | Evidence::UsageRight(_) => None,
     })
 }
 

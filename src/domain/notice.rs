@@ -419,6 +419,7 @@ mod tests {
 
     #[test]
     fn consent_is_told_when_it_comes_and_when_it_goes() {
+        use Consent::{Granted, Missing, Revoked, Unknown};
         let id = TenantId::from_uuid(Uuid::from_u128(2)).unwrap();
         let tenant = |consent| Tenant { consent, ..Tenant::heard_of(id, None) };
         let check = |before, after, told: Option<NoticeKind>| {
@@ -427,7 +428,6 @@ mod tests {
             let kinds: Vec<_> = Notice::of_change(&change).iter().map(|it| it.kind).collect();
             assert_eq!(kinds, told.into_iter().collect::<Vec<_>>(), "{before:?} {after:?}");
         };
-        use Consent::{Granted, Missing, Revoked, Unknown};
         check(Unknown, Granted, Some(NoticeKind::ConsentGranted));
         check(Missing, Granted, Some(NoticeKind::ConsentGranted));
         check(Revoked, Granted, Some(NoticeKind::ConsentGranted));

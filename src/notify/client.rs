@@ -65,13 +65,17 @@ pub struct Answer {
 
 /// Makes the client that all endpoints share.
 pub(super) fn client() -> Result<Client, NotifyError> {
+    within(TIMEOUT)
+}
+
+fn within(timeout: Duration) -> Result<Client, NotifyError> {
     Client::builder()
         .user_agent(USER_AGENT)
         .redirect(Policy::none())
         .referer(false)
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
+        .timeout(timeout)
         .build()
         .map_err(NotifyError::Client)
 }
@@ -197,6 +201,26 @@ fn in_words(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sender(client: Client, url: &str) -> Sender {
+        let signer = Signer::new(&[crate::config::Secret::new("whsec_AAAA")]).unwrap();
+        Sender::new(client, url.parse().unwrap(), signer)
+    }
+
+    #[tokio::test]
+    async fn one_that_never_answers_is_left_after_a_while_and_no_link_is_shown() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hush-hush", silent.local_addr().unwrap());
+        let sent = sender(within(Duration::from_millis(50)).unwrap(), &url);
+        let tried = sent.send("evt_1", "{}", Timestamp::UNIX_EPOCH).await;
+        let Tried::Sick { why, asked: None } = tried else { panic!("{tried:?}") };
+        assert!(why.starts_with("it did not answer in time"), "{why}");
+        drop(silent);
+        let sent = sender(client().unwrap(), &url);
+        let tried = sent.send("evt_1", "{}", Timestamp::UNIX_EPOCH).await;
+        let Tried::Sick { why, asked: None } = tried else { panic!("{tried:?}") };
+        assert!(why.starts_with("it cannot be reached") && !why.contains("hush"), "{why}");
+    }
 
     #[test]
     fn an_answer_means_one_thing() {

@@ -1,7 +1,7 @@
 //! Events out: the publisher's own systems are told what happens, however badly they listen.
 
-mod delivery;
 mod dead;
+mod delivery;
 mod kinds;
 mod law;
 mod receiver;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tracing::error;
 use uuid::Uuid;
 
 use super::{Outbox, WAITING_MAX, body, day_of};
@@ -75,6 +76,14 @@ fn bounded(before: &Before<'_>, endpoint: &Arc<str>, new: Vec<Delivery>) -> Vec<
     let waiting = before.outbox.lanes.get(endpoint).map(|it| &it.waiting);
     let count = waiting.map_or(0, BTreeMap::len).saturating_add(new.len());
     let mut shed = count.saturating_sub(WAITING_MAX);
+    if shed > 0 {
+        error!(
+            notify.endpoint = &**endpoint,
+            notify.events = shed,
+            "Too many events wait for an endpoint of [[notify]]: the oldest were given up; `entitled \
+             notify dead` shows them"
+        );
+    }
     let mut writes = Vec::new();
     for old in waiting.into_iter().flat_map(BTreeMap::values).take(shed) {
         writes.push(DeliveryWrite::Put(Arc::new(old.dead(SHED, before.now))));
@@ -149,5 +158,91 @@ impl<'a> Found<'a> {
             EventState::Waiting => self.before.now,
         };
         Notice::of_webhook(earlier.as_deref(), after, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Cause, Change, Consent, NoticeWish, Tenant, TenantId, UserId, UserLicences,
+    };
+    use crate::store::outbox::{Addressee, Audience};
+
+    fn outbox(wishes: &[(&str, &str)]) -> Outbox {
+        let addressee = |(name, wish): &(&str, &str)| Addressee {
+            name: Arc::from(*name),
+            wishes: vec![wish.parse().unwrap()],
+        };
+        let endpoints = wishes.iter().map(addressee).collect();
+        let audience = Arc::new(Audience { endpoints, ..Audience::default() });
+        Outbox { audience, ..Outbox::default() }
+    }
+
+    /// A tenant that consents: one event.
+    fn granted(number: u128) -> Change {
+        let id = TenantId::from_uuid(Uuid::from_u128(number + 1)).unwrap();
+        let before = Tenant::heard_of(id, None);
+        let after = Tenant { consent: Consent::Granted, ..before.clone() };
+        Change::of_tenant(Timestamp::UNIX_EPOCH, Cause::Command, Some(&before), &after)
+    }
+
+    fn posted(outbox: &Outbox, changes: Vec<Change>) -> Vec<Arc<Delivery>> {
+        let (inbox, mirror) = (Inbox::default(), Mirror::default());
+        let before = Before { outbox, inbox: &inbox, mirror: &mirror, now: Timestamp::UNIX_EPOCH };
+        let put = |it| match it {
+            DeliveryWrite::Put(it) => Some(it),
+            DeliveryWrite::Forget(..) => None,
+        };
+        let commit = Commit { changes, ..Commit::default() };
+        writes(&before, &[commit]).into_iter().filter_map(put).collect()
+    }
+
+    #[test]
+    fn an_event_is_one_whoever_gets_it_and_goes_only_to_those_who_want_it() {
+        let outbox = outbox(&[("a", "tenant.*"), ("b", "tenant.consent_granted"), ("c", "sync.*")]);
+        let (tenant, user) = (granted(1).tenant.unwrap(), UserId::from_uuid(Uuid::from_u128(9)));
+        let nothing = Change::of_user(
+            Timestamp::UNIX_EPOCH,
+            Cause::Command,
+            (tenant, user),
+            None,
+            Some(UserLicences::default()),
+        );
+        let found = posted(&outbox, vec![granted(1), nothing, granted(2)]);
+        let told: Vec<_> = found.iter().map(|it| (&*it.endpoint, it.number.0)).collect();
+        assert_eq!(told, [("a", 1), ("a", 2), ("b", 1), ("b", 2)]);
+        assert_eq!((&found[0].id, &found[0].body), (&found[2].id, &found[2].body));
+        assert_ne!(found[0].id, found[1].id);
+        assert!(posted(&Outbox::default(), vec![granted(1)]).is_empty());
+        let everything = Outbox {
+            audience: Arc::new(Audience {
+                endpoints: vec![Addressee { name: "d".into(), wishes: NoticeWish::everything() }],
+                ..Audience::default()
+            }),
+            ..Outbox::default()
+        };
+        assert_eq!(posted(&everything, vec![granted(1)]).len(), 1);
+    }
+
+    #[test]
+    fn when_too_many_wait_the_oldest_are_given_up_and_kept() {
+        let mut outbox = outbox(&[("a", "tenant.*")]);
+        let is_dead = |it: &&Arc<Delivery>| matches!(it.state, DeliveryState::Dead { .. });
+        let first = posted(&outbox, (0..9_999).map(granted).collect());
+        assert_eq!(first.iter().filter(is_dead).count(), 0);
+        outbox.apply(&first.into_iter().map(DeliveryWrite::Put).collect::<Vec<_>>());
+        let more = posted(&outbox, (0..3).map(granted).collect());
+        let dead: Vec<u64> = more.iter().filter(is_dead).map(|it| it.number.0).collect();
+        assert_eq!((more.len(), dead), (5, vec![1, 2]));
+        assert_eq!(more[0].error.as_deref(), Some(SHED));
+        outbox.apply(&more.into_iter().map(DeliveryWrite::Put).collect::<Vec<_>>());
+        assert_eq!(outbox.lanes["a"].waiting.len(), 10_000);
+        // More at once than may wait at all.
+        let flood = posted(&outbox, (0..10_007).map(granted).collect());
+        outbox.apply(&flood.into_iter().map(DeliveryWrite::Put).collect::<Vec<_>>());
+        let lane = &outbox.lanes["a"];
+        assert_eq!((lane.waiting.len(), lane.dead.len()), (10_000, 10_009));
+        assert_eq!(lane.waiting.keys().next().unwrap().0, 10_010);
     }
 }

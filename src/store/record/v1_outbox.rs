@@ -78,3 +78,44 @@ impl TryFrom<DeliveryV1> for Delivery {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::NoticeKind;
+    use crate::store::layout::Kind;
+    use crate::store::record::{decode, encode};
+    use jiff::Timestamp;
+
+    #[test]
+    fn every_event_in_every_state_is_read_as_it_was_written() {
+        let at = Timestamp::from_second(7).unwrap();
+        let states = [
+            DeliveryState::Waiting { due: None },
+            DeliveryState::Waiting { due: Some(at) },
+            DeliveryState::Sent { at },
+            DeliveryState::Dead { at },
+        ];
+        for kind in NoticeKind::ALL {
+            for state in states {
+                let it = Delivery {
+                    number: NoticeNumber(3),
+                    endpoint: "billing".into(),
+                    id: "evt_1".into(),
+                    kind: *kind,
+                    subject: "subscription 1".into(),
+                    at,
+                    body: "{}".into(),
+                    tries: 2,
+                    first_try: Some(at),
+                    last_try: None,
+                    error: Some("it answered 500".into()),
+                    state,
+                };
+                let bytes = encode(&DeliveryV1::from(&it)).unwrap();
+                let read: DeliveryV1 = decode(Kind::Delivery, &bytes).unwrap();
+                assert_eq!(Delivery::try_from(read).unwrap(), it);
+            }
+        }
+    }
+}

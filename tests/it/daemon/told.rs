@@ -154,7 +154,10 @@ async fn an_operator_sees_tests_and_replays() {
     assert!(page.contains("Events out") && page.contains("it answered 503"), "{page}");
     let (_, metrics) = server.ops("/metrics").await;
     for wanted in ["notify_waiting", "notify_dead", "notify_failing", "notify_failed_total"] {
-        assert!(metrics.contains(&format!("entitled_{wanted}{{endpoint=\"billing\"}}")), "{metrics}");
+        assert!(
+            metrics.contains(&format!("entitled_{wanted}{{endpoint=\"billing\"}}")),
+            "{metrics}"
+        );
     }
     let dead = server.cli("notify dead --endpoint billing").await.ok().out;
     assert!(dead.contains("none was given up"), "{dead}");

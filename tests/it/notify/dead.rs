@@ -39,7 +39,7 @@ async fn after_three_days_of_tries_events_are_given_up_and_a_replay_brings_them(
     billing.answers(|_| Reply::OK);
     world.advance(SignedDuration::from_hours(8));
     let notify = &world.daemon.notify;
-    let one = Replay::One(dead[1].id.clone());
+    let one = Replay::One(Arc::clone(&dead[1].id));
     assert_eq!(notify.replay(&one, Some("nobody")).await.unwrap().len(), 0);
     assert_eq!(notify.replay(&one, Some("billing")).await.unwrap().len(), 1);
     settled(&world).await;

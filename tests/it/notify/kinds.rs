@@ -55,10 +55,6 @@ async fn what_happens_to_a_subscription_is_told_as_what_it_is() {
             wanted.split_whitespace().map(|it| format!("subscription.{it}")).collect();
         assert_eq!(told(&world, &billing).await, wanted);
     };
-    let status = |it: &mut Subscription, word: &str| {
-        word.clone_into(&mut it.saas_subscription_status);
-    };
-    let _ = status;
     check(|it| it.plan_id = "team".into(), "plan_changed").await;
     check(|it| it.quantity = Some(5), "quantity_changed").await;
     check(|it| it.term.end_date = Some("2031-01-01T00:00:00Z".into()), "renewed").await;
@@ -95,7 +91,7 @@ async fn a_refused_seat_is_told_once_a_day_to_those_who_want_to_hear_it() {
     idle(&world).await;
     assert_eq!(told(&world, &sales).await, [""; 0], "it was told today");
     world.advance(SignedDuration::from_hours(24));
-    assert_eq!(world.answer(story::ABE, "viz-suite").await, "unlicensed no_free_seat");
+    assert_eq!(world.answer(story::ABE, "viz-suite").await, "unlicensed no_free_seat stale");
     until(&world, "the next day it is told again", || !sales.taken().is_empty()).await;
     assert!(types(&billing.got()).contains(&"seats.refused"), "who wants all gets it too");
 }

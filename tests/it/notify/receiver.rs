@@ -140,15 +140,13 @@ impl Receiver {
     }
 
     pub(super) fn config(&self) -> String {
-        let files = ["secret_file", "second_secret_file"].iter().zip(&self.secrets);
-        let files: String = files
-            .map(|(key, secret)| {
-                let path = self.folder.path().join(key);
-                std::fs::write(&path, secret).unwrap();
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-                format!("{key} = \"{}\"\n", path.display())
-            })
-            .collect();
+        let mut files = String::new();
+        for (key, secret) in ["secret_file", "second_secret_file"].iter().zip(&self.secrets) {
+            let path = self.folder.path().join(key);
+            std::fs::write(&path, secret).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            files += &format!("{key} = \"{}\"\n", path.display());
+        }
         let types = if self.types.is_empty() { "" } else { &format!("types = {}\n", self.types) };
         format!("\n[[notify]]\nname = \"{}\"\nurl = \"{}\"\n{files}{types}", self.name, self.url())
     }
