@@ -247,6 +247,7 @@ impl NotifyHandle {
             let mut health = endpoint.health();
             health.gone = false;
             health.took(now);
+            health.well_since = Some(now);
         }
         Ok(Tested { id, answer, taken, took: began.elapsed() })
     }

@@ -51,22 +51,23 @@ impl Health {
         was_sick
     }
 
-    /// It is in trouble, as far as one knows since `since`. Says whether that is news.
+    /// It is in trouble, as far as one knows since `since`. Says whether that is news. `fails` is what
+    /// it was when the try began: those that were under way together are one failure.
     pub(super) fn sickened(
         &mut self,
         why: &Arc<str>,
-        since: Timestamp,
+        (fails, since): (u32, Timestamp),
         asked: Option<SignedDuration>,
         now: Timestamp,
     ) -> bool {
-        self.fails = self.fails.saturating_add(1);
+        let alone = self.fails == fails;
+        self.fails = fails.saturating_add(1).max(self.fails);
         self.sick_since.get_or_insert(since);
         self.last_error = Some((now, Arc::clone(why)));
         let seed = now.as_second().unsigned_abs();
         let rest = rest::rest(self.fails, seed).max(asked.unwrap_or_default());
-        // Those that were under way with it say the same: it rests for the longest.
         self.rest_until = self.rest_until.max(now.checked_add(rest).ok());
-        self.fails == SICK
+        alone && self.fails == SICK
     }
 
     /// It did not want one event.
@@ -105,14 +106,15 @@ mod tests {
     fn trouble_means_rest_then_one_try_at_a_time_and_success_means_all() {
         let (mut it, why) = (Health::default(), Arc::from("it answered 500"));
         assert_eq!(it.slots(at(0), 4), 4);
-        assert!(!it.sickened(&why, at(0), None, at(0)));
+        assert!(!it.sickened(&why, (0, at(0)), None, at(0)));
+        assert!(!it.sickened(&why, (0, at(0)), None, at(0)), "it was under way with the first");
         assert_eq!((it.slots(at(3), 4), it.slots(at(6), 4)), (0, 1));
-        assert!(it.sickened(&why, at(6), None, at(6)), "twice in a row is trouble");
+        assert!(it.sickened(&why, (1, at(6)), None, at(6)), "twice in a row is trouble");
         assert_eq!((it.slots(at(20), 4), it.slots(at(42), 4)), (0, 1));
         assert_eq!(it.word(), "failing");
         assert!(it.took(at(50)));
         assert_eq!((it.slots(at(50), 4), it.well_since), (4, Some(at(50))));
-        it.sickened(&why, at(60), Some(SignedDuration::from_mins(10)), at(60));
+        it.sickened(&why, (0, at(60)), Some(SignedDuration::from_mins(10)), at(60));
         assert_eq!((it.slots(at(600), 4), it.slots(at(660), 4)), (0, 1), "it asked for that");
         it.left(at(700));
         assert_eq!((it.slots(at(9_999), 4), it.word()), (0, "gone"));
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn one_failure_between_successes_waives_no_rests() {
         let (mut it, why) = (Health::default(), Arc::from("it answered 500"));
-        it.sickened(&why, at(0), None, at(0));
+        it.sickened(&why, (0, at(0)), None, at(0));
         assert!(!it.took(at(10)));
         assert_eq!((it.well_since, it.fails), (None, 0));
     }

@@ -22,6 +22,9 @@ const AT_ONCE: usize = 4;
 /// How often the clock is looked at while something waits for its time.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// How long what is under way may take when the daemon stops.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
 /// How often what is long over is forgotten.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
@@ -35,6 +38,8 @@ const UNHEARD: &str = "the endpoint took nothing for three days";
 struct Ended {
     lane: usize,
     delivery: Arc<Delivery>,
+    /// In how much trouble the endpoint was when the try began.
+    fails: u32,
     tried: Tried,
 }
 
@@ -106,6 +111,13 @@ impl Worker {
                 () = look_again => {}
             }
         }
+        // What is nearly done need not be done twice.
+        let grace = async {
+            while let Some(Ok(ended)) = self.tries.join_next().await {
+                self.end(ended).await;
+            }
+        };
+        drop(tokio::time::timeout(STOP_GRACE, grace).await);
         self.tries.shutdown().await;
         Ok(())
     }
@@ -123,15 +135,16 @@ impl Worker {
     /// Begins what is due, each endpoint by itself.
     fn begin(&mut self, now: Timestamp) {
         for (at, lane) in self.lanes.iter_mut().enumerate() {
-            let (slots, probing, well) = {
+            let (slots, fails, well) = {
                 let health = lane.endpoint.health();
-                (health.slots(now, AT_ONCE), health.fails > 0, health.well_since)
+                (health.slots(now, AT_ONCE), health.fails, health.well_since)
             };
             let free = slots.saturating_sub(lane.busy.len());
             if free == 0 {
                 continue;
             }
             // One at a time, the one tried least: so no single event keeps an endpoint sick.
+            let probing = fails > 0;
             let most = if probing { usize::MAX } else { free };
             let mut due = self.store.due_events(&lane.endpoint.name, (now, well), &lane.busy, most);
             if probing {
@@ -143,7 +156,7 @@ impl Worker {
                 let endpoint = Arc::clone(&lane.endpoint);
                 self.tries.spawn(async move {
                     let tried = endpoint.sender.send(&delivery.id, &delivery.body, now).await;
-                    Ended { lane: at, delivery, tried }
+                    Ended { lane: at, delivery, fails, tried }
                 });
             }
         }
@@ -183,7 +196,7 @@ impl Worker {
             }
             Tried::Sick { why, asked } => {
                 self.handle.metrics.failed(name);
-                let since = was.first_try.unwrap_or(now);
+                let since = (ended.fails, was.first_try.unwrap_or(now));
                 if endpoint.health().sickened(&why, since, asked, now) {
                     warn!(
                         notify.endpoint = name,

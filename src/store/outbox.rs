@@ -203,7 +203,7 @@ impl Shared {
 /// Whether an event may be sent now.
 fn is_due(it: &Delivery, now: Timestamp, well: Option<Timestamp>) -> bool {
     let DeliveryState::Waiting { due } = it.state else { return false };
-    let before = |well| it.last_try.is_some_and(|tried| tried <= well);
+    let before = |well| it.last_try.is_some_and(|tried| tried < well);
     due.is_none_or(|due| due <= now) || well.is_some_and(before)
 }
 

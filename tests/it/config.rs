@@ -234,6 +234,7 @@ fn every_key_can_be_overridden_by_its_variable() {
         let value = match (&setting.value, setting.key.as_str()) {
             (_, "identity.secret") => "canary-secret".to_owned(),
             (_, "caller[0].key") => KEY.to_owned(),
+            (_, "notify[0].secret") => SIGNING.to_owned(),
             (value, _) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
         };
         let loaded = read(&written, &[("CREDENTIALS_DIRECTORY", folder), (&name, &value)]);

@@ -94,8 +94,8 @@ async fn take(shared: Arc<Shared>, headers: HeaderMap, body: String) -> StatusCo
 async fn suspend(site: &Site, server: &Server) {
     let rows = server.cli("subscriptions --json").await.ok().rows();
     let tenant = story::PROSEWARE.tenant.to_string();
-    let row = rows.iter().find(|it| it["beneficiary"]["tenant"] == *tenant);
-    let row = row.unwrap_or_else(|| panic!("{rows:?}"));
+    let row = rows.iter().find(|it| it["tenant"] == *tenant);
+    let row = row.unwrap();
     let id: Uuid = row["id"].as_str().unwrap().parse().unwrap();
     site.microsoft(|it| {
         let mut subscription = it.subscription(id).unwrap();
