@@ -35,6 +35,7 @@ pub mod domain;
 pub mod http;
 pub mod microsoft;
 pub mod notify;
+mod planted;
 pub mod sandbox;
 pub mod store;
 pub mod sync;
