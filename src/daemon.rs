@@ -26,11 +26,12 @@ use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
+use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
-use crate::sync::usage::UsageSender;
 use crate::sync::orders::{self, Orders};
+use crate::sync::usage::UsageSender;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
@@ -56,6 +57,9 @@ pub enum DaemonError {
     /// The client for Microsoft cannot be made.
     #[error("the client for Microsoft cannot be made")]
     Microsoft(#[from] MicrosoftError),
+    /// The publisher's own systems cannot be told anything.
+    #[error("[[notify]] cannot be used")]
+    Notify(#[from] NotifyError),
     /// An address is taken or not ours.
     #[error(
         "cannot listen on {address} ({key}): is another daemon running? choose another address, or \
@@ -111,6 +115,8 @@ pub struct Daemon {
     pub usage: UsageSender,
     /// Its orders.
     pub orders: Orders,
+    /// What tells the publisher's own systems.
+    pub notify: NotifyHandle,
 }
 
 /// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
@@ -146,6 +152,9 @@ impl Daemon {
         let Surroundings { clock, sleep, guard } = surroundings;
         let bound = bind(&config).await?;
         let store = open(&config, guard, &clock).await?;
+        let cancel = CancellationToken::new();
+        // Before the first commit, so that none goes untold.
+        let (notify, telling) = settings::notifier(&config, &store, &clock, &cancel)?;
         introduce(&config, &store, &clock).await?;
         let to = settings::microsoft(&config);
         let microsoft = Arc::new(Microsoft::new(to, Arc::clone(&clock), Arc::clone(&sleep))?);
@@ -157,7 +166,6 @@ impl Daemon {
             ledger: Ledger::default(),
             limits: settings::limits(&config),
         };
-        let cancel = CancellationToken::new();
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
@@ -166,13 +174,18 @@ impl Daemon {
         let inbox = inbox::worker(sources, accept, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
         let sending = usage.clone().worker(cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, orders, ledger, usage, clock, cancel };
+        let parts =
+            Parts { config, store, microsoft, sync, orders, ledger, usage, notify, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
         tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
+        tasks.spawn(async {
+            let result = telling.await.map_err(SyncError::Panicked);
+            Exit { task: "telling the publisher's systems", result }
+        });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -188,6 +201,7 @@ struct Parts {
     orders: Orders,
     ledger: Ledger,
     usage: UsageSender,
+    notify: NotifyHandle,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -209,6 +223,7 @@ impl Parts {
             sync: self.sync.clone(),
             usage: self.usage.clone(),
             orders: self.orders.clone(),
+            notify: self.notify.clone(),
         })
     }
 
@@ -238,6 +253,7 @@ impl Parts {
             self.sync.clone(),
             self.usage.clone(),
             self.orders.clone(),
+            self.notify.clone(),
             Arc::clone(&self.clock),
         ));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
@@ -257,6 +273,7 @@ impl Parts {
         self.usage.register(&mut registry);
         sync.register(&mut registry);
         self.orders.register(&mut registry);
+        self.notify.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
@@ -265,6 +282,7 @@ impl Parts {
             metrics,
             registry,
             activities: Arc::new(move || sync.status()),
+            notify: Some(self.notify.clone()),
             clock: Arc::clone(&self.clock),
         }
     }

@@ -15,6 +15,7 @@
 //! | [`tokens`] | JWTs: theirs checked, ours signed. Pure |
 //! | [`telemetry`] | logs and metrics |
 //! | [`store`] | the durable mirror; the only floor that knows sled |
+//! | [`notify`] | tells the publisher's own systems what happened, until they have it |
 //! | [`microsoft`] | what Microsoft says, in our words; wire formats end here |
 //! | [`sync`] | brings the mirror to what Microsoft says |
 //! | [`http`] | three listeners: public, ops, admin |
@@ -24,7 +25,7 @@
 //!
 //! Deliberately absent: no global state; no clock outside [`daemon`] and [`cli`] (time is an
 //! argument); no handler that calls Microsoft; no queue of work on disk (facts are stored, work is
-//! recomputed); no removal because one listing lacked something.
+//! recomputed; webhooks that came and events that must go out are facts); no removal because one listing lacked something.
 
 pub mod cli;
 pub mod config;
@@ -33,6 +34,7 @@ pub mod decision;
 pub mod domain;
 pub mod http;
 pub mod microsoft;
+pub mod notify;
 mod planted;
 pub mod sandbox;
 pub mod store;

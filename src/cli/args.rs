@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::notify::NotifyArgs;
 use super::subscriptions::SubscriptionsArgs;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
 use crate::sandbox::Faults;
@@ -65,6 +66,8 @@ pub enum Command {
     /// Metered usage, told to Microsoft once an hour
     #[command(args_conflicts_with_subcommands = true)]
     Usage(super::usage::UsageArgs),
+    /// The publisher's own systems that are told what happens: how they fare
+    Notify(NotifyArgs),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),

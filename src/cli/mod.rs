@@ -9,6 +9,7 @@ pub mod config;
 mod demo;
 pub mod keys;
 pub mod log;
+pub mod notify;
 pub mod orders;
 pub mod output;
 pub mod query;
@@ -121,6 +122,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Seats(_)
         | Command::Tenants(_)
         | Command::Usage(_)
+        | Command::Notify(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

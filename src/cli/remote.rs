@@ -11,7 +11,9 @@ use serde_json::Value;
 use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
-use super::{changes, keys, log, query, seats, status, subscriptions, sync, tenants, usage};
+use super::{
+    changes, keys, log, notify, query, seats, status, subscriptions, sync, tenants, usage,
+};
 use crate::config::Config;
 
 /// Rows printed at once.
@@ -49,6 +51,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             Command::Seats(args) => seats::run(&remote, printer, args).await,
             Command::Tenants(args) => tenants::run(&remote, printer, args).await,
             Command::Usage(args) => usage::run(&remote, printer, args).await,
+            Command::Notify(args) => notify::run(&remote, printer, args).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
             Command::Serve(_) | Command::Demo(_) | Command::Sandbox(_) | Command::Config(_) => {
                 anyhow::bail!("this command asks no daemon")

@@ -15,6 +15,7 @@ mod identity;
 mod listen;
 mod marketplace;
 mod microsoft;
+mod notify;
 mod policy;
 mod product;
 mod publisher;
@@ -36,6 +37,7 @@ pub use identity::{Assertion, Credential, Identity};
 pub use listen::{Listen, Tls};
 pub use marketplace::{AcceptChanges, LandingSection, MarketplaceSection};
 pub use microsoft::MicrosoftHosts;
+pub use notify::NotifyEndpoint;
 pub use policy::PolicySection;
 pub use publisher::Publisher;
 pub use secret::Secret;
@@ -74,6 +76,8 @@ pub struct Config {
     pub visuals: Visuals,
     /// `[[caller]]`.
     pub callers: Vec<Caller>,
+    /// `[[notify]]`.
+    pub notify: Vec<NotifyEndpoint>,
     /// `[[product]]`.
     pub catalog: Catalog,
     /// `[[tenant]]`.
@@ -159,6 +163,7 @@ fn read_sections(root: &mut Section<'_>) -> Option<Config> {
     let landing = LandingSection::read(root);
     let visuals = Visuals::read(root);
     let callers = caller::read(root);
+    let notify = notify::read(root);
     let publisher_id = publisher.as_ref().map(|it| it.id.as_str());
     let catalog = product::read(root, publisher_id, policy.release_after);
     let tenants = tenant::read(root);
@@ -174,6 +179,7 @@ fn read_sections(root: &mut Section<'_>) -> Option<Config> {
         landing,
         visuals,
         callers,
+        notify,
         catalog,
         tenants,
     })

@@ -12,8 +12,8 @@ use url::{Host, Url};
 use super::tree::{Node, Value};
 use super::{AcceptChanges, Origin, Permission, environment};
 use crate::domain::{
-    Channel, Coverage, HybridMode, OnStale, OverLimit, ProductId, ServiceId, ServicePlanId, SkuId,
-    TenantId,
+    Channel, Coverage, HybridMode, NoticeWish, OnStale, OverLimit, ProductId, ServiceId,
+    ServicePlanId, SkuId, TenantId,
 };
 
 /// A value that a key can have.
@@ -68,6 +68,7 @@ from_text! {
     OverLimit: "\"warn\" or \"deny\"", parsed;
     AcceptChanges: "\"always\" or \"known_plans\"", parsed;
     Permission: "a permission in quotes", parsed;
+    NoticeWish: "an event type in quotes", parsed;
     Url: "a link in quotes", link;
     SocketAddr: "an address in quotes, such as \"127.0.0.1:8080\"", address;
 }

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{self, Config};
 use crate::http::admin::{AdminSettings, ConsentLink};
 use crate::microsoft::{self, Hosts};
+use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
-use crate::sync::usage::UsageSender;
 use crate::sync::orders::Orders;
+use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, Limits, Schedule, SyncHandle};
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -124,6 +127,26 @@ pub(super) fn report_opened(opened: &Opened, store: &Store) {
     }
 }
 
+/// Who is told what happens.
+///
+/// # Errors
+///
+/// [`NotifyError`].
+pub(super) fn notifier(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+    cancel: &CancellationToken,
+) -> Result<(NotifyHandle, impl Future<Output = Result<(), JoinError>> + Send + use<>), NotifyError>
+{
+    let patience = Patience {
+        subscriptions: config.sync.subscriptions.max_age,
+        directory: config.sync.directory.max_age,
+    };
+    let (store, clock) = (store.clone(), Arc::clone(clock));
+    notify::notifier(store, &config.notify, patience, clock, cancel.clone())
+}
+
 /// What the command line's other end works with.
 pub(super) fn admin(
     config: &Config,
@@ -131,6 +154,7 @@ pub(super) fn admin(
     sync: SyncHandle,
     usage: UsageSender,
     orders: Orders,
+    notify: NotifyHandle,
     clock: Clock,
 ) -> AdminSettings {
     AdminSettings {
@@ -140,6 +164,7 @@ pub(super) fn admin(
         sync,
         usage,
         orders,
+        notify,
         clock,
         consent: ConsentLink {
             login: config.microsoft.login.clone(),

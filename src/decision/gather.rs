@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use super::evidence::{Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed};
 use super::{Decision, SeatUse, Trail, decide};
 use crate::domain::{
-    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, SourceKey, Subscription, TenantId,
-    TenantView, UserId,
+    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, SourceKey, Subscription,
+    SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
@@ -68,6 +68,24 @@ pub fn explain(
     let decision = decide(question, &evidence, &knowledge, policy, now);
     let trail = Trail::new(question, &evidence, &knowledge, policy, now);
     (decision, trail)
+}
+
+/// The subscription of which the user wanted a seat and found none free.
+pub fn full_subscription(
+    mirror: &Mirror,
+    question: &Question<'_>,
+    now: Timestamp,
+) -> Option<SubscriptionId> {
+    let mut pieces = Pieces::new();
+    subscribed(mirror, question, question.keyed_tenant()?, now, &mut pieces);
+    let is_full = |it: &Subscribed<'_>| {
+        let live = it.subscription.status == SubscriptionStatus::Subscribed;
+        live && it.covered == Covered::NoneFree
+    };
+    pieces.iter().find_map(|it| match it {
+        Evidence::Subscription(it) => is_full(it).then_some(it.subscription.id),
+        Evidence::Seat(_) | Evidence::License(_) | Evidence::UsageRight(_) => None,
+    })
 }
 
 /// The tenant's subscriptions to plans that Microsoft manages no licences of. The purchaser's

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, UsageWrite, UserId, UserLicences,
+    Cause, Change, DeliveryWrite, EventWrite, Holders, Notice, Run, Sku, SourceKey, SourceState,
+    Subscription, SubscriptionId, Tenant, TenantId, UsageWrite, UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -34,6 +34,10 @@ pub struct Commit {
     pub inbox: Vec<EventWrite>,
     /// Metered usage, and how requests about it were answered.
     pub usage: Vec<UsageWrite>,
+    /// What to tell the publisher's systems beyond what the rest of the commit shows.
+    pub notices: Vec<Notice>,
+    /// Events on their way, and how far they are.
+    pub outbox: Vec<DeliveryWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -3,10 +3,12 @@
 //! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
 
 mod commit;
+mod delivery;
 mod directory;
 mod id;
 mod inbox;
 mod mirror;
+mod notice;
 mod operation;
 mod policy;
 mod product;
@@ -19,6 +21,7 @@ mod users;
 pub use commit::{
     Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
 };
+pub use delivery::{Delivery, DeliveryState, DeliveryWrite, NoticeNumber};
 pub use directory::{
     CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
     Units, UserLicences, Via,
@@ -31,6 +34,7 @@ pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
 pub use mirror::{Mirror, TenantView};
+pub use notice::{About, Notice, NoticeKind, NoticeWish};
 pub use operation::{Action, OperationStatus, RequestSource};
 pub use policy::{Freshness, OnStale, OverLimit, Policy};
 pub use product::{

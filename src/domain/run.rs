@@ -71,6 +71,8 @@ words!(
         Key = "key",
         /// Metered usage told to Microsoft; its id is the subscription's.
         Usage = "usage",
+        /// An event for the publisher's own systems.
+        Notice = "notice",
     }
 );
 

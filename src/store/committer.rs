@@ -149,8 +149,9 @@ impl Committer {
         other
     }
 
-    fn write(&mut self, group: super::writer::Group) -> Result<(), StoreError> {
+    fn write(&mut self, mut group: super::writer::Group) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
+        group.post(&shared.outbox(), &shared.inbox());
         let next_run = shared.next_run.load(Ordering::Relaxed);
         let written =
             self.attempt(|writer| writer.write(group, next_run, |bytes| shared.room_for(bytes)))?;

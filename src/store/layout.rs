@@ -1,7 +1,9 @@
 //! Where on disk each thing is: tables and keys. Numbers in keys are big-endian, so that byte
 //! order is number order.
 
-use crate::domain::{EventId, RunId, SourceKey, SubscriptionId, TenantId, UsageId, UserId};
+use crate::domain::{
+    EventId, NoticeNumber, RunId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
+};
 
 /// One table: a tree of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +75,7 @@ pub(super) enum Kind {
     EventBody,
     Usage,
     UsageAnswer,
+    Delivery,
     UserCount,
     Users,
     Chunk,
@@ -82,7 +85,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 18] = [
+    const ALL: [(Self, u8); 19] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -95,6 +98,7 @@ impl Kind {
         (Self::EventBody, b'B'),
         (Self::Usage, b'V'),
         (Self::UsageAnswer, b'I'),
+        (Self::Delivery, b'Q'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -173,6 +177,11 @@ pub(super) fn usage(id: UsageId) -> Key {
 
 pub(super) fn usage_answer(of: &[u8; 32]) -> Key {
     key(Kind::UsageAnswer, &[of])
+}
+
+/// Endpoints' names are of letters, digits, `-` and `_`.
+pub(super) fn delivery(number: NoticeNumber, endpoint: &str) -> Key {
+    key(Kind::Delivery, &[&number.0.to_be_bytes(), endpoint.as_bytes()])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

@@ -8,11 +8,12 @@ use super::engine::Engine;
 use super::inbox::Inbox;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
+use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UsageAnswerV1, UsageV1, UserCountV1,
+    self, DeliveryV1, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
@@ -30,6 +31,7 @@ pub(super) struct Loaded {
     pub(super) odd: OddIndex,
     pub(super) inbox: Inbox,
     pub(super) usage: Usage,
+    pub(super) outbox: Outbox,
     /// The highest number of a run that is kept.
     pub(super) last_run: u64,
 }
@@ -81,8 +83,9 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     let odd = std::mem::take(&mut facts.odd);
     let inbox = std::mem::take(&mut facts.inbox);
     let usage = std::mem::take(&mut facts.usage);
+    let outbox = std::mem::take(&mut facts.outbox);
     let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
-    Ok(Loaded { mirror, manifest, heads, odd, inbox, usage, last_run })
+    Ok(Loaded { mirror, manifest, heads, odd, inbox, outbox, usage, last_run })
 }
 
 fn number(key: &[u8]) -> Result<u64, StoreError> {
@@ -117,6 +120,7 @@ struct Facts {
     odd: OddIndex,
     inbox: Inbox,
     usage: Usage,
+    outbox: Outbox,
 }
 
 impl Facts {
@@ -140,6 +144,10 @@ impl Facts {
             Kind::UsageAnswer => {
                 let it = record::decode::<UsageAnswerV1>(kind, payload)?.try_into()?;
                 self.usage.remember(&it);
+            }
+            Kind::Delivery => {
+                let it = record::decode::<DeliveryV1>(kind, payload)?.try_into()?;
+                self.outbox.put(Arc::new(it));
             }
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);

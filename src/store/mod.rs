@@ -26,6 +26,7 @@ mod journal;
 mod keyring;
 mod layout;
 mod load;
+mod outbox;
 mod pieces;
 mod plan;
 mod rebuild;
@@ -52,6 +53,7 @@ use self::folder::Folder;
 use self::inbox::Inbox;
 use self::journal::Heads;
 use self::layout::{Kind, Table};
+use self::outbox::Outbox;
 use self::plan::OddIndex;
 use self::record::{ManifestV1, OddV1};
 use self::usage::Usage;
@@ -68,6 +70,7 @@ pub use self::guard::{Guard, GuardState};
 pub use self::inbox::{Arrival, InboxFigures, WebhookFilter};
 pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
+pub use self::outbox::{Addressee, Audience, OutboxFigures};
 pub use self::rebuild::{Opened, restore_into_empty};
 pub use self::report::StoreReport;
 pub use self::usage::{
@@ -114,6 +117,7 @@ struct Shared {
     heads: RwLock<Heads>,
     inbox: RwLock<Inbox>,
     usage: RwLock<Usage>,
+    outbox: RwLock<Outbox>,
     odd: RwLock<OddIndex>,
     engine: RwLock<Option<Arc<dyn Engine>>>,
     /// The first failure of a write; nothing is written after it.
@@ -187,6 +191,7 @@ impl Store {
             heads: RwLock::new(ready.loaded.heads),
             inbox: RwLock::new(ready.loaded.inbox),
             usage: RwLock::new(ready.loaded.usage),
+            outbox: RwLock::new(ready.loaded.outbox),
             odd: RwLock::new(writer.odd.clone()),
             engine: RwLock::new(Some(Arc::clone(&writer.engine))),
             failure: OnceLock::new(),
@@ -425,6 +430,7 @@ impl Shared {
         self.change_heads(|heads| heads.extend(written.chunks));
         self.inbox.write().unwrap_or_else(PoisonError::into_inner).apply(&written.inbox);
         self.usage.write().unwrap_or_else(PoisonError::into_inner).apply(&written.usage);
+        self.outbox.write().unwrap_or_else(PoisonError::into_inner).apply(&written.outbox);
         if let Some(odd) = written.odd {
             *self.odd.write().unwrap_or_else(PoisonError::into_inner) = odd;
         }

@@ -10,12 +10,12 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, EventV1, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UsageAnswerV1, UsageV1, UserCountV1,
+    self, DeliveryV1, EventV1, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
-    Commit, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
-    UsageWrite, UserTable, UserWrites,
+    Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId,
+    TenantId, UsageWrite, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -49,6 +49,9 @@ impl Plan {
             }
             for it in &commit.usage {
                 plan.usage(it)?;
+            }
+            for it in &commit.outbox {
+                plan.delivery(it)?;
             }
             for it in &commit.odd {
                 plan.odd(it, odd)?;
@@ -157,6 +160,20 @@ impl Plan {
             }
             UsageWrite::ForgetAnswer(key) => {
                 self.set(facts, layout::usage_answer(key), Kind::UsageAnswer, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn delivery(&mut self, it: &DeliveryWrite) -> Result<(), StoreError> {
+        match it {
+            DeliveryWrite::Put(it) => {
+                let key = layout::delivery(it.number, &it.endpoint);
+                self.put(Table::Facts, key, Kind::Delivery, &DeliveryV1::from(&**it))?;
+            }
+            DeliveryWrite::Forget(number, endpoint) => {
+                let key = layout::delivery(*number, endpoint);
+                self.set(Table::Facts, key, Kind::Delivery, None);
             }
         }
         Ok(())

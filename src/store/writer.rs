@@ -25,12 +25,13 @@ use super::engine::{Engine, Order, Write};
 use super::inbox::{Arrival, Inbox, Pending};
 use super::journal::ChunkHead;
 use super::layout::{self, Kind, Table};
+use super::outbox::{self, Outbox};
 use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
 use super::usage::{PendingUsage, Usage, UsageJob, UsageReply};
 use crate::domain::{
-    Change, Commit, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome, SeatRequest,
-    TenantUsers, UsageWrite, UserWrites,
+    Change, Commit, DeliveryWrite, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome,
+    SeatRequest, TenantUsers, UsageWrite, UserWrites,
 };
 
 /// How much is written at once.
@@ -91,6 +92,7 @@ pub(super) struct Group {
     commits: Vec<Commit>,
     webhooks: Pending,
     usage: PendingUsage,
+    now: Timestamp,
 }
 
 impl Group {
@@ -137,6 +139,15 @@ impl Group {
         }
     }
 
+    /// Puts the events that the group tells into it; to be called once nothing more comes.
+    pub(super) fn post(&mut self, outbox: &Outbox, inbox: &Inbox) {
+        let before = outbox::Before { outbox, inbox, mirror: &self.before, now: self.now };
+        let writes = outbox::writes(&before, &self.commits);
+        if !writes.is_empty() {
+            self.add(Commit { outbox: writes, ..Commit::default() });
+        }
+    }
+
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.commits.is_empty()
@@ -163,6 +174,8 @@ pub(super) struct Written {
     pub(super) inbox: Vec<EventWrite>,
     /// What became of usage.
     pub(super) usage: Vec<UsageWrite>,
+    /// What became of events.
+    pub(super) outbox: Vec<DeliveryWrite>,
 }
 
 /// What a request comes to.
@@ -213,7 +226,7 @@ impl Writer {
     pub(super) fn group(&self) -> Group {
         let (before, after) = (Arc::clone(&self.mirror), Arc::clone(&self.mirror));
         let (webhooks, usage) = (Pending::default(), PendingUsage::default());
-        Group { before, after, commits: Vec::new(), webhooks, usage }
+        Group { before, after, commits: Vec::new(), webhooks, usage, now: self.stamp.now() }
     }
 
     /// Makes a group durable. When it is staged it is still to be put in place: [`Self::settle`].
@@ -252,12 +265,13 @@ impl Writer {
         if let Some(odd) = &odd {
             self.odd = odd.clone();
         }
-        let (mut inbox, mut usage) = (Vec::new(), Vec::new());
+        let (mut inbox, mut usage, mut outbox) = (Vec::new(), Vec::new(), Vec::new());
         for commit in group.commits {
             inbox.extend(commit.inbox);
             usage.extend(commit.usage);
+            outbox.extend(commit.outbox);
         }
-        Ok(Written { mirror: group.after, chunks, odd, inbox, usage })
+        Ok(Written { mirror: group.after, chunks, odd, inbox, usage, outbox })
     }
 
     fn write_whole(

@@ -17,6 +17,8 @@ use jiff::SignedDuration;
 const EXAMPLE: &str = "config/entitled.toml";
 const KEY: &str = "ent_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
+const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 /// The least that is a configuration, with the secret in the environment.
 const LEAST: &str = r#"
 [publisher]
@@ -70,6 +72,7 @@ fn warned(result: Result<Loaded, ConfigError>, key: &str, says: &str) {
 pub(crate) fn example(credentials: &Path) -> Loaded {
     fs::write(credentials.join("client-secret"), "canary-secret\n").unwrap();
     fs::write(credentials.join("web-shop.key"), format!("{KEY}\n")).unwrap();
+    fs::write(credentials.join("billing.whsec"), format!("{SIGNING}\n")).unwrap();
     let folder = credentials.to_str().unwrap().to_owned();
     let variables = [("CREDENTIALS_DIRECTORY".to_owned(), folder)];
     Config::load(Path::new(EXAMPLE), variables.into_iter()).unwrap()
@@ -231,6 +234,7 @@ fn every_key_can_be_overridden_by_its_variable() {
         let value = match (&setting.value, setting.key.as_str()) {
             (_, "identity.secret") => "canary-secret".to_owned(),
             (_, "caller[0].key") => KEY.to_owned(),
+            (_, "notify[0].secret") => SIGNING.to_owned(),
             (value, _) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
         };
         let loaded = read(&written, &[("CREDENTIALS_DIRECTORY", folder), (&name, &value)]);

@@ -7,4 +7,5 @@ mod harness;
 mod http;
 mod promises;
 mod soak;
+mod told;
 mod trouble;

@@ -179,6 +179,8 @@ fn mixed() -> Commit {
         }],
         inbox: Vec::new(),
         usage: Vec::new(),
+        notices: Vec::new(),
+        outbox: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

@@ -12,9 +12,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("tokens", &["domain"]),
     ("telemetry", &["domain"]),
     ("store", &["domain", "config", "telemetry"]),
+    ("notify", &["domain", "config", "telemetry", "store"]),
     ("microsoft", &["domain", "config", "telemetry"]),
     ("sync", &["domain", "config", "tokens", "telemetry", "store", "microsoft"]),
-    ("http", &["domain", "decision", "config", "tokens", "telemetry", "store", "sync"]),
+    ("http", &["domain", "decision", "config", "tokens", "telemetry", "store", "notify", "sync"]),
     (
         "daemon",
         &[
@@ -24,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "tokens",
             "telemetry",
             "store",
+            "notify",
             "microsoft",
             "sync",
             "http",
@@ -38,6 +40,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "tokens",
             "telemetry",
             "store",
+            "notify",
             "microsoft",
             "sync",
             "http",
@@ -289,8 +292,17 @@ fn every_key_of_the_configuration_is_in_the_example() {
     let loaded = crate::config::example(secrets.path());
     let documented = documented_keys();
     // What only the environment may hold, and the lists themselves.
-    let elsewhere =
-        ["identity.secret", "identity.certificate", "caller[].key", "caller", "product", "tenant"];
+    let elsewhere = [
+        "identity.secret",
+        "identity.certificate",
+        "caller[].key",
+        "notify[].secret",
+        "notify[].second_secret",
+        "caller",
+        "notify",
+        "product",
+        "tenant",
+    ];
     for key in loaded.keys {
         let known = documented.contains(&key)
             || elsewhere.contains(&key.as_str())

@@ -46,7 +46,7 @@ fn body(operation: &str, action: &str, subscription: Uuid) -> Value {
 }
 
 /// Sends a webhook as Microsoft does; the status.
-async fn deliver(world: &World, body: &Value) -> u16 {
+pub(crate) async fn deliver(world: &World, body: &Value) -> u16 {
     let token = world.sandbox.user_token(genuine());
     send(world, &format!("Bearer {token}"), body.to_string()).await
 }

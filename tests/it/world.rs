@@ -80,6 +80,12 @@ impl World {
         (self.daemon, self.stop, self.daemon_task) = (daemon, stop, task);
     }
 
+    /// As [`Self::restart`], with another end of the configuration.
+    pub async fn reconfigure(&mut self, extra: &str) {
+        extra.clone_into(&mut self.extra);
+        self.restart().await;
+    }
+
     pub async fn stop_daemon(&mut self) {
         self.stop.cancel();
         while let Some(ended) = self.daemon_task.join_next().await {

@@ -12,6 +12,7 @@
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
+//! | `GET /notify`, `/notify/dead`, `POST /notify/replay`, `/notify/test` | rows; what is sent again; an answer |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
@@ -19,6 +20,7 @@
 
 mod lines;
 mod log;
+mod notify;
 mod orders;
 mod query;
 mod rows;
@@ -47,9 +49,10 @@ use super::problem::Problem;
 use crate::domain::{
     Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
 };
+use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
-use crate::sync::usage::UsageSender;
 use crate::sync::orders::Orders;
+use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, SyncHandle};
 
 pub use socket::{Listener, SocketError};
@@ -68,6 +71,8 @@ pub struct AdminSettings {
     pub usage: UsageSender,
     /// The door to orders.
     pub orders: Orders,
+    /// The door to what tells the publisher's own systems.
+    pub notify: NotifyHandle,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
@@ -175,6 +180,7 @@ fn router(admin: Admin) -> Router {
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
         .merge(usage::routes())
+        .merge(notify::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })
         .layer(CatchPanicLayer::custom(|_panic| {
             Problem::internal("a fault of the daemon's: please report it with its log")

@@ -52,6 +52,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
         "seats_taken": taken(&mirror),
         "usage": super::usage::status(&admin),
+        "notify": super::notify::rows(&admin.notify),
         "odd_records": odd.len(),
         "odd": odd.iter().take(5).map(|it| json!({
             "at": it.at.to_string(), "source": it.key.to_string(), "why": *it.why,

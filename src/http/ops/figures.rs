@@ -12,6 +12,7 @@ use crate::domain::{
     SourceState,
 };
 use crate::http::metrics::{SignatureLabel, StateLabel};
+use crate::notify::{EndpointStatus, NotifyHandle};
 use crate::store::{ChangeFilter, RunFilter, StoreError, StoreReport};
 use crate::sync::TaskStatus;
 
@@ -38,6 +39,7 @@ pub(super) struct Figures {
     pub(super) answers_signed: u64,
     pub(super) store: StoreReport,
     pub(super) entra_keys: bool,
+    pub(super) endpoints: Vec<EndpointStatus>,
 }
 
 /// One source for one scope, and how fresh it is.
@@ -124,6 +126,7 @@ impl Figures {
             answers_signed: answers("new"),
             store: ops.store.report(),
             entra_keys: ops.entra.is_known(),
+            endpoints: ops.notify.as_ref().map(NotifyHandle::status).unwrap_or_default(),
         })
     }
 }

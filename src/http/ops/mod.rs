@@ -11,6 +11,7 @@
 mod facts;
 mod figures;
 mod health;
+mod notify;
 mod page;
 mod svg;
 mod usage;
@@ -36,6 +37,7 @@ use super::metrics::Metrics;
 use super::problem::Problem;
 use super::serve::Server;
 use crate::domain::{Catalog, Policy};
+use crate::notify::NotifyHandle;
 use crate::store::Store;
 use crate::sync::TaskStatus;
 use crate::sync::keys::{Clock, EntraKeys};
@@ -59,6 +61,8 @@ pub struct OpsSettings {
     pub registry: Registry,
     /// What the tasks are doing.
     pub activities: Activities,
+    /// How the publisher's own systems fare that are told what happens.
+    pub notify: Option<NotifyHandle>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -80,6 +84,7 @@ pub(super) struct Ops {
     metrics: Metrics,
     registry: Registry,
     activities: Activities,
+    notify: Option<NotifyHandle>,
     started: Timestamp,
     clock: Clock,
 }
@@ -100,6 +105,7 @@ impl OpsState {
             metrics: settings.metrics,
             registry,
             activities: settings.activities,
+            notify: settings.notify,
             started: (settings.clock)(),
             clock: settings.clock,
         }))

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::figures::{DAY, Figures, Fresh, Scope};
+use super::notify;
 use super::svg::{self, Bar, Part, Text, Tick};
 use crate::domain::{Change, Entity, Outcome, Run, Source};
 
@@ -29,6 +30,14 @@ pub(super) fn render(figures: &Figures) -> String {
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
     section(&mut page, "Decisions", "since the daemon started", &decisions(figures));
     section(&mut page, "Store", "on disk", &store(figures));
+    if !figures.endpoints.is_empty() {
+        section(
+            &mut page,
+            "Events out",
+            "to the publisher's own systems",
+            &notify::render(figures),
+        );
+    }
     section(&mut page, "Last runs", "newest first", &runs_table(&figures.runs));
     section(&mut page, "Last changes", "newest first", &changes_table(&figures.changes));
     page.push_str("</main></body></html>\n");
@@ -303,7 +312,7 @@ fn changes_table(changes: &[Change]) -> String {
     table(&["at", "what", "how", "id", "tenant", "cause"], rows)
 }
 
-fn table(names: &[&str], rows: impl Iterator<Item = String>) -> String {
+pub(super) fn table(names: &[&str], rows: impl Iterator<Item = String>) -> String {
     let rows: String = rows.collect();
     if rows.is_empty() {
         return "<p class=\"none\">none</p>\n".to_owned();
@@ -314,7 +323,7 @@ fn table(names: &[&str], rows: impl Iterator<Item = String>) -> String {
     )
 }
 
-fn legend(entries: &[(&str, &str)]) -> String {
+pub(super) fn legend(entries: &[(&str, &str)]) -> String {
     let mut html = String::from("<p>");
     for (class, text) in entries {
         let written =
@@ -345,7 +354,7 @@ fn entity_class(entity: Entity) -> &'static str {
         Entity::HeldSeat => "held",
         Entity::Subscription => "info",
         Entity::Sku | Entity::Usage => "warn",
-        Entity::License | Entity::Key => "bad",
+        Entity::License | Entity::Key | Entity::Notice => "bad",
         Entity::Tenant => "gone",
     }
 }
@@ -365,7 +374,7 @@ fn time(at: Timestamp) -> String {
 }
 
 /// A duration in its largest two units.
-fn span(it: SignedDuration) -> String {
+pub(super) fn span(it: SignedDuration) -> String {
     let s = it.as_secs().max(0);
     match s {
         0..60 => format!("{s} s"),
@@ -390,7 +399,7 @@ fn size(bytes: u64) -> String {
 
 /// A count as a length in a drawing, where the last bits do not show.
 #[expect(clippy::cast_precision_loss, reason = "a drawing shows no more than three digits")]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 

@@ -13,7 +13,7 @@ use super::answer::Answer;
 use super::question::{Asked, QuestionBody};
 use super::{Public, Shared, body, client_of};
 use crate::config::Permission;
-use crate::decision::{self, Decision, SeatUse, Trail};
+use crate::decision::{self, Decision, Reason, SeatUse, Trail};
 use crate::domain::{SeatOutcome, SeatRequest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
@@ -157,6 +157,9 @@ impl Public {
         for _ in 0..TRIES {
             let now = self.now();
             let (decision, trail) = self.decide(asked, now);
+            if decision.reason == Reason::NoFreeSeat {
+                self.tell_refused(asked, now);
+            }
             let due = decision.seat.filter(|it| it.is_due(now));
             let Some(seat) = due else { return self.signed(asked, decision, trail, now) };
             match self.take(asked, seat, now).await {
@@ -179,6 +182,18 @@ impl Public {
             (decision, Some(trail))
         } else {
             (decision::answer(&mirror, &question, &self.policy, now), None)
+        }
+    }
+
+    /// The publisher may want to sell more seats: he is told, and nobody waits for it.
+    fn tell_refused(&self, asked: &Asked, now: jiff::Timestamp) {
+        if !self.store.tells_seat_refusals() {
+            return;
+        }
+        let Some(who) = asked.tenant.zip(asked.user) else { return };
+        if let Some(id) = decision::full_subscription(&self.store.mirror(), &asked.question(), now)
+        {
+            self.store.tell_seat_refused(id, who, now);
         }
     }
 

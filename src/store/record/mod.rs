@@ -16,6 +16,7 @@ mod v1_directory;
 mod v1_inbox;
 mod v1_journal;
 mod v1_manifest;
+mod v1_outbox;
 mod v1_subscription;
 mod v1_usage;
 
@@ -30,6 +31,7 @@ pub(super) use v1_directory::{SkusV1, SourceV1, TenantV1};
 pub(super) use v1_inbox::EventV1;
 pub(super) use v1_journal::{ChangeV1, ChunkV1, RunV1};
 pub(super) use v1_manifest::{ManifestV1, StagedV1, TallyV1, UserCountV1};
+pub(super) use v1_outbox::DeliveryV1;
 pub(super) use v1_subscription::{HeldSeatV1, OddV1, SubscriptionV1};
 pub(super) use v1_usage::{UsageAnswerV1, UsageV1};
 

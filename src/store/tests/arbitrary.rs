@@ -309,6 +309,8 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             odd: rest.2,
             inbox: Vec::new(),
             usage: Vec::new(),
+            notices: Vec::new(),
+            outbox: Vec::new(),
             changes: rest.3,
             runs: rest.4,
         })

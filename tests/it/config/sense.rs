@@ -140,3 +140,36 @@ fn what_takes_effect_later_is_noted_only_when_it_is_set() {
     let keys: Vec<_> = notes.iter().map(|it| it.key.as_str()).collect();
     assert_eq!(keys, ["policy.grace", "landing.client_id"]);
 }
+
+#[test]
+fn an_endpoint_that_is_told_has_a_link_a_real_secret_and_known_types() {
+    let env = |secret: &'static str| [SECRET, ("ENTITLED_NOTIFY__0__SECRET", secret)];
+    let good = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let told = |more: &str, secret| {
+        let url = "url = \"https://hooks.example.test/a\"\n";
+        read(&format!("{LEAST}[[notify]]\nname = \"a\"\n{url}{more}"), &env(secret))
+    };
+    let loaded = told("", good).unwrap();
+    let it = &loaded.config.notify[0];
+    assert_eq!((it.secrets.len(), it.types.len()), (1, 5), "all types, one secret");
+    assert!(!format!("{loaded:?}").contains(good));
+    for bad in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAA", "whsec_not base64 at all, no"] {
+        one_problem(told("", bad), "notify[0].secret", "openssl rand -base64 32");
+    }
+    one_problem(told("types = []", good), "notify[0].types", "tells it nothing");
+    one_problem(told("types = [\"license.*\"]", good), "notify[0].types", "subscription.created");
+    let plain = "[[notify]]\nname = \"a\"\nurl = \"http://hooks.example.test/\"";
+    one_problem(read(&format!("{LEAST}{plain}"), &env(good)), "notify[0].url", "loopback only");
+    let here = plain.replace("hooks.example.test", "127.0.0.1:9");
+    assert!(read(&format!("{LEAST}{here}"), &env(good)).is_ok());
+    let odd = plain.replace("\"a\"", "\"a b\"").replace("http:", "https:");
+    one_problem(read(&format!("{LEAST}{odd}"), &env(good)), "notify[0].name", "letters, digits");
+    let unsigned = read(&format!("{LEAST}{here}"), &[SECRET]);
+    one_problem(unsigned, "notify[0].secret_file", "ENTITLED_NOTIFY__0__SECRET");
+    let both = [&env(good)[..], &[("ENTITLED_NOTIFY__0__SECOND_SECRET", good)]].concat();
+    let same = read(&format!("{LEAST}{here}"), &both);
+    one_problem(same, "notify[0].second_secret", "the same as the first");
+    let twice = format!("{LEAST}{here}\n{here}");
+    let keyed = [&env(good)[..], &[("ENTITLED_NOTIFY__1__SECRET", good)]].concat();
+    one_problem(read(&twice, &keyed), "notify[1].name", "names must differ");
+}

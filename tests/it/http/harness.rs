@@ -107,6 +107,7 @@ impl World {
             store: store.clone(),
             catalog,
             policy: Policy::default(),
+            notify: None,
             entra: Arc::clone(&entra),
             metrics,
             registry: registry(),
