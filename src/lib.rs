@@ -25,7 +25,8 @@
 //!
 //! Deliberately absent: no global state; no clock outside [`daemon`] and [`cli`] (time is an
 //! argument); no handler that calls Microsoft; no queue of work on disk (facts are stored, work is
-//! recomputed; webhooks that came and events that must go out are facts); no removal because one listing lacked something.
+//! recomputed; webhooks that came and events that must go out are facts); no removal because one
+//! listing lacked something.
 
 pub mod cli;
 pub mod config;

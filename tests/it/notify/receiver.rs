@@ -145,7 +145,7 @@ impl Receiver {
             let path = self.folder.path().join(key);
             std::fs::write(&path, secret).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            files += &format!("{key} = \"{}\"\n", path.display());
+            files.extend([*key, " = \"", path.to_str().unwrap(), "\"\n"]);
         }
         let types = if self.types.is_empty() { "" } else { &format!("types = {}\n", self.types) };
         format!("\n[[notify]]\nname = \"{}\"\nurl = \"{}\"\n{files}{types}", self.name, self.url())
