@@ -72,6 +72,9 @@ impl Facts {
 
     fn undo(&mut self, change: &Change) {
         let here = change.tenant == Some(self.key);
+        if change.entity == Entity::Subscription && change.is_note() {
+            return;
+        }
         match (change.entity, &change.before) {
             (Entity::Subscription, before) => self.undo_subscription(change, before.as_ref()),
             (Entity::Tenant, Some(Fact::Tenant(before))) if here => {

@@ -3,9 +3,11 @@
 //! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
 
 mod commit;
+mod deadline;
 mod directory;
 mod id;
 mod inbox;
+mod life;
 mod mirror;
 mod operation;
 mod policy;
@@ -13,11 +15,13 @@ mod product;
 mod purchase_token;
 mod run;
 mod subscription;
+mod unread;
 mod users;
 
 pub use commit::{
     Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
 };
+pub use deadline::{Deadline, DeadlineKind, NEAR, deadlines};
 pub use directory::{
     CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
     Units, UserLicences, Via,
@@ -29,6 +33,10 @@ pub use id::{
 pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
+pub use life::{
+    ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, Life, RETENTION_LEAST, SUSPENSION_GRACE,
+    Stage, Step, TABLE, Undocumented, leads, step,
+};
 pub use mirror::{Mirror, TenantView};
 pub use operation::{Action, OperationStatus, RequestSource};
 pub use policy::{Freshness, OnStale, OverLimit, Policy};
@@ -38,4 +46,5 @@ pub use product::{
 pub use purchase_token::PurchaseToken;
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
+pub use unread::{Unread, Whose};
 pub use users::{BadBucket, UserTable};

@@ -69,6 +69,8 @@ pub(super) enum Kind {
     HeldSeat,
     Document,
     Odd,
+    Life,
+    Unread,
     Event,
     EventBody,
     UserCount,
@@ -80,7 +82,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 16] = [
+    const ALL: [(Self, u8); 18] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -89,6 +91,8 @@ impl Kind {
         (Self::HeldSeat, b'H'),
         (Self::Document, b'D'),
         (Self::Odd, b'O'),
+        (Self::Life, b'L'),
+        (Self::Unread, b'Q'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::UserCount, b'G'),
@@ -153,6 +157,14 @@ pub(super) fn document(name: &str) -> Key {
 
 pub(super) fn odd(hash: u64) -> Key {
     key(Kind::Odd, &[&hash.to_be_bytes()])
+}
+
+pub(super) fn life(id: SubscriptionId) -> Key {
+    key(Kind::Life, &[id.as_bytes()])
+}
+
+pub(super) fn unread(name: &str) -> Key {
+    key(Kind::Unread, &[name.as_bytes()])
 }
 
 pub(super) fn event(id: EventId) -> Key {

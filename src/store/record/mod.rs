@@ -15,6 +15,7 @@ mod v1_base;
 mod v1_directory;
 mod v1_inbox;
 mod v1_journal;
+mod v1_life;
 mod v1_manifest;
 mod v1_subscription;
 
@@ -28,6 +29,7 @@ use super::layout::{Kind, Table};
 pub(super) use v1_directory::{SkusV1, SourceV1, TenantV1};
 pub(super) use v1_inbox::EventV1;
 pub(super) use v1_journal::{ChangeV1, ChunkV1, RunV1};
+pub(super) use v1_life::{LifeV1, UnreadV1};
 pub(super) use v1_manifest::{ManifestV1, StagedV1, TallyV1, UserCountV1};
 pub(super) use v1_subscription::{HeldSeatV1, OddV1, SubscriptionV1};
 
