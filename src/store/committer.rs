@@ -14,6 +14,7 @@ use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
 use super::pieces::RecordWrite;
 use super::rebuild::caught;
+use super::redact::Redaction;
 use super::writer::Writer;
 use super::{Shared, StoreError};
 use crate::domain::{Commit, Receipt, SeatOutcome, SeatRequest};
@@ -27,6 +28,7 @@ pub(super) enum Job {
     Seat(Box<SeatRequest>, Reply<SeatOutcome>),
     Receive(Box<Arrival>, Reply<Receipt>),
     Prune(Timestamp, Reply<Pruned>),
+    Redact(Box<Redaction>, Reply<usize>),
     Export(Timestamp, Reply<ExportReport>),
     Backup(Timestamp, std::path::PathBuf, Reply<ExportReport>),
     Close(Reply<()>),
@@ -84,6 +86,7 @@ impl Committer {
             match job {
                 Job::Commit(..) | Job::Seat(..) | Job::Receive(..) => next = self.group(job),
                 Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
+                Job::Redact(what, reply) => drop(reply.send(self.redact(&what))),
                 Job::Export(now, reply) => drop(reply.send(self.export(now))),
                 Job::Backup(now, path, reply) => drop(reply.send(self.backup(now, &path))),
                 Job::Close(reply) => {
@@ -121,7 +124,11 @@ impl Committer {
                     let receipt = group.receive(&self.shared.inbox(), *arrival);
                     waiters.push(Waiter::Receive(receipt, reply));
                 }
-                job @ (Job::Prune(..) | Job::Export(..) | Job::Backup(..) | Job::Close(..)) => {
+                job @ (Job::Prune(..)
+                | Job::Redact(..)
+                | Job::Export(..)
+                | Job::Backup(..)
+                | Job::Close(..)) => {
                     other = Some(job);
                     break;
                 }
@@ -155,7 +162,7 @@ impl Committer {
 
     /// Does what writes. A failure of the engine is final: what it says of later writes cannot be
     /// believed.
-    fn attempt<T>(
+    pub(super) fn attempt<T>(
         &mut self,
         work: impl FnOnce(&mut Writer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -30,6 +30,7 @@ mod pieces;
 mod plan;
 mod rebuild;
 mod record;
+mod redact;
 mod report;
 mod writer;
 
@@ -67,6 +68,7 @@ pub use self::inbox::{Arrival, InboxFigures, WebhookFilter};
 pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
 pub use self::rebuild::{Opened, restore_into_empty};
+pub use self::redact::Redaction;
 pub use self::report::StoreReport;
 
 /// How a store is opened.

@@ -281,6 +281,13 @@ impl OddIndex {
         Some(hash)
     }
 
+    /// Drops one of them.
+    pub(super) fn forget(&mut self, hash: u64) {
+        if let Some(at) = self.by_hash.remove(&hash) {
+            self.by_time.remove(&(at, hash));
+        }
+    }
+
     /// The newest of them, oldest first.
     pub(super) fn newest(&self, limit: usize) -> Vec<u64> {
         let mut newest: Vec<u64> =

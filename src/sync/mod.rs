@@ -18,10 +18,12 @@
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
 //! | [`keys`] | Entra's signing keys |
+//! | [`life`] | closer looks, deadlines, retention |
 
 pub mod directory;
 pub mod inbox;
 pub mod keys;
+pub mod life;
 mod metrics;
 mod one;
 pub mod plan;

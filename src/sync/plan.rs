@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 use super::{Begun, Limits, Tally};
 use crate::domain::{
-    Cause, Change, Commit, Consent, Licence, Mirror, RawRecord, RunId, Sku, SkuId, Subscription,
-    SubscriptionId, Tenant, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
+    Change, Commit, Consent, Licence, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers, TenantView,
+    UserId, UserLicences, UserWrites,
 };
 
 pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};

@@ -1,0 +1,318 @@
+//! Which subscriptions are read alone, when, and what becomes of it.
+//!
+//! A purchase that waits, a suspension, a deadline that passed, a status that we do not know,
+//! something that a complete list lacked or that could not be read: each may change at any moment,
+//! with or without a webhook. They are read more often than the list, the young ones most; never
+//! more than a few at once and so many a minute, and not while the list itself cannot be read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::LifeFigures;
+use crate::domain::{
+    Cause, Commit, Mirror, OddRecord, Outcome, Run, SourceKey, SubscriptionId, SubscriptionStatus,
+    Trigger, deadlines,
+};
+use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read};
+use crate::sync::inbox::{Ticket, keep_newer};
+use crate::sync::subscriptions::{Record, note_missed};
+use crate::sync::{Sources, SyncError, Tally, plan};
+
+/// Subscriptions that are read at once.
+const AT_ONCE: usize = 5;
+/// Subscriptions that are read in one round,
+const A_ROUND: usize = 30;
+/// and how often there is one: so many a minute.
+const ROUND_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// The longest that one look may take.
+const LOOK_MAX: Duration = Duration::from_secs(15);
+/// The longest pause after rounds that failed.
+const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(15);
+
+/// Why a subscription is read alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// Since when it is worth a look.
+    since: Timestamp,
+    /// Whether the list tells nothing of it.
+    unlisted: bool,
+}
+
+/// When which subscription was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    last: HashMap<SubscriptionId, Timestamp>,
+    round: Option<Timestamp>,
+    /// Rounds that failed in a row, and until when none is made.
+    failures: u32,
+    pause: Option<Timestamp>,
+}
+
+/// How long a subscription rests after a look.
+fn rest(age: SignedDuration) -> SignedDuration {
+    let hours = age.as_hours();
+    SignedDuration::from_mins(match hours {
+        ..1 => 2,
+        1..24 => 5,
+        24..168 => 15,
+        _ => 60,
+    })
+}
+
+/// Which subscriptions are worth a look of their own.
+fn wanted(mirror: &Mirror, now: Timestamp) -> BTreeMap<SubscriptionId, Wanted> {
+    let mut found = BTreeMap::new();
+    for it in mirror.subscriptions() {
+        let life = mirror.life(it);
+        let passed = deadlines(it, &life, now);
+        let passed = passed.iter().filter(|it| it.kind.is_pressing() && it.is_past(now));
+        let waits = match it.status {
+            SubscriptionStatus::PendingFulfillmentStart => it.created.or(Some(life.since)),
+            SubscriptionStatus::Suspended | SubscriptionStatus::Unrecognized(_) => Some(life.since),
+            SubscriptionStatus::Subscribed | SubscriptionStatus::Unsubscribed => None,
+        };
+        let missing = life.missing_since.filter(|_| it.status != SubscriptionStatus::Unsubscribed);
+        // The youngest reason speaks.
+        let since = passed.map(|it| it.at).chain(waits).chain(missing).max();
+        if let Some(since) = since {
+            found.insert(it.id, Wanted { since, unlisted: missing.is_some() });
+        }
+    }
+    for it in mirror.unread() {
+        if let Some(id) = it.id {
+            found.insert(id, Wanted { since: it.since, unlisted: true });
+        }
+    }
+    found
+}
+
+/// What a look found.
+enum Found {
+    Understood(Record, Ticket),
+    Odd(OddRecord),
+    Nothing,
+    Trouble(Option<MicrosoftError>),
+    /// It was not made: another one met trouble.
+    Skipped,
+}
+
+impl Looks {
+    /// Those that are due, the longest rested first; no more than one round takes.
+    fn due(&mut self, mirror: &Mirror, now: Timestamp) -> Vec<SubscriptionId> {
+        let state = mirror.source(SourceKey::SUBSCRIPTIONS);
+        let listed = state.and_then(|it| it.last_complete);
+        // While the list cannot be read, neither can these.
+        let failing = state.is_none_or(|it| it.failures > 0) || listed.is_none();
+        let early = self.round.is_some_and(|at| now.duration_since(at) < ROUND_EVERY);
+        if failing || early || self.pause.is_some_and(|until| now < until) {
+            return Vec::new();
+        }
+        let wanted = wanted(mirror, now);
+        self.last.retain(|id, _| wanted.contains_key(id));
+        let mut due: Vec<(Option<Timestamp>, SubscriptionId)> = wanted
+            .iter()
+            .map(|(id, it)| {
+                let listed = listed.filter(|_| !it.unlisted);
+                (self.last.get(id).copied().max(listed), *id, now.duration_since(it.since))
+            })
+            .filter(|(last, _, age)| last.is_none_or(|it| now.duration_since(it) >= rest(*age)))
+            .map(|(last, id, _)| (last, id))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().take(A_ROUND).map(|(_, id)| id).collect()
+    }
+
+    /// Looks at those that are due and brings the mirror to what was read, by the same planning as
+    /// the list. A round that changes something is a line of the sync log.
+    ///
+    /// # Errors
+    ///
+    /// [`SyncError::Store`] only.
+    pub(super) async fn round(
+        &mut self,
+        sources: &Sources,
+        figures: &LifeFigures,
+        mirror: &Mirror,
+        now: Timestamp,
+    ) -> Result<(), SyncError> {
+        let due = self.due(mirror, now);
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.round = Some(now);
+        self.last.extend(due.iter().map(|id| (*id, now)));
+        let meter = Meter::new();
+        let trouble = AtomicBool::new(false);
+        let looks = due.into_iter().map(|id| look(sources, &meter, &trouble, id));
+        let found: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        self.judge(&found, now);
+        take_over(sources, figures, found, &meter, now).await
+    }
+
+    /// After trouble the next round waits, longer each time, and as long as Microsoft asks for.
+    fn judge(&mut self, found: &[(SubscriptionId, Found)], now: Timestamp) {
+        let trouble = found.iter().find_map(|(_, it)| match it {
+            Found::Trouble(error) => Some(error.as_ref()),
+            Found::Understood(..) | Found::Odd(_) | Found::Nothing | Found::Skipped => None,
+        });
+        let Some(error) = trouble else {
+            (self.failures, self.pause) = (0, None);
+            return;
+        };
+        self.failures = self.failures.saturating_add(1);
+        let doubled = ROUND_EVERY.saturating_mul(1 << self.failures.min(4)).min(PAUSE_MAX);
+        let asked = error.and_then(MicrosoftError::asked_wait);
+        let asked = asked.and_then(|it| SignedDuration::try_from(it).ok()).unwrap_or_default();
+        self.pause = now.checked_add(doubled.max(asked)).ok();
+        if self.failures == 1 {
+            let why = error.map_or_else(|| "it took too long".to_owned(), |it| it.to_string());
+            warn!(why, "Subscriptions cannot be looked at one by one: the list goes on");
+        }
+    }
+}
+
+async fn look(
+    sources: &Sources,
+    meter: &Meter,
+    trouble: &AtomicBool,
+    id: SubscriptionId,
+) -> (SubscriptionId, Found) {
+    if trouble.load(Ordering::Relaxed) {
+        return (id, Found::Skipped);
+    }
+    let ticket = sources.ledger.ticket();
+    let began = (sources.clock)();
+    let read = timeout(LOOK_MAX, sources.microsoft.marketplace().subscription(meter, id)).await;
+    let found = match read {
+        Ok(Ok(Some(Read::Understood(mut it, raw)))) if it.id == id => {
+            it.observed_at = began;
+            Found::Understood((it, raw), ticket)
+        }
+        Ok(Ok(Some(Read::Understood(_, raw)))) => {
+            let why = "Microsoft answers with another subscription".into();
+            Found::Odd(OddRecord { at: began, key: SourceKey::SUBSCRIPTIONS, why, raw })
+        }
+        Ok(Ok(Some(Read::Odd { why, raw }))) => {
+            let (key, why) = (SourceKey::SUBSCRIPTIONS, why.into());
+            Found::Odd(OddRecord { at: began, key, why, raw })
+        }
+        Ok(Ok(None)) => Found::Nothing,
+        Ok(Err(error)) => Found::Trouble(Some(error)),
+        Err(_elapsed) => Found::Trouble(None),
+    };
+    if let Found::Trouble(error) = &found {
+        // One record that cannot be had stops no other; an API that is away does.
+        let alone = error.as_ref().is_some_and(|it| it.kind() == ErrorKind::Unreadable);
+        trouble.fetch_or(!alone, Ordering::Relaxed);
+    }
+    (id, found)
+}
+
+/// What was found, sorted.
+#[derive(Default)]
+struct Sorted {
+    readings: BTreeMap<SubscriptionId, (Record, Ticket)>,
+    odd: Vec<(SubscriptionId, OddRecord)>,
+    nothing: Vec<SubscriptionId>,
+    seen: u64,
+}
+
+async fn take_over(
+    sources: &Sources,
+    figures: &LifeFigures,
+    found: Vec<(SubscriptionId, Found)>,
+    meter: &Meter,
+    started: Timestamp,
+) -> Result<(), SyncError> {
+    let mut sorted = Sorted::default();
+    for (id, found) in found {
+        sorted.seen = sorted.seen.saturating_add(1);
+        match found {
+            Found::Understood(record, ticket) => drop(sorted.readings.insert(id, (record, ticket))),
+            Found::Odd(odd) => sorted.odd.push((id, odd)),
+            Found::Nothing => sorted.nothing.push(id),
+            Found::Trouble(_) => figures.looked("failed"),
+            Found::Skipped => sorted.seen = sorted.seen.saturating_sub(1),
+        }
+    }
+    let mut applied = sources.ledger.turn().await;
+    let mirror = sources.store.snapshot();
+    keep_newer(&mut applied, &mut sorted.readings, |(_, ticket)| *ticket);
+    sorted.count(figures, &mirror);
+    let now = (sources.clock)();
+    let (trial, _) = sorted.plan(&mirror, &Cause::Command, now);
+    if trial.changes.is_empty() && trial.lives.is_empty() {
+        return Ok(());
+    }
+    let id = sources.store.next_run();
+    let (mut commit, tally) = sorted.plan(&mirror, &Cause::Run(id), now);
+    commit.runs.push(Run {
+        id,
+        key: SourceKey::SUBSCRIPTIONS,
+        trigger: Trigger::Schedule,
+        full: false,
+        started,
+        ended: now,
+        outcome: if tally.odd == 0 { Outcome::Complete } else { Outcome::Partial },
+        seen: tally.seen,
+        added: tally.added,
+        changed: tally.changed,
+        removed: 0,
+        odd: tally.odd,
+        requests: meter.requests(),
+        throttled: SignedDuration::try_from(meter.throttled()).unwrap_or(SignedDuration::MAX),
+        error: None,
+    });
+    note_missed(sources, &mirror, &commit.changes);
+    sources.store.commit(commit).await?;
+    drop(applied);
+    info!(
+        run.id = %id,
+        run.seen = tally.seen,
+        run.changed = tally.changed,
+        "Closer looks at subscriptions found something new"
+    );
+    Ok(())
+}
+
+impl Sorted {
+    fn count(&self, figures: &LifeFigures, mirror: &Mirror) {
+        for (id, ((reading, _), _)) in &self.readings {
+            let same = mirror.subscription(*id).is_some_and(|it| it.says_the_same(reading));
+            figures.looked(if same { "same" } else { "changed" });
+        }
+        self.odd.iter().for_each(|_| figures.looked("odd"));
+        for id in &self.nothing {
+            figures.looked("missing");
+            if mirror.subscription(*id).is_some() {
+                warn!(
+                    subscription.id = %id,
+                    "Microsoft knows no such subscription: kept as it is, nobody loses anything; \
+                     compare with Partner Center"
+                );
+            }
+        }
+    }
+
+    fn plan(&self, mirror: &Mirror, cause: &Cause, now: Timestamp) -> (Commit, Tally) {
+        let records = self.readings.iter().map(|(id, (record, _))| (*id, record.clone()));
+        let (mut commit, tally) = plan::changed(mirror, records.collect(), cause, now);
+        let odd = self.odd.iter().map(|(id, it)| plan::odd(mirror, it.clone(), *id, cause, now));
+        let nothing = self.nothing.iter().map(|id| plan::unknown(mirror, *id, cause, now));
+        // What is odd as before is not written again.
+        for part in odd.chain(nothing).filter(|it| !it.unread.is_empty()) {
+            commit.changes.extend(part.changes);
+            commit.unread.extend(part.unread);
+            commit.odd.extend(part.odd);
+        }
+        let odd = u64::try_from(self.odd.len()).unwrap_or(u64::MAX);
+        (commit, Tally { seen: self.seen, odd, ..tally })
+    }
+}
