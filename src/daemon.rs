@@ -29,6 +29,7 @@ use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
+use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
@@ -156,12 +157,16 @@ impl Daemon {
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
         let accept = config.marketplace.accept_changes;
+        let lives = Lives::new(sources.clone(), config.marketplace.keep_cancelled);
+        let watched = lives.figures();
+        let lives = lives.run(cancel.clone());
         let inbox = inbox::worker(sources, accept, cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, ledger, clock, cancel };
+        let parts = Parts { config, store, microsoft, sync, ledger, watched, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
+        tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -175,6 +180,7 @@ struct Parts {
     microsoft: Arc<Microsoft>,
     sync: SyncHandle,
     ledger: Ledger,
+    watched: LifeFigures,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -238,6 +244,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         sync.register(&mut registry);
+        self.watched.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),

@@ -357,7 +357,7 @@ impl Life {
             }),
             Step::Documented(_) | Step::Several | Step::Detail => life.undocumented.clone(),
         };
-        let kept = Self { missing_since: None, undocumented, ..life.clone() };
+        let kept = Self { undocumented, ..life.clone() };
         if earlier.status == after.status {
             return kept;
         }

@@ -5,7 +5,7 @@
 //! with or without a webhook. They are read more often than the list, the young ones most; never
 //! more than a few at once and so many a minute, and not while the list itself cannot be read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ struct Wanted {
 pub(super) struct Looks {
     last: HashMap<SubscriptionId, Timestamp>,
     round: Option<Timestamp>,
+    /// Those that Microsoft does not know.
+    unknown: BTreeSet<SubscriptionId>,
     /// Rounds that failed in a row, and until when none is made.
     failures: u32,
     pause: Option<Timestamp>,
@@ -153,7 +155,29 @@ impl Looks {
         let looks = due.into_iter().map(|id| look(sources, &meter, &trouble, id));
         let found: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
         self.judge(&found, now);
+        self.tell_unknown(&found, mirror);
         take_over(sources, figures, found, &meter, now).await
+    }
+
+    /// Says of each once that Microsoft does not know it.
+    fn tell_unknown(&mut self, found: &[(SubscriptionId, Found)], mirror: &Mirror) {
+        for (id, found) in found {
+            let news = match found {
+                Found::Nothing => self.unknown.insert(*id) && mirror.subscription(*id).is_some(),
+                Found::Understood(..) => {
+                    self.unknown.remove(id);
+                    false
+                }
+                Found::Odd(_) | Found::Trouble(_) | Found::Skipped => false,
+            };
+            if news {
+                warn!(
+                    subscription.id = %id,
+                    "Microsoft knows no such subscription: kept as it is, nobody loses anything; \
+                     compare with Partner Center"
+                );
+            }
+        }
     }
 
     /// After trouble the next round waits, longer each time, and as long as Microsoft asks for.
@@ -289,16 +313,7 @@ impl Sorted {
             figures.looked(if same { "same" } else { "changed" });
         }
         self.odd.iter().for_each(|_| figures.looked("odd"));
-        for id in &self.nothing {
-            figures.looked("missing");
-            if mirror.subscription(*id).is_some() {
-                warn!(
-                    subscription.id = %id,
-                    "Microsoft knows no such subscription: kept as it is, nobody loses anything; \
-                     compare with Partner Center"
-                );
-            }
-        }
+        self.nothing.iter().for_each(|_| figures.looked("missing"));
     }
 
     fn plan(&self, mirror: &Mirror, cause: &Cause, now: Timestamp) -> (Commit, Tally) {

@@ -68,8 +68,8 @@ impl Notices {
 
     fn tell_undocumented(&mut self, mirror: &Mirror, it: &Subscription, before: Option<Timestamp>) {
         let Some(step) = mirror.life(it).undocumented else { return };
-        let known = self.undocumented.insert(it.id, step.at);
-        if known == Some(step.at) || before.is_some_and(|before| step.at < before) {
+        let known = self.undocumented.insert(it.id, step.at) == Some(step.at);
+        if known || before.is_some_and(|before| step.at <= before) {
             return;
         }
         warn!(

@@ -44,6 +44,9 @@ pub(crate) fn subscriptions(
         forget_unread(it, "the list no longer holds it", &cause, now, &mut commit);
     }
     for it in mirror.subscriptions() {
+        if listing.listed.contains(&it.id) {
+            listed_again(mirror, it, &cause, now, &mut commit);
+        }
         let there = [&listing.listed, &odd_ids, newer].iter().any(|ids| ids.contains(&it.id));
         if !there && it.status != SubscriptionStatus::Unsubscribed {
             note_missing(mirror, it, &cause, now, &mut commit);
@@ -70,10 +73,7 @@ pub(crate) fn changed(
         let life = before.map(|it| mirror.life(it));
         let (subscription, raw) = without_the_purged(reading, life.as_ref());
         match before {
-            Some(before) if before.says_the_same(&subscription) => {
-                found_again(&subscription, life, cause, now, &mut commit);
-                continue;
-            }
+            Some(before) if before.says_the_same(&subscription) => continue,
             Some(_) => tally.changed = tally.changed.saturating_add(1),
             None => tally.added = tally.added.saturating_add(1),
         }
@@ -133,15 +133,22 @@ fn without_the_purged(reading: Record, life: Option<&Life>) -> Record {
     }
 }
 
-fn found_again(
+/// Only the list can say that the list holds it again.
+fn listed_again(
+    mirror: &Mirror,
     it: &Subscription,
-    life: Option<Life>,
     cause: &Cause,
     now: Timestamp,
     commit: &mut Commit,
 ) {
-    let Some(life) = life.filter(|it| it.missing_since.is_some()) else { return };
-    commit.lives.push((it.id, Life { missing_since: None, ..life }));
+    let life = mirror.life(it);
+    if life.missing_since.is_none() {
+        return;
+    }
+    match commit.lives.iter_mut().find(|(id, _)| *id == it.id) {
+        Some((_, next)) => next.missing_since = None,
+        None => commit.lives.push((it.id, Life { missing_since: None, ..life })),
+    }
     note(it, (Some(MISSING.to_owned()), None), cause, now, commit);
 }
 
