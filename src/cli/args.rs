@@ -205,6 +205,10 @@ pub struct QueryArgs {
 /// `subscriptions`.
 #[derive(Clone, Debug, Args)]
 pub struct SubscriptionsArgs {
+    /// Only those with a deadline within this time (30d if not said), or with one that has passed
+    #[arg(long, value_name = "D", num_args = 0..=1, default_missing_value = "30d",
+          value_parser = crate::config::duration)]
+    pub due: Option<SignedDuration>,
     /// One subscription, in full.
     #[command(subcommand)]
     pub command: Option<SubscriptionsCommand>,

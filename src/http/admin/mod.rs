@@ -14,6 +14,7 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod life;
 mod lines;
 mod log;
 mod query;
@@ -146,7 +147,7 @@ pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationTo
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/status", get(status::show))
-        .route("/subscriptions", get(subscriptions))
+        .route("/subscriptions", get(life::list))
         .route("/subscriptions/{id}", get(subscription))
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
@@ -164,13 +165,6 @@ fn router(admin: Admin) -> Router {
                 .into_response()
         }))
         .with_state(Arc::new(admin))
-}
-
-async fn subscriptions(State(admin): Shared) -> Response {
-    let mirror = admin.store.snapshot();
-    lines::rows(move |sink| {
-        mirror.subscriptions().try_for_each(|it| sink.row(&rows::subscription(it)))
-    })
 }
 
 async fn subscription(
@@ -194,7 +188,7 @@ async fn subscription(
         });
         seats.collect::<Vec<_>>()
     });
-    let mut row = rows::subscription(found);
+    let mut row = life::row(&mirror, found, admin.now());
     if let Value::Object(row) = &mut row {
         row.insert("seats_taken".to_owned(), json!(holders.unwrap_or_default()));
         row.insert("raw".to_owned(), json!(raw));
