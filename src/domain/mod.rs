@@ -13,6 +13,7 @@ mod operation;
 mod policy;
 mod product;
 mod purchase_token;
+mod remembered;
 mod run;
 mod subscription;
 mod unread;
@@ -34,8 +35,8 @@ pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
 pub use life::{
-    ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, Life, RETENTION_LEAST, SUSPENSION_GRACE,
-    Stage, Step, TABLE, Undocumented, leads, step,
+    ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
+    Step, TABLE, leads, step,
 };
 pub use mirror::{Mirror, TenantView};
 pub use operation::{Action, OperationStatus, RequestSource};
@@ -44,6 +45,7 @@ pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
 };
 pub use purchase_token::PurchaseToken;
+pub use remembered::{Life, Undocumented};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use unread::{Unread, Whose};

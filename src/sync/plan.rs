@@ -276,7 +276,7 @@ pub(crate) fn held_back(held: usize, total: usize, run: RunId) -> String {
 mod tests {
     use super::*;
     use crate::domain::{
-        CapabilityStatus, Path, PathState, SourceKey, Trigger, Units, UserTable, Via,
+        CapabilityStatus, Mirror, Path, PathState, SourceKey, Trigger, Units, UserTable, Via,
     };
     use jiff::SignedDuration;
     use uuid::Uuid;

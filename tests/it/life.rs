@@ -70,6 +70,18 @@ async fn until(world: &World, what: &str, mut is_so: impl FnMut(&World) -> bool)
     assert!(done.is_ok(), "never came: {what}");
 }
 
+/// Lets minute after minute pass, and the watch look around in each, until it is so.
+async fn minute_by_minute(world: &World, what: &str, mut is_so: impl FnMut(&World) -> bool) {
+    for _ in 0..2_000 {
+        if is_so(world) {
+            return;
+        }
+        world.advance(SignedDuration::from_mins(1));
+        wake(world).await;
+    }
+    panic!("never came: {what}");
+}
+
 /// How often a subscription was read alone.
 fn reads(world: &World, id: Uuid) -> usize {
     let of_it = format!("/saas/subscriptions/{id}?");

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn charts_of_nothing_are_charts() {
-        for svg in [bars(&[], 0.0, &[]), timeline(&[]), columns(&[])] {
+        for svg in [bars(&[], 0.0, &[]), timeline(&[], &DAY), columns(&[])] {
             assert!(svg.starts_with("<svg") && svg.ends_with("</svg>") && !svg.contains("NaN"));
         }
     }

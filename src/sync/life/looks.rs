@@ -331,3 +331,132 @@ impl Sorted {
         (commit, Tally { seen: self.seen, odd, ..tally })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Life, Party, RawRecord, SourceState, Subscription};
+    use uuid::Uuid;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
+    }
+
+    fn id(number: u128) -> SubscriptionId {
+        SubscriptionId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn subscription(number: u128, status: &str) -> Subscription {
+        Subscription {
+            id: id(number),
+            publisher: "p".into(),
+            offer: "o".into(),
+            plan: "team".into(),
+            name: "somebody's".into(),
+            status: SubscriptionStatus::from_word(status),
+            quantity: None,
+            beneficiary: Party::default(),
+            purchaser: Party::default(),
+            term_start: None,
+            term_end: None,
+            term_unit: None,
+            auto_renew: None,
+            free_trial: false,
+            allowed_operations: Vec::new(),
+            created: Some(at(0)),
+            observed_at: at(0),
+        }
+    }
+
+    /// Listed at `listed`; a `!` in front of the status: and missing since then.
+    fn mirror(statuses: &[&str], listed: i64) -> Mirror {
+        let mut commit = Commit::default();
+        for (number, status) in (1..).zip(statuses) {
+            let it = subscription(number, status.trim_start_matches('!'));
+            let missing = status.starts_with('!').then(|| at(listed));
+            let life = Life { missing_since: missing, ..Life::unremembered(&it) };
+            commit.lives.push((it.id, life));
+            commit.subscriptions.push((it, RawRecord::from("{}")));
+        }
+        let state = SourceState { last_complete: Some(at(listed)), ..SourceState::default() };
+        commit.sources.push((SourceKey::SUBSCRIPTIONS, state));
+        Mirror::default().applied(&commit)
+    }
+
+    fn due(mirror: &Mirror, now: i64) -> usize {
+        Looks::default().due(mirror, at(now)).len()
+    }
+
+    #[test]
+    fn those_that_may_change_soon_are_looked_at_and_the_others_are_not() {
+        let check = |status: &str, expected: usize| {
+            assert_eq!(due(&mirror(&[status], 0), 3), expected, "{status}");
+        };
+        check("PendingFulfillmentStart", 1);
+        check("Suspended", 1);
+        check("Paused", 1);
+        check("Subscribed", 0);
+        check("Unsubscribed", 0);
+        check("!Subscribed", 1);
+        check("!Unsubscribed", 0);
+    }
+
+    #[test]
+    fn the_older_it_is_the_longer_it_rests_and_a_list_is_a_look_too() {
+        let pending = ["PendingFulfillmentStart"];
+        let (hour, day) = (60, 24 * 60);
+        for (listed, now, expected) in [
+            (0, 1, 0),
+            (0, 2, 1),
+            (2 * hour, 2 * hour + 4, 0),
+            (2 * hour, 2 * hour + 5, 1),
+            (2 * day, 2 * day + 14, 0),
+            (2 * day, 2 * day + 15, 1),
+            (8 * day, 8 * day + 59, 0),
+            (8 * day, 8 * day + 60, 1),
+            // Past its deadline it is as young as that again.
+            (30 * day, 30 * day + 2, 1),
+        ] {
+            assert_eq!(due(&mirror(&pending, listed), now), expected, "{listed} {now}");
+        }
+    }
+
+    #[test]
+    fn a_round_takes_so_many_and_the_next_one_waits_a_minute() {
+        let mirror = mirror(&["Suspended"; 70], 0);
+        let mut looks = Looks::default();
+        let mut seen = BTreeSet::new();
+        for now in [3, 4, 5] {
+            let due = looks.due(&mirror, at(now));
+            // The last ten have never been looked at: they come before those that rested.
+            assert_eq!(due.len(), 30, "{now}");
+            looks.round = Some(at(now));
+            looks.last.extend(due.iter().map(|id| (*id, at(now))));
+            seen.extend(due);
+            assert!(looks.due(&mirror, at(now) + SignedDuration::from_secs(59)).is_empty());
+        }
+        assert_eq!(seen.len(), 70);
+    }
+
+    #[test]
+    fn while_the_list_cannot_be_read_nothing_is() {
+        let failing =
+            SourceState { last_complete: Some(at(0)), failures: 1, ..SourceState::default() };
+        let sources = vec![(SourceKey::SUBSCRIPTIONS, failing)];
+        let mirror = mirror(&["Suspended"], 0).applied(&Commit { sources, ..Commit::default() });
+        assert_eq!(due(&mirror, 60), 0);
+    }
+
+    #[test]
+    fn trouble_makes_the_next_rounds_wait_longer_and_longer() {
+        let mut looks = Looks::default();
+        let trouble = [(id(1), Found::Trouble(None))];
+        let pauses = (0..5).map(|_| {
+            looks.judge(&trouble, at(0));
+            looks.pause.unwrap().duration_since(at(0)).as_mins()
+        });
+        assert_eq!(pauses.collect::<Vec<_>>(), [2, 4, 8, 15, 15]);
+        looks.judge(&[(id(1), Found::Nothing)], at(0));
+        assert_eq!((looks.pause, looks.failures), (None, 0));
+    }
+}

@@ -235,3 +235,132 @@ const fn tenant_of(it: &Unread) -> Option<TenantId> {
         Whose::Anybody | Whose::Nobody => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Party, RunId, SourceKey, Trigger};
+    use uuid::Uuid;
+
+    const ODD: &str = r#"{"id": "00000000-0000-0000-0000-000000000009", "quantity": "many"}"#;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minutes)
+    }
+
+    fn id(number: u128) -> SubscriptionId {
+        SubscriptionId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn subscription(number: u128, status: &str) -> Subscription {
+        Subscription {
+            id: id(number),
+            publisher: "p".into(),
+            offer: "o".into(),
+            plan: "team".into(),
+            name: "somebody's".into(),
+            status: SubscriptionStatus::from_word(status),
+            quantity: None,
+            beneficiary: Party { tenant: Some(Uuid::from_u128(77)), user: None },
+            purchaser: Party::default(),
+            term_start: None,
+            term_end: None,
+            term_unit: None,
+            auto_renew: None,
+            free_trial: false,
+            allowed_operations: Vec::new(),
+            created: None,
+            observed_at: at(0),
+        }
+    }
+
+    fn odd_record(raw: &str) -> OddRecord {
+        let (key, why) = (SourceKey::SUBSCRIPTIONS, "it is odd".into());
+        OddRecord { at: at(0), key, why, raw: raw.into() }
+    }
+
+    /// The mirror after a list of these records, of which something newer is known of some.
+    fn listed(
+        mirror: &Mirror,
+        records: &[(u128, &str)],
+        odd: &[&str],
+        newer: &[u128],
+    ) -> (Mirror, Commit) {
+        let begun = Begun {
+            id: RunId(1),
+            key: SourceKey::SUBSCRIPTIONS,
+            trigger: Trigger::Schedule,
+            full: true,
+            started: at(0),
+        };
+        let mut listing = Listing::default();
+        for (number, status) in records {
+            let record = (subscription(*number, status), RawRecord::from("{}"));
+            listing.listed.insert(id(*number));
+            listing.records.insert(id(*number), (record, listing.began));
+        }
+        listing.odd = odd.iter().map(|raw| odd_record(raw)).collect();
+        let newer = newer.iter().map(|it| id(*it)).collect();
+        let (commit, _) = subscriptions(mirror, listing, &newer, &begun, at(1));
+        (mirror.applied(&commit), commit)
+    }
+
+    fn missing(mirror: &Mirror) -> Vec<u128> {
+        let lacks = |it: &&Arc<Subscription>| mirror.life(it).missing_since.is_some();
+        mirror.subscriptions().filter(lacks).map(|it| it.id.as_uuid().as_u128()).collect()
+    }
+
+    #[test]
+    fn what_a_list_lacks_is_noted_unless_it_ended_or_came_meanwhile() {
+        let live = "Subscribed";
+        let all = [(1, live), (2, live), (3, "Unsubscribed"), (4, live)];
+        let (mirror, _) = listed(&Mirror::default(), &all, &[], &[]);
+        let (mirror, commit) = listed(&mirror, &[(1, live)], &[], &[4]);
+        assert_eq!((missing(&mirror), commit.changes.len()), (vec![2], 1));
+        let (mirror, commit) = listed(&mirror, &[(1, live)], &[], &[4]);
+        assert_eq!((missing(&mirror), commit.changes.len()), (vec![2], 0), "said once");
+        let readings = [(id(2), (subscription(2, live), RawRecord::from("{}")))].into();
+        let (commit, _) = changed(&mirror, readings, &Cause::Command, at(1));
+        assert!(commit.lives.is_empty(), "only a list can say that the list has it");
+        let (mirror, commit) = listed(&mirror, &[(1, live), (2, "Suspended"), (4, live)], &[], &[]);
+        assert_eq!((missing(&mirror), commit.changes.len()), (vec![], 2));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_remembered_until_it_can() {
+        let unread = |mirror: &Mirror| mirror.unread().map(|it| it.whose).collect::<Vec<_>>();
+        let (mirror, commit) = listed(&Mirror::default(), &[], &[ODD, "{}"], &[]);
+        assert_eq!((unread(&mirror), commit.changes.len()), (vec![Whose::Anybody; 2], 2));
+        let (mirror, commit) = listed(&mirror, &[], &[ODD, "{}"], &[]);
+        assert_eq!((commit.changes.len(), commit.unread.len()), (0, 0), "nothing new");
+        let (mirror, _) = listed(&mirror, &[], &[], &[]);
+        assert_eq!(mirror.unread().filter_map(|it| it.id).collect::<Vec<_>>(), [id(9)]);
+        let gone = unknown(&mirror, id(9), &Cause::Command, at(2));
+        assert_eq!(mirror.applied(&gone).unread().count(), 0);
+        let (mirror, _) = listed(&mirror, &[(9, "Subscribed")], &[], &[]);
+        assert_eq!(mirror.unread().count(), 0);
+        // It was read alone while the list was on its way.
+        let (mirror, _) = listed(&mirror, &[], &[ODD], &[9]);
+        assert_eq!(mirror.unread().count(), 0);
+        // Of one that is known it is known whose it is.
+        let (mirror, _) = listed(&mirror, &[], &[ODD], &[]);
+        let tenant = TenantId::from_uuid(Uuid::from_u128(77)).unwrap();
+        assert_eq!(unread(&mirror), [Whose::Tenant(tenant)]);
+        assert!(missing(&mirror).is_empty(), "odd is not missing");
+    }
+
+    #[test]
+    fn what_was_purged_stays_so_while_it_is_over() {
+        let (mirror, _) = listed(&Mirror::default(), &[(1, "Unsubscribed")], &[], &[]);
+        let it = mirror.subscription(id(1)).unwrap();
+        let life = Life { purged_at: Some(at(9)), ..mirror.life(it) };
+        let subscriptions = vec![(it.purged(), RawRecord::from(""))];
+        let purge = Commit { lives: vec![(id(1), life)], subscriptions, ..Commit::default() };
+        let purged = mirror.applied(&purge);
+        let (same, commit) = listed(&purged, &[(1, "Unsubscribed")], &[], &[]);
+        assert!(commit.subscriptions.is_empty() && commit.changes.is_empty());
+        let (back, _) = listed(&same, &[(1, "Subscribed")], &[], &[]);
+        assert_eq!(&*back.subscription(id(1)).unwrap().name, "somebody's");
+        assert_eq!(back.life(back.subscription(id(1)).unwrap()).purged_at, None);
+    }
+}

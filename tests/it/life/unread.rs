@@ -115,11 +115,7 @@ async fn one_that_microsoft_no_longer_knows_is_over() {
     world.microsoft(entitled::sandbox::World::clear_subscriptions);
     world.sync().await;
     assert_eq!(world.mirror().unread().count(), 1, "that a list lacks it says nothing");
-    until(&world, "a look", |it| {
-        it.advance(SignedDuration::from_mins(1));
-        it.mirror().unread().count() == 0
-    })
-    .await;
+    minute_by_minute(&world, "a look", |it| it.mirror().unread().count() == 0).await;
     assert_eq!(world.answer(story::JO, SUITE).await, "unlicensed not_licensed");
 }
 
