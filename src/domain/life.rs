@@ -154,15 +154,15 @@ pub struct Row {
     /// leads there.
     pub leads: Leads,
     /// The row of section 9 that says so, counted from 1.
-    pub row: u8,
+    pub number: u8,
 }
 
-const fn to(row: u8, stage: Stage, event: Event, to: Stage) -> Row {
-    Row { stage, event, leads: Leads::To(to), row }
+const fn to(number: u8, stage: Stage, event: Event, to: Stage) -> Row {
+    Row { stage, event, leads: Leads::To(to), number }
 }
 
-const fn refused(row: u8, stage: Stage, event: Event, status: u16) -> Row {
-    Row { stage, event, leads: Leads::Refused(status), row }
+const fn refused(number: u8, stage: Stage, event: Event, status: u16) -> Row {
+    Row { stage, event, leads: Leads::Refused(status), number }
 }
 
 /// The state machine, row by row.
@@ -334,7 +334,7 @@ mod tests {
         let check = |row: u8, stage, event, expected| {
             assert_eq!(leads(stage, event), Some(expected), "row {row}: {stage:?} {event}");
             let rows = TABLE.iter().filter(|it| (it.stage, it.event) == (stage, event));
-            let numbers: Vec<u8> = rows.map(|it| it.row).collect();
+            let numbers: Vec<u8> = rows.map(|it| it.number).collect();
             assert!(numbers == [row] || (row == 18 && numbers.is_empty()), "{numbers:?}");
         };
         check(1, Stage::None, Event::Purchase, To(Stage::Pending));

@@ -124,11 +124,11 @@ mod tests {
 
     #[test]
     fn a_status_lasts_since_it_was_first_seen() {
-        let live = seen("Subscribed", 1);
-        let life = Life::after(None, &live);
+        let subscribed = seen("Subscribed", 1);
+        let life = Life::after(None, &subscribed);
         assert_eq!((life.since, life.entered), (at(1), false));
         let suspended = seen("Suspended", 4);
-        let life = Life::after(Some((&live, &life)), &suspended);
+        let life = Life::after(Some((&subscribed, &life)), &suspended);
         assert_eq!((life.since, life.entered), (at(4), true));
         let renamed = Subscription { name: "m".into(), ..seen("Suspended", 9) };
         let life = Life::after(Some((&suspended, &life)), &renamed);

@@ -56,8 +56,8 @@ pub(crate) async fn run(
     let mut applied = sources.ledger.turn().await;
     let mirror = sources.store.snapshot();
     // What was read alone while the list was on its way is newer than the list.
-    let began = listing.began;
-    let newer = applied.iter().filter(|(_, ticket)| **ticket > began).map(|(id, _)| *id).collect();
+    let since = listing.began;
+    let newer = applied.iter().filter(|(_, ticket)| **ticket > since).map(|(id, _)| *id).collect();
     keep_newer(&mut applied, &mut listing.records, |(_, ticket)| *ticket);
     let (mut commit, tally) =
         plan::subscriptions(&mirror, listing, &newer, begun, (sources.clock)());

@@ -97,7 +97,7 @@ fn wanted(mirror: &Mirror, now: Timestamp) -> BTreeMap<SubscriptionId, Wanted> {
 
 /// What a look found.
 enum Found {
-    Understood(Record, Ticket),
+    Understood(Box<(Record, Ticket)>),
     Odd(OddRecord),
     Nothing,
     Trouble(Option<MicrosoftError>),
@@ -196,7 +196,7 @@ impl Looks {
         let asked = asked.and_then(|it| SignedDuration::try_from(it).ok()).unwrap_or_default();
         self.pause = now.checked_add(doubled.max(asked)).ok();
         if self.failures == 1 {
-            let why = error.map_or_else(|| "it took too long".to_owned(), |it| it.to_string());
+            let why = error.map_or_else(|| "it took too long".to_owned(), ToString::to_string);
             warn!(why, "Subscriptions cannot be looked at one by one: the list goes on");
         }
     }
@@ -217,7 +217,7 @@ async fn look(
     let found = match read {
         Ok(Ok(Some(Read::Understood(mut it, raw)))) if it.id == id => {
             it.observed_at = began;
-            Found::Understood((it, raw), ticket)
+            Found::Understood(Box::new(((it, raw), ticket)))
         }
         Ok(Ok(Some(Read::Understood(_, raw)))) => {
             let why = "Microsoft answers with another subscription".into();
@@ -259,7 +259,7 @@ async fn take_over(
     for (id, found) in found {
         sorted.seen = sorted.seen.saturating_add(1);
         match found {
-            Found::Understood(record, ticket) => drop(sorted.readings.insert(id, (record, ticket))),
+            Found::Understood(reading) => drop(sorted.readings.insert(id, *reading)),
             Found::Odd(odd) => sorted.odd.push((id, odd)),
             Found::Nothing => sorted.nothing.push(id),
             Found::Trouble(_) => figures.looked("failed"),

@@ -81,7 +81,9 @@ async fn looks_are_budgeted_and_those_that_change_nothing_are_no_run() {
     let before = all(&world);
     let runs = world.daemon.store.runs(&RunFilter::default()).unwrap().len();
     world.advance(SignedDuration::from_hours(1));
-    ids.iter().for_each(|id| at_microsoft(&world, *id, |it| it.auto_renew = false));
+    for id in &ids {
+        at_microsoft(&world, *id, |it| it.auto_renew = false);
+    }
     wake(&world).await;
     until(&world, "a round", |it| {
         it.daemon.store.runs(&RunFilter::default()).unwrap().len() > runs

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 
 /// A new purchase for a tenant that has none, which nobody can read.
-fn odd(tenant: Value) -> Value {
+fn odd(tenant: &Value) -> Value {
     json!({
         "id": "5d0c1f22-7a31-4c8e-1b2f-90aa3344ee10", "publisherId": "vizmaker",
         "offerId": "viz-suite", "planId": "company", "name": "Somebody's",
@@ -38,7 +38,7 @@ async fn a_new_subscription_that_cannot_be_read_makes_its_tenant_unknown_and_no_
     world.sync().await;
     let no = "unlicensed not_licensed";
     assert_eq!(answers(&world).await, [no, no]);
-    offered(&world, &odd(json!(story::WOODGROVE.tenant.to_string())));
+    offered(&world, &odd(&json!(story::WOODGROVE.tenant.to_string())));
     world.advance(SignedDuration::from_mins(1));
     let run = world.sync().await.remove(0);
     assert_eq!((run.odd, run.outcome.as_str()), (1, "partial"), "the log says so");
@@ -56,7 +56,7 @@ async fn a_new_subscription_that_cannot_be_read_makes_its_tenant_unknown_and_no_
     world.restart().await;
     assert_eq!(answers(&world).await, [unknown, no], "it is durable");
 
-    let mut fixed = odd(json!(story::WOODGROVE.tenant.to_string()));
+    let mut fixed = odd(&json!(story::WOODGROVE.tenant.to_string()));
     fixed["quantity"] = 4.into();
     offered(&world, &fixed);
     world.sync().await;
@@ -70,10 +70,10 @@ async fn a_new_subscription_that_cannot_be_read_makes_its_tenant_unknown_and_no_
 #[tokio::test]
 async fn a_closer_look_understands_it_before_the_next_list_does() {
     let world = World::new().await;
-    offered(&world, &odd(json!(story::WOODGROVE.tenant.to_string())));
+    offered(&world, &odd(&json!(story::WOODGROVE.tenant.to_string())));
     world.sync().await;
     assert_eq!(world.answer(story::JO, SUITE).await, "unknown record_unread");
-    let mut fixed = odd(json!(story::WOODGROVE.tenant.to_string()));
+    let mut fixed = odd(&json!(story::WOODGROVE.tenant.to_string()));
     fixed["quantity"] = Value::Null;
     offered(&world, &fixed);
     world.advance(SignedDuration::from_mins(3));
@@ -85,7 +85,7 @@ async fn a_closer_look_understands_it_before_the_next_list_does() {
 #[tokio::test]
 async fn when_not_even_the_tenant_can_be_read_nobody_is_told_that_he_has_none() {
     let world = World::new().await;
-    offered(&world, &odd(json!("?")));
+    offered(&world, &odd(&json!("?")));
     world.sync().await;
     let unknown = "unknown record_unread";
     assert_eq!(answers(&world).await, [unknown, unknown]);
@@ -96,7 +96,7 @@ async fn when_not_even_the_tenant_can_be_read_nobody_is_told_that_he_has_none() 
 #[tokio::test]
 async fn a_record_without_an_id_counts_for_as_long_as_the_list_holds_it() {
     let world = World::new().await;
-    let mut nameless = odd(json!(story::WOODGROVE.tenant.to_string()));
+    let mut nameless = odd(&json!(story::WOODGROVE.tenant.to_string()));
     nameless["id"] = "00000000-0000-0000-0000-000000000000".into();
     offered(&world, &nameless);
     world.sync().await;
@@ -110,7 +110,7 @@ async fn a_record_without_an_id_counts_for_as_long_as_the_list_holds_it() {
 #[tokio::test]
 async fn one_that_microsoft_no_longer_knows_is_over() {
     let world = World::new().await;
-    offered(&world, &odd(json!(story::WOODGROVE.tenant.to_string())));
+    offered(&world, &odd(&json!(story::WOODGROVE.tenant.to_string())));
     world.sync().await;
     world.microsoft(entitled::sandbox::World::clear_subscriptions);
     world.sync().await;
@@ -122,7 +122,7 @@ async fn one_that_microsoft_no_longer_knows_is_over() {
 #[tokio::test]
 async fn a_personal_purchase_that_cannot_be_read_is_no_tenants() {
     let world = World::new().await;
-    offered(&world, &odd(json!(story::PERSONAL_TENANT.to_string())));
+    offered(&world, &odd(&json!(story::PERSONAL_TENANT.to_string())));
     world.sync().await;
     let no = "unlicensed not_licensed";
     assert_eq!(answers(&world).await, [no, no]);
