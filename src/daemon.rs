@@ -30,6 +30,7 @@ use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
+use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::orders::{self, Orders};
 use crate::sync::usage::UsageSender;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
@@ -171,11 +172,25 @@ impl Daemon {
         let ledger = sources.ledger.clone();
         let accept = config.marketplace.accept_changes;
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
-        let inbox = inbox::worker(sources, accept, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
         let sending = usage.clone().worker(cancel.clone());
-        let parts =
-            Parts { config, store, microsoft, sync, orders, ledger, usage, notify, clock, cancel };
+        let lives = Lives::new(sources.clone(), config.marketplace.keep_cancelled);
+        let watched = lives.figures();
+        let lives = lives.run(cancel.clone());
+        let inbox = inbox::worker(sources, accept, cancel.clone());
+        let parts = Parts {
+            config,
+            store,
+            microsoft,
+            sync,
+            orders,
+            ledger,
+            watched,
+            usage,
+            notify,
+            clock,
+            cancel,
+        };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
@@ -186,6 +201,7 @@ impl Daemon {
             let result = telling.await.map_err(SyncError::Panicked);
             Exit { task: "telling the publisher's systems", result }
         });
+        tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -202,6 +218,7 @@ struct Parts {
     ledger: Ledger,
     usage: UsageSender,
     notify: NotifyHandle,
+    watched: LifeFigures,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -274,6 +291,7 @@ impl Parts {
         sync.register(&mut registry);
         self.orders.register(&mut registry);
         self.notify.register(&mut registry);
+        self.watched.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),

@@ -8,6 +8,7 @@ pub mod changes;
 pub mod config;
 mod demo;
 pub mod keys;
+mod life;
 pub mod log;
 pub mod notify;
 pub mod orders;

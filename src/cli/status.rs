@@ -92,6 +92,7 @@ fn figures(status: &Value) -> Vec<String> {
         lines.push(format!("store          takes no writes: {}", field(status, "/store/error")));
     }
     lines.extend(super::notify::in_status(status));
+    lines.extend(super::life::lines(status));
     if count("/odd_records") > 0 {
         lines.push(format!(
             "odd records    {} that could not be understood (--json shows some)",

@@ -1,6 +1,7 @@
 //! `subscriptions` and `subscriptions show`; what is ordered is in `orders`.
 
 use clap::{Args, Subcommand};
+use jiff::SignedDuration;
 use reqwest::Method;
 
 use super::Exit;
@@ -24,6 +25,10 @@ pub struct SubscriptionsArgs {
     /// Only those of this offer, with or without its -preview
     #[arg(long, value_name = "O")]
     pub offer: Option<String>,
+    /// Only those with a deadline within this time (30d if not said), or with one that has passed
+    #[arg(long, value_name = "D", num_args = 0..=1, default_missing_value = "30d",
+          value_parser = crate::config::duration)]
+    pub due: Option<SignedDuration>,
 }
 
 /// `subscriptions show`, and orders.
@@ -40,7 +45,7 @@ pub enum SubscriptionsCommand {
 }
 
 /// The order of a subscription's fields for people.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 19] = [
     "id",
     "name",
     "offer",
@@ -56,6 +61,10 @@ const ORDER: [&str; 15] = [
     "free_trial",
     "created",
     "observed_at",
+    "deadline",
+    "deadline_at",
+    "deadline_why",
+    "status_since",
 ];
 
 /// Runs `subscriptions`.
@@ -89,6 +98,7 @@ async fn list(
         ("tenant", args.tenant.map(|it| it.to_string())),
         ("status", args.status.clone()),
         ("offer", args.offer.clone()),
+        ("due_s", args.due.map(|it| it.as_secs().to_string())),
     ]);
     let columns = [
         Column::text("id", "/id"),
@@ -100,6 +110,8 @@ async fn list(
         Column::text("tenant", "/tenant"),
         Column::time("term ends", "/term_end"),
         Column::text("trial", "/free_trial"),
+        Column::text("deadline", "/deadline"),
+        Column::time("at", "/deadline_at"),
     ];
     let empty = if asked.is_empty() {
         "no subscription is mirrored yet; run `entitled sync subscriptions`, or look at `entitled \

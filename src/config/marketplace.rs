@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
+
 use super::identity::application_id;
 use super::section::Section;
+use crate::domain::RETENTION_LEAST;
 
 /// What webhooks of the marketplace need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct MarketplaceSection {
     pub app_id: String,
     /// Which changes of plan and quantity are accepted.
     pub accept_changes: AcceptChanges,
+    /// How long what belongs to a customer is kept after its subscription has ended.
+    pub keep_cancelled: SignedDuration,
 }
 
 /// Which changes of plan and quantity are accepted.
@@ -46,6 +51,9 @@ impl FromStr for AcceptChanges {
     }
 }
 
+/// What is kept by default: long enough that a customer who comes back the next month finds all.
+const KEEP_CANCELLED: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// When the landing page takes effect.
 const LATER: &str = "accepted; takes effect in the version that serves the landing page";
 
@@ -60,7 +68,14 @@ impl MarketplaceSection {
             // Without one there is no client id either, which was reported.
             let app_id = application_id(it, "app_id", app_id).unwrap_or_default();
             let accept_changes = it.or("accept_changes", AcceptChanges::Always);
-            Self { app_id, accept_changes }
+            let keep_cancelled = it.period("keep_cancelled", KEEP_CANCELLED);
+            if keep_cancelled < RETENTION_LEAST && !it.has_problem("keep_cancelled") {
+                it.problem(
+                    "keep_cancelled",
+                    "Microsoft asks for at least 7 days; write \"7d\" or more",
+                );
+            }
+            Self { app_id, accept_changes, keep_cancelled }
         })
     }
 }

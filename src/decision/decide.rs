@@ -239,6 +239,8 @@ fn why_unread(known: Known, limits: &Freshness, now: Timestamp) -> Option<Reason
         Some(Reason::NoConsent)
     } else if known.last_complete.is_none() {
         Some(Reason::NeverRead)
+    } else if known.unread {
+        Some(Reason::RecordUnread)
     } else {
         is_distrusted(known.last_complete, limits, now).then_some(Reason::Stale)
     }

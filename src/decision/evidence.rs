@@ -301,6 +301,8 @@ pub struct Known {
     pub last_complete: Option<Timestamp>,
     /// Whether we may not read it: consent is missing or was revoked.
     pub refused: bool,
+    /// Whether it holds something that could have been evidence and could not be read.
+    pub unread: bool,
 }
 
 /// How far the sources have been read that could hold evidence for a question.

@@ -27,6 +27,7 @@ pub fn gather<'a>(
     let subscriptions = Known {
         last_complete: mirror.source(SourceKey::SUBSCRIPTIONS).and_then(|it| it.last_complete),
         refused: false,
+        unread: holds_unread(mirror, question),
     };
     let mut knowledge =
         Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
@@ -40,10 +41,17 @@ pub fn gather<'a>(
                 Consent::Missing | Consent::Revoked => true,
                 Consent::Granted | Consent::Unknown => false,
             },
+            unread: false,
         };
         seated(view, question, &mut pieces);
     }
     (pieces, knowledge)
+}
+
+/// Whether the list of subscriptions holds one that nobody could read, and that could have spoken.
+fn holds_unread(mirror: &Mirror, question: &Question<'_>) -> bool {
+    let Some(tenant) = question.keyed_tenant() else { return false };
+    mirror.unread().any(|it| it.could_speak_for(tenant, question.product))
 }
 
 /// Answers a question from the mirror.

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Change, Commit, Entity, Fact, Holders, Mirror, Outcome, RawRecord, Run, Sku, Source, SourceKey,
-    SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, UserId, UserLicences,
-    UserWrites,
+    SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserId,
+    UserLicences, UserWrites,
 };
 
 /// A moment in the past, and what is recorded of the time since.
@@ -27,7 +27,8 @@ pub struct Past<'a> {
 /// is answered as it would have been then; of others it holds nothing.
 ///
 /// A source counts as read when the sync log holds a complete run that had ended by then. So a
-/// moment before the log begins is answered `unknown`, not guessed.
+/// moment before the log begins is answered `unknown`, not guessed. What could not be read then and
+/// was understood since is answered as it was understood.
 pub fn rewind(mirror: &Mirror, past: Past<'_>, tenant: TenantId, user: Option<UserId>) -> Mirror {
     let mut facts = Facts::of(mirror, tenant, user);
     for change in past.changes.iter().rev().filter(|it| it.at > past.at) {
@@ -47,6 +48,7 @@ struct Facts {
     licences: Option<UserLicences>,
     directory: SourceState,
     list: SourceState,
+    unread: Vec<Unread>,
 }
 
 impl Facts {
@@ -67,11 +69,15 @@ impl Facts {
             licences: view.zip(user).and_then(|(view, user)| view.users.get(user)),
             directory: view.map(|it| it.directory.clone()).unwrap_or_default(),
             list: mirror.source(SourceKey::SUBSCRIPTIONS).cloned().unwrap_or_default(),
+            unread: mirror.unread().map(|it| it.as_ref().clone()).collect(),
         }
     }
 
     fn undo(&mut self, change: &Change) {
         let here = change.tenant == Some(self.key);
+        if change.entity == Entity::Subscription && change.is_note() {
+            return;
+        }
         match (change.entity, &change.before) {
             (Entity::Subscription, before) => self.undo_subscription(change, before.as_ref()),
             (Entity::Tenant, Some(Fact::Tenant(before))) if here => {
@@ -128,8 +134,10 @@ impl Facts {
     fn commit(self, past: Past<'_>) -> Commit {
         let key = self.key;
         let directory = SourceKey::directory(key);
+        let unread = self.unread.into_iter().filter(|it| it.since <= past.at);
         let mut commit = Commit {
             holders: self.holders.into_iter().collect(),
+            unread: unread.map(|it| (Arc::clone(&it.key), Some(it))).collect(),
             sources: vec![(
                 SourceKey::SUBSCRIPTIONS,
                 read_by(self.list, SourceKey::SUBSCRIPTIONS, past),

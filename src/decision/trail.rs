@@ -126,6 +126,9 @@ const fn source_says(known: Known, stale: bool, distrusted: bool) -> &'static st
         (true, false) => "never read: there is no consent (rule 7)",
         (true, true) => "may not be read any more: what was found keeps counting (rules 7 and 8)",
         (false, false) => "never completely read (rule 7)",
+        (false, true) if known.unread => {
+            "read, but something in it that could be a right could not be understood (rule 7)"
+        }
         (false, true) if distrusted => "read, but longer ago than it is trusted (rule 8)",
         (false, true) if stale => "read, but longer ago than its max_age (rule 8)",
         (false, true) => "read and fresh",

@@ -102,6 +102,8 @@ said!(
             "The tenant does not let us read its licences: an administrator has to consent.";
         NeverRead = "never_read",
             "What could hold a right has never been read completely.";
+        RecordUnread = "record_unread",
+            "Microsoft lists something that could hold a right and that this version cannot read.";
         LicenseNotRecognized = "license_not_recognized",
             "The license, its licensee or its package was not recognized.";
         PersonalAccount = "personal_account",

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Change, DeliveryWrite, EventWrite, Holders, Notice, Run, Sku, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, UsageWrite, UserId, UserLicences,
+    Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, Run, Sku, SourceKey,
+    SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UserId,
+    UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -14,7 +15,7 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// Subscriptions that are new or differ, each with the record as Microsoft sent it. Never
-    /// removed because a list lacks them.
+    /// removed because a list lacks them. An empty record removes the one there was.
     pub subscriptions: Vec<(Subscription, RawRecord)>,
     /// Tenants that are new or differ.
     pub tenants: Vec<Tenant>,
@@ -30,6 +31,10 @@ pub struct Commit {
     pub documents: Vec<Document>,
     /// Records that could not be understood.
     pub odd: Vec<OddRecord>,
+    /// What is remembered of subscriptions, in place of that before.
+    pub lives: Vec<(SubscriptionId, Life)>,
+    /// Subscriptions that could not be read, by their keys; `None` once that is over.
+    pub unread: Vec<(Arc<str>, Option<Unread>)>,
     /// Webhooks that came, and how far we are with them.
     pub inbox: Vec<EventWrite>,
     /// Metered usage, and how requests about it were answered.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    Commit, Holders, Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId,
-    Tenant, TenantId, TenantUsers, UserTable, UserWrites,
+    Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -47,6 +47,8 @@ pub struct Mirror {
     tenants: OrdMap<TenantId, Arc<TenantView>>,
     sources: OrdMap<SourceKey, SourceState>,
     holders: HashMap<SubscriptionId, Arc<Holders>>,
+    lives: OrdMap<SubscriptionId, Arc<Life>>,
+    unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     revision: u64,
 }
@@ -108,6 +110,31 @@ impl Mirror {
         self.holders.iter().map(|(id, it)| (*id, it))
     }
 
+    /// What is remembered of a subscription. Of those that were mirrored before anything was
+    /// remembered, and have not changed since, it is made up from when they were last seen to.
+    pub fn life(&self, subscription: &Subscription) -> Life {
+        let remembered = self.lives.get(&subscription.id).map(|it| it.as_ref().clone());
+        remembered.unwrap_or_else(|| Life::unremembered(subscription))
+    }
+
+    /// What could not be read of the list of subscriptions, by key.
+    pub fn unread(&self) -> impl Iterator<Item = &Arc<Unread>> {
+        self.unread.values()
+    }
+
+    /// What is unread under this key.
+    pub fn unread_at(&self, key: &str) -> Option<&Arc<Unread>> {
+        self.unread.get(key)
+    }
+
+    /// Whether both hold the same subscriptions, with the same lives, and the same unread: known
+    /// without looking at each.
+    pub fn shares_subscriptions(&self, other: &Self) -> bool {
+        self.subscriptions.ptr_eq(&other.subscriptions)
+            && self.lives.ptr_eq(&other.lives)
+            && self.unread.ptr_eq(&other.unread)
+    }
+
     /// All named documents, in no order that means anything.
     pub fn documents(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<[u8]>)> {
         self.documents.iter()
@@ -130,6 +157,15 @@ impl Mirror {
         next.revision = self.revision.wrapping_add(1);
         for (subscription, _) in &commit.subscriptions {
             next.put_subscription(subscription);
+        }
+        for (id, life) in &commit.lives {
+            next.lives.insert(*id, Arc::new(life.clone()));
+        }
+        for (key, unread) in &commit.unread {
+            match unread {
+                Some(it) => drop(next.unread.insert(Arc::clone(key), Arc::new(it.clone()))),
+                None => drop(next.unread.remove(key)),
+            }
         }
         for tenant in &commit.tenants {
             next.change_tenant(tenant.id, |view| view.tenant = tenant.clone());

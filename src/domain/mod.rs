@@ -3,24 +3,29 @@
 //! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
 
 mod commit;
+mod deadline;
 mod delivery;
 mod directory;
 mod id;
 mod inbox;
+mod life;
 mod mirror;
 mod notice;
 mod operation;
 mod policy;
 mod product;
 mod purchase_token;
+mod remembered;
 mod run;
 mod subscription;
+mod unread;
 mod usage;
 mod users;
 
 pub use commit::{
     Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
 };
+pub use deadline::{Deadline, DeadlineKind, NEAR, deadlines};
 pub use delivery::{Delivery, DeliveryState, DeliveryWrite, NoticeNumber};
 pub use directory::{
     CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
@@ -33,6 +38,10 @@ pub use id::{
 pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
+pub use life::{
+    ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
+    Step, TABLE, leads, step,
+};
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish};
 pub use operation::{Action, OperationStatus, RequestSource};
@@ -41,8 +50,10 @@ pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
 };
 pub use purchase_token::PurchaseToken;
+pub use remembered::{Life, Undocumented};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
+pub use unread::{Unread, Whose};
 pub use usage::{
     InvalidQuantity, InvalidUsageId, Quantity, USAGE_WINDOW, UsageAnswer, UsageEvent, UsageId,
     UsageKey, UsageState, UsageWrite, hour_of, is_dimension,

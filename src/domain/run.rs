@@ -251,6 +251,36 @@ impl Change {
         }
     }
 
+    /// Something about a subscription that is no fact of Microsoft's: said in words. What it says of
+    /// the subscription itself stands in a change of its own.
+    pub fn noted(
+        at: Timestamp,
+        cause: Cause,
+        (id, tenant): (Arc<str>, Option<TenantId>),
+        before: Option<String>,
+        after: Option<String>,
+    ) -> Self {
+        let words = |it: String| Fact::Words(it.into());
+        Self {
+            at,
+            cause,
+            entity: Entity::Subscription,
+            id,
+            tenant,
+            user: None,
+            before: before.map(words),
+            after: after.map(words),
+        }
+    }
+
+    /// Whether it says something in words only, and no fact differs.
+    pub const fn is_note(&self) -> bool {
+        matches!(
+            (&self.before, &self.after),
+            (None | Some(Fact::Words(_)), None | Some(Fact::Words(_)))
+        )
+    }
+
     /// What a user holds that is new, differs or is gone.
     pub fn of_user(
         at: Timestamp,

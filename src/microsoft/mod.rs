@@ -31,8 +31,8 @@ pub use self::keys::EntraKeySource;
 pub use self::link::{Link, PAGES_MAX};
 pub use self::login::{Assertion, Credential, Secret};
 pub use self::marketplace::{
-    Accepted, Acknowledged, AvailablePlan, BillingTerm, Cancelled, Change, Marketplace, Operation,
-    Resolved, USAGE_BATCH_MAX, UsageRow, UsageSaid, UsageStatus, Verdict,
+    Accepted, Acknowledged, AvailablePlan, BillingTerm, Cancelled, Change, Glimpse, Marketplace,
+    Operation, Resolved, USAGE_BATCH_MAX, UsageRow, UsageSaid, UsageStatus, Verdict,
 };
 pub use self::meter::{Meter, Step};
 pub use self::pace::{Clock, Jitter, Sleep};

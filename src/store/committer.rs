@@ -14,6 +14,7 @@ use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
 use super::pieces::RecordWrite;
 use super::rebuild::caught;
+use super::redact::Redaction;
 use super::usage::{UsageJob, UsageReply};
 use super::writer::Writer;
 use super::{Shared, StoreError};
@@ -29,6 +30,7 @@ pub(super) enum Job {
     Receive(Box<Arrival>, Reply<Receipt>),
     Usage(Box<UsageJob>, Reply<UsageReply>),
     Prune(Timestamp, Reply<Pruned>),
+    Redact(Box<Redaction>, Reply<usize>),
     Export(Timestamp, Reply<ExportReport>),
     Backup(Timestamp, std::path::PathBuf, Reply<ExportReport>),
     Close(Reply<()>),
@@ -90,6 +92,7 @@ impl Committer {
                     next = self.group(job);
                 }
                 Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
+                Job::Redact(what, reply) => drop(reply.send(self.redact(&what))),
                 Job::Export(now, reply) => drop(reply.send(self.export(now))),
                 Job::Backup(now, path, reply) => drop(reply.send(self.backup(now, &path))),
                 Job::Close(reply) => {
@@ -131,7 +134,11 @@ impl Committer {
                     let said = group.usage(&self.shared.usage(), *job);
                     waiters.push(Waiter::Usage(said, reply));
                 }
-                job @ (Job::Prune(..) | Job::Export(..) | Job::Backup(..) | Job::Close(..)) => {
+                job @ (Job::Prune(..)
+                | Job::Redact(..)
+                | Job::Export(..)
+                | Job::Backup(..)
+                | Job::Close(..)) => {
                     other = Some(job);
                     break;
                 }
@@ -166,7 +173,7 @@ impl Committer {
 
     /// Does what writes. A failure of the engine is final: what it says of later writes cannot be
     /// believed.
-    fn attempt<T>(
+    pub(super) fn attempt<T>(
         &mut self,
         work: impl FnOnce(&mut Writer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -108,7 +108,7 @@ impl ChangeFilter {
 /// Of which tenant and time the changes of a chunk are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChunkHead {
-    tenant: Option<TenantId>,
+    pub(super) tenant: Option<TenantId>,
     first: Timestamp,
     pub(super) last: Timestamp,
 }
@@ -200,6 +200,27 @@ pub(super) fn changes_in(payload: &[u8]) -> Result<Vec<Change>, StoreError> {
         body = rest;
     }
     if body.is_empty() { Ok(changes) } else { Err(StoreError::damaged("a chunk that is too long")) }
+}
+
+/// A stored chunk with changes in place of some of its own; `None` if all stay.
+pub(super) fn rewritten(
+    payload: &[u8],
+    change: impl Fn(&Change) -> ControlFlow<Change>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let (head, count, _) = open_chunk(payload)?;
+    let mut rewritten = record::encode(&ChunkV1::new(head.tenant, (head.first, head.last), count))?;
+    let mut any = false;
+    for it in changes_in(payload)? {
+        let new = match change(&it) {
+            ControlFlow::Continue(()) => it,
+            ControlFlow::Break(other) => {
+                any = true;
+                other
+            }
+        };
+        rewritten.extend(record::encode(&ChangeV1::from(&new))?);
+    }
+    Ok(any.then_some(rewritten))
 }
 
 /// The run in a stored record.

@@ -71,6 +71,8 @@ pub(super) enum Kind {
     HeldSeat,
     Document,
     Odd,
+    Life,
+    Unread,
     Event,
     EventBody,
     Usage,
@@ -85,7 +87,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 19] = [
+    const ALL: [(Self, u8); 21] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -94,6 +96,8 @@ impl Kind {
         (Self::HeldSeat, b'H'),
         (Self::Document, b'D'),
         (Self::Odd, b'O'),
+        (Self::Life, b'L'),
+        (Self::Unread, b'X'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::Usage, b'V'),
@@ -161,6 +165,14 @@ pub(super) fn document(name: &str) -> Key {
 
 pub(super) fn odd(hash: u64) -> Key {
     key(Kind::Odd, &[&hash.to_be_bytes()])
+}
+
+pub(super) fn life(id: SubscriptionId) -> Key {
+    key(Kind::Life, &[id.as_bytes()])
+}
+
+pub(super) fn unread(name: &str) -> Key {
+    key(Kind::Unread, &[name.as_bytes()])
 }
 
 pub(super) fn event(id: EventId) -> Key {

@@ -12,14 +12,14 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, DeliveryV1, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1,
-    TenantV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, OddV1, SkusV1, SourceV1,
+    SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId, UserId,
-    UserTable,
+    Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId, Unread,
+    UserId, UserTable,
 };
 
 /// What was in the store.
@@ -173,6 +173,15 @@ impl Facts {
             Kind::Odd => {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
+            }
+            Kind::Life => {
+                let id = SubscriptionId::from_uuid(Parts(key).skip(1)?.uuid()?);
+                let life = record::decode::<LifeV1>(kind, payload)?.try_into()?;
+                commit.lives.push((id, life));
+            }
+            Kind::Unread => {
+                let it: Unread = record::decode::<UnreadV1>(kind, payload)?.try_into()?;
+                commit.unread.push((Arc::clone(&it.key), Some(it)));
             }
             Kind::UserCount => {
                 let tenant = Parts(key).skip(1)?.tenant()?;

@@ -31,6 +31,7 @@ mod pieces;
 mod plan;
 mod rebuild;
 mod record;
+mod redact;
 mod report;
 mod usage;
 mod writer;
@@ -72,6 +73,7 @@ pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
 pub use self::outbox::{Addressee, Audience, OutboxFigures};
 pub use self::rebuild::{Opened, restore_into_empty};
+pub use self::redact::Redaction;
 pub use self::report::StoreReport;
 pub use self::usage::{
     ANSWERS_KEPT, UsageAnswerer, UsageFigures, UsageFilter, UsageOutcome, UsageReceipt,

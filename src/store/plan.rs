@@ -10,8 +10,8 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, DeliveryV1, EventV1, HeldSeatV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1,
-    TenantV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, DeliveryV1, EventV1, HeldSeatV1, LifeV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
     Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId,
@@ -103,7 +103,16 @@ impl Plan {
         for (it, raw) in &commit.subscriptions {
             let record = SubscriptionV1::from(it);
             self.put(facts, layout::subscription(it.id), Kind::Subscription, &record)?;
-            self.set(facts, layout::raw(it.id), Kind::Raw, Some(raw.as_bytes().into()));
+            let raw = (!raw.is_empty()).then(|| raw.as_bytes().into());
+            self.set(facts, layout::raw(it.id), Kind::Raw, raw);
+        }
+        for (id, life) in &commit.lives {
+            self.put(facts, layout::life(*id), Kind::Life, &LifeV1::from(life))?;
+        }
+        for (name, it) in &commit.unread {
+            let record = it.as_ref().map(UnreadV1::from);
+            let record = record.as_ref().map(record::encode).transpose()?;
+            self.set(facts, layout::unread(name), Kind::Unread, record.map(Into::into));
         }
         for it in &commit.tenants {
             self.put(facts, layout::tenant(it.id), Kind::Tenant, &TenantV1::from(it))?;
@@ -308,6 +317,13 @@ impl OddIndex {
         let (_, hash) = self.by_time.pop_first()?;
         self.by_hash.remove(&hash);
         Some(hash)
+    }
+
+    /// Drops one of them.
+    pub(super) fn forget(&mut self, hash: u64) {
+        if let Some(at) = self.by_hash.remove(&hash) {
+            self.by_time.remove(&(at, hash));
+        }
     }
 
     /// The newest of them, oldest first.

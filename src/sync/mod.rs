@@ -21,10 +21,12 @@
 //! | [`usage`] | metered usage, told to Microsoft |
 //! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
+//! | [`life`] | closer looks, deadlines, retention |
 
 pub mod directory;
 pub mod inbox;
 pub mod keys;
+pub mod life;
 mod metrics;
 mod one;
 pub mod orders;

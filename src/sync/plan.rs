@@ -5,63 +5,26 @@
 //! rights stay, marked, until a second complete read misses the same ones. What a delta round or
 //! the tenant itself removes in so many words counts at once.
 
+mod subscriptions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::subscriptions::Listing;
 use super::{Begun, Limits, Tally};
 use crate::domain::{
-    Cause, Change, Commit, Consent, Licence, Mirror, RawRecord, RunId, Sku, SkuId, Subscription,
-    SubscriptionId, Tenant, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
+    Change, Commit, Consent, Licence, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers, TenantView,
+    UserId, UserLicences, UserWrites,
 };
 use crate::planted::{self, Mistake, planted};
+
+pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};
 
 /// Seats that one full read may always remove, however small the tenant.
 ///
 /// Source: contract section 3, `remove_limit`.
 const ALWAYS_REMOVABLE: usize = 5;
-
-/// What a whole list of subscriptions changes.
-pub(crate) fn subscriptions(
-    mirror: &Mirror,
-    listing: Listing,
-    begun: &Begun,
-    now: Timestamp,
-) -> (Commit, Tally) {
-    let odd = u64::try_from(listing.odd.len()).unwrap_or(u64::MAX);
-    let records = listing.records.into_iter().map(|(id, (record, _))| (id, record)).collect();
-    let (commit, tally) = changed(mirror, records, &begun.cause(), now);
-    let tally = Tally { seen: listing.seen, odd, ..tally };
-    (Commit { odd: listing.odd, ..commit }, tally)
-}
-
-/// What readings of subscriptions change, whoever made them.
-pub(crate) fn changed(
-    mirror: &Mirror,
-    readings: BTreeMap<SubscriptionId, (Subscription, RawRecord)>,
-    cause: &Cause,
-    now: Timestamp,
-) -> (Commit, Tally) {
-    let (mut commit, mut tally) = (Commit::default(), Tally::default());
-    let mut tenants = BTreeSet::new();
-    for (id, (subscription, raw)) in readings {
-        tenants.extend(subscription.beneficiary.tenant_id());
-        let before = mirror.subscription(id).map(AsRef::as_ref);
-        match before {
-            Some(before) if before.says_the_same(&subscription) => continue,
-            Some(_) => tally.changed = tally.changed.saturating_add(1),
-            None => tally.added = tally.added.saturating_add(1),
-        }
-        commit.changes.push(Change::of_subscription(now, cause.clone(), before, &subscription));
-        commit.subscriptions.push((subscription, raw));
-    }
-    for tenant in tenants.into_iter().filter(|it| mirror.tenant(*it).is_none()) {
-        commit.tenants.push(Tenant::heard_of(tenant, None));
-    }
-    (commit, tally)
-}
 
 /// What was read of a tenant.
 #[derive(Clone, Debug, Default)]
@@ -319,7 +282,7 @@ pub(crate) fn held_back(held: usize, total: usize, run: RunId) -> String {
 mod tests {
     use super::*;
     use crate::domain::{
-        CapabilityStatus, Path, PathState, SourceKey, Trigger, Units, UserTable, Via,
+        CapabilityStatus, Mirror, Path, PathState, SourceKey, Trigger, Units, UserTable, Via,
     };
     use jiff::SignedDuration;
     use uuid::Uuid;

@@ -1,6 +1,6 @@
 //! The list of SaaS subscriptions: every page, then one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use tracing::{info, warn};
@@ -22,6 +22,10 @@ pub type Record = (Subscription, RawRecord);
 pub struct Listing {
     /// By id: a record that comes twice counts as it came last.
     pub records: BTreeMap<SubscriptionId, (Record, Ticket)>,
+    /// All that it holds, whatever becomes of the records.
+    pub listed: BTreeSet<SubscriptionId>,
+    /// When it began to be read.
+    pub began: Ticket,
     /// What could not be understood.
     pub odd: Vec<OddRecord>,
     /// Records read.
@@ -51,21 +55,26 @@ pub(crate) async fn run(
     // From here on no webhook may come between what is compared and what is written.
     let mut applied = sources.ledger.turn().await;
     let mirror = sources.store.snapshot();
-    let missing = mirror.subscriptions().filter(|it| !listing.records.contains_key(&it.id)).count();
-    if missing > 0 {
-        warn!(
-            run.missing = missing,
-            "The complete list lacks {missing} known subscription(s): kept as they are"
-        );
-    }
+    // What was read alone while the list was on its way is newer than the list.
+    let since = listing.began;
+    let newer = applied.iter().filter(|(_, ticket)| **ticket > since).map(|(id, _)| *id).collect();
     keep_newer(&mut applied, &mut listing.records, |(_, ticket)| *ticket);
-    let (mut commit, tally) = plan::subscriptions(&mirror, listing, begun, (sources.clock)());
+    let (mut commit, tally) =
+        plan::subscriptions(&mirror, listing, &newer, begun, (sources.clock)());
     let (run, mut state) = ended(sources, begun, gauge, tally, End::applied(tally.odd));
     state.last_complete = Some(begun.started);
     state.last_full = Some(begun.started);
     commit.sources.push((SourceKey::SUBSCRIPTIONS, state));
     commit.runs.push(run.clone());
     note_missed(sources, &mirror, &commit.changes);
+    let missing = commit.lives.iter().filter(|(_, it)| it.missing_since.is_some()).count();
+    if missing > 0 {
+        warn!(
+            run.missing = missing,
+            "The complete list lacks {missing} known subscription(s): kept as they are, and looked \
+             at one by one"
+        );
+    }
     sources.store.commit(commit).await?;
     drop(applied);
     info!(
@@ -78,7 +87,7 @@ pub(crate) async fn run(
 }
 
 /// Names the changes that no webhook announced. The first list has nothing to compare with.
-fn note_missed(sources: &Sources, mirror: &Mirror, changes: &[Change]) {
+pub(super) fn note_missed(sources: &Sources, mirror: &Mirror, changes: &[Change]) {
     let before = mirror.source(SourceKey::SUBSCRIPTIONS).and_then(|it| it.last_complete);
     let Some(since) = before.and_then(|it| it.checked_sub(ANNOUNCED_WITHIN).ok()) else { return };
     for change in changes.iter().filter(|it| it.entity == Entity::Subscription) {
@@ -116,7 +125,7 @@ async fn read_once(
     begun: &Begun,
     gauge: &Gauge,
 ) -> Result<Listing, MicrosoftError> {
-    let mut listing = Listing::default();
+    let mut listing = Listing { began: sources.ledger.ticket(), ..Listing::default() };
     let mut next: Option<Link> = None;
     loop {
         let ticket = sources.ledger.ticket();
@@ -126,6 +135,7 @@ async fn read_once(
             match record {
                 Read::Understood(mut subscription, raw) => {
                     subscription.observed_at = begun.started;
+                    listing.listed.insert(subscription.id);
                     listing.records.insert(subscription.id, ((subscription, raw), ticket));
                 }
                 Read::Odd { why, raw } => {

@@ -328,8 +328,11 @@ impl Case {
         let user = Some(UserId::from_uuid(id(9)));
         let question = Question::of_user(&product, self.host, tenant, user);
         let question = Question { site: Some("https://contoso.example"), ..question };
-        let known =
-            |age: Option<i64>, refused| Known { last_complete: age.map(|it| at(-it)), refused };
+        let known = |age: Option<i64>, refused| Known {
+            last_complete: age.map(|it| at(-it)),
+            refused,
+            unread: false,
+        };
         let knowledge = Knowledge {
             subscriptions: known(self.ages.0, false),
             directory: known(self.ages.1, self.refused),

@@ -19,6 +19,7 @@ mod config;
 mod daemon;
 mod decision;
 mod http;
+mod life;
 mod microsoft;
 mod notify;
 mod orders;

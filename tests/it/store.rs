@@ -5,12 +5,13 @@ mod journal;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use entitled::domain::{
-    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Mirror, OddRecord, Outcome,
-    Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey, SourceState,
-    Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Trigger,
-    UserId, UserLicences, UserWrites,
+    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
+    Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
+    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
+    Trigger, Unread, UserId, UserLicences, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -111,7 +112,7 @@ fn folder() -> TempDir {
 fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for it in mirror.subscriptions() {
-        all.insert(format!("subscription {}", it.id), format!("{it:?}"));
+        all.insert(format!("subscription {}", it.id), format!("{it:?} {:?}", mirror.life(it)));
     }
     for it in mirror.tenants() {
         let id = it.tenant.id;
@@ -126,6 +127,9 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
+    }
+    for it in mirror.unread() {
+        all.insert(format!("unread {}", it.key), format!("{it:?}"));
     }
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
@@ -156,6 +160,17 @@ fn mixed() -> Commit {
         (tenant(1), user(1)),
         HeldSeat { taken_at: now(), last_used: at(1) },
     )]);
+    let id = subscription.id;
+    let life = Life { purged_at: Some(at(3)), entered: true, ..Life::unremembered(&subscription) };
+    let unread = Unread {
+        key: "record 7".into(),
+        id: None,
+        whose: Whose::Tenant(tenant(1)),
+        offer: Some("o".into()),
+        plan: None,
+        since: now(),
+        why: "no id".into(),
+    };
     Commit {
         changes: vec![
             Change::of_subscription(now(), cause.clone(), None, &subscription),
@@ -177,6 +192,8 @@ fn mixed() -> Commit {
             why: "no id".into(),
             raw: "{}".into(),
         }],
+        lives: vec![(id, life)],
+        unread: vec![(Arc::clone(&unread.key), Some(unread))],
         inbox: Vec::new(),
         usage: Vec::new(),
         notices: Vec::new(),

@@ -89,7 +89,7 @@ fn a_usage_right_is_what_its_word_says() {
     let check = |state: &str, age_h: i64, says: &str| {
         let plan = visual.plans.first().unwrap();
         let right = UsageRight { plan, state, as_of: now() - h(age_h) };
-        let known = Known { last_complete: Some(now()), refused: false };
+        let known = Known { last_complete: Some(now()), refused: false, unread: false };
         let knowledge = Knowledge { subscriptions: known, directory: known, cloud: Cloud::Public };
         let evidence = [Evidence::UsageRight(right)];
         let question = asked(&visual, Host::Web);

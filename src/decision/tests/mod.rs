@@ -17,6 +17,7 @@ use crate::domain::{
 
 mod answers;
 mod rights;
+mod unread;
 
 pub(super) const GROUP: u128 = 70;
 

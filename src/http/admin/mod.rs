@@ -18,6 +18,7 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod life;
 mod lines;
 mod log;
 mod notify;
@@ -210,7 +211,7 @@ async fn subscription(
         });
         seats.collect::<Vec<_>>()
     });
-    let mut row = rows::subscription(found);
+    let mut row = life::row(&mirror, found, admin.now());
     if let Value::Object(row) = &mut row {
         row.insert("seats_taken".to_owned(), json!(holders.unwrap_or_default()));
         row.insert("raw".to_owned(), json!(raw));

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::decision::is_stale;
 use crate::domain::{
-    Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Subscription, Tenant, TenantView,
-    UserLicences,
+    Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Step, Subscription, Tenant,
+    TenantView, UserLicences, step,
 };
 use crate::store::KeyRecord;
 
@@ -91,9 +91,23 @@ pub(super) fn change(it: &Change) -> Value {
         "id": *it.id,
         "tenant": text(it.tenant),
         "user": text(it.user),
+        "event": event(it),
         "before": it.before.as_ref().map_or(Value::Null, fact),
         "after": it.after.as_ref().map_or(Value::Null, fact),
     })
+}
+
+/// What happened to a subscription, where Microsoft documents the step.
+fn event(it: &Change) -> Option<&'static str> {
+    let before = match &it.before {
+        Some(Fact::Subscription(it)) => Some(it),
+        _ => None,
+    };
+    let Some(Fact::Subscription(after)) = &it.after else { return None };
+    match step(before.map(|it| (it.as_ref(), it.observed_at)), after) {
+        Step::Documented(event) => Some(event.as_str()),
+        Step::Several | Step::Detail | Step::Undocumented => None,
+    }
 }
 
 fn fact(it: &Fact) -> Value {

@@ -166,7 +166,8 @@ fn row(
         return None;
     }
     let tenant = view.tenant.id;
-    let known = Known { last_complete: view.directory.last_complete, refused: false };
+    let known =
+        Known { last_complete: view.directory.last_complete, refused: false, unread: false };
     let knowledge = Knowledge { subscriptions: known, directory: known, cloud: view.tenant.cloud };
     let question = Question::of_user(product, Host::Web, tenant, Some(user));
     let paths: Vec<Value> = paths.into_iter().map(rows::path).collect();

@@ -7,7 +7,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Admin, Shared, rows};
+use super::{Admin, Shared, life, rows};
 use crate::decision::{is_distrusted, is_stale};
 use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
 use crate::http::problem::Problem;
@@ -48,6 +48,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
             "error": writable.err().map(|it| it.to_string()),
         },
         "subscriptions": subscriptions(&mirror),
+        "lives": life::status(&mirror, now),
         "tenants": consents(&mirror),
         "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
         "seats_taken": taken(&mirror),

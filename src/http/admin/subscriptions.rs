@@ -2,9 +2,10 @@
 
 use axum::extract::{Query, State};
 use axum::response::Response;
+use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::{Shared, lines, parsed, rows};
+use super::{Shared, life, lines, parsed};
 use crate::domain::{Subscription, TenantId};
 use crate::http::problem::Problem;
 
@@ -17,6 +18,8 @@ pub(super) struct SubscriptionsQuery {
     tenant: Option<String>,
     status: Option<String>,
     offer: Option<String>,
+    /// Only those with a deadline within so many seconds, or with one that has passed.
+    due_s: Option<String>,
 }
 
 struct Wanted {
@@ -38,7 +41,7 @@ impl Wanted {
     }
 }
 
-/// Every one that fits, a row each.
+/// Every one that fits, a row each; with `due_s` the nearest deadline first.
 pub(super) async fn list(
     State(admin): Shared,
     Query(query): Query<SubscriptionsQuery>,
@@ -48,9 +51,17 @@ pub(super) async fn list(
         status: query.status.unwrap_or_default().trim().to_ascii_lowercase(),
         offer: query.offer,
     };
-    let mirror = admin.store.snapshot();
+    let due: Option<i64> = parsed("due_s", query.due_s.as_deref())?;
+    let (mirror, now) = (admin.store.snapshot(), admin.now());
+    let Some(within) = due.map(SignedDuration::from_secs) else {
+        return Ok(lines::rows(move |sink| {
+            let mut fitting = mirror.subscriptions().filter(|it| wanted.takes(it));
+            fitting.try_for_each(|it| sink.row(&life::row(&mirror, it, now)))
+        }));
+    };
     Ok(lines::rows(move |sink| {
-        let mut fitting = mirror.subscriptions().filter(|it| wanted.takes(it));
-        fitting.try_for_each(|it| sink.row(&rows::subscription(it)))
+        let found = life::pressing(&mirror, now).into_iter();
+        let mut due = found.filter(|(due, it)| due.is_within(within, now) && wanted.takes(it));
+        due.try_for_each(|(_, it)| sink.row(&life::row(&mirror, it, now)))
     }))
 }

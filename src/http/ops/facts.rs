@@ -12,13 +12,16 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use super::figures::{self, PlanSeats};
+use super::life;
 use crate::domain::{Catalog, Mirror, Source, SourceKey, SourceState};
 use crate::store::Store;
+use crate::sync::keys::Clock;
 
 /// Reads the facts.
 pub(super) struct Facts {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) clock: Clock,
 }
 
 impl fmt::Debug for Facts {
@@ -32,6 +35,7 @@ impl Collector for Facts {
         let mirror = self.store.mirror();
         rights(&mirror, &self.catalog, &mut encoder)?;
         sources(&mirror, &mut encoder)?;
+        life::encode(&mirror, (self.clock)(), &mut encoder)?;
         self.disk(&mut encoder)
     }
 }
@@ -121,9 +125,9 @@ fn sources(mirror: &Mirror, encoder: &mut DescriptorEncoder<'_>) -> Result<(), f
     gauge(encoder, "source_held_back", help, None, braked)
 }
 
-const NO_LABELS: [(&str, &str); 0] = [];
+pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
-fn gauge<K, V, const N: usize>(
+pub(super) fn gauge<K, V, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

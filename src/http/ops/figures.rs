@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Ops;
+use super::{Ops, life};
 use crate::decision::State;
 use crate::domain::{
-    CapabilityStatus, Catalog, Change, Channel, Freshness, Mirror, Run, Source, SourceKey,
-    SourceState,
+    CapabilityStatus, Catalog, Change, Channel, Deadline, Freshness, Mirror, Run, Source,
+    SourceKey, SourceState, SubscriptionId,
 };
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::notify::{EndpointStatus, NotifyHandle};
@@ -30,6 +30,7 @@ pub(super) struct Figures {
     pub(super) runs: Vec<Run>,
     pub(super) changes: Vec<Change>,
     pub(super) subscriptions: BTreeMap<&'static str, i64>,
+    pub(super) deadlines: Vec<(Deadline, SubscriptionId)>,
     pub(super) seats: Vec<PlanSeats>,
     pub(super) tenants: BTreeMap<&'static str, u64>,
     pub(super) licensed_users: usize,
@@ -117,6 +118,7 @@ impl Figures {
             runs: ops.store.runs(&runs)?,
             changes: ops.store.changes(&changes)?,
             subscriptions: subscriptions_by_status(&mirror),
+            deadlines: life::all(&mirror, now),
             seats: seats_by_plan(&mirror, &ops.catalog),
             tenants,
             licensed_users: mirror.tenants().map(|it| it.users.len()).sum(),

@@ -11,6 +11,7 @@
 mod facts;
 mod figures;
 mod health;
+mod life;
 mod notify;
 mod page;
 mod svg;
@@ -94,7 +95,11 @@ impl OpsState {
     pub fn new(settings: OpsSettings) -> Self {
         let mut registry = settings.registry;
         settings.metrics.register(&mut registry);
-        let facts = Facts { store: settings.store.clone(), catalog: Arc::clone(&settings.catalog) };
+        let facts = Facts {
+            store: settings.store.clone(),
+            catalog: Arc::clone(&settings.catalog),
+            clock: Arc::clone(&settings.clock),
+        };
         registry.register_collector(Box::new(facts));
         registry.register_collector(Box::new(usage::Usage { store: settings.store.clone() }));
         Self(Arc::new(Ops {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::figures::{DAY, Figures, Fresh, Scope};
+use super::life;
 use super::notify;
 use super::svg::{self, Bar, Part, Text, Tick};
 use crate::domain::{Change, Entity, Outcome, Run, Source};
@@ -28,6 +29,8 @@ pub(super) fn render(figures: &Figures) -> String {
         &changes_chart(figures),
     );
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
+    let due = life::picture(&figures.deadlines, figures.now);
+    section(&mut page, "Deadlines", "of subscriptions in the next 30 days", &due);
     section(&mut page, "Decisions", "since the daemon started", &decisions(figures));
     section(&mut page, "Store", "on disk", &store(figures));
     if !figures.endpoints.is_empty() {
@@ -150,7 +153,7 @@ fn runs_chart(figures: &Figures) -> String {
     let of = |outcome| figures.runs.iter().filter(|it| it.outcome == outcome).count();
     let (complete, partial, failed) =
         (of(Outcome::Complete), of(Outcome::Partial), of(Outcome::Failed));
-    svg::timeline(&rows)
+    svg::timeline(&rows, &svg::DAY)
         + &legend(&[
             ("ok", &format!("{complete} complete")),
             ("warn", &format!("{partial} partial")),

@@ -95,7 +95,7 @@ pub(super) fn bars(bars: &[Bar], full: f64, marks: &[(f64, &str)]) -> String {
 
 /// One mark on a [`timeline`].
 pub(super) struct Tick {
-    /// Where, from 0 (a day ago) to 1 (now).
+    /// Where, from 0 (where the span begins) to 1 (where it ends).
     pub(super) at: f64,
     /// How long, in the same unit.
     pub(super) lasts: f64,
@@ -103,8 +103,12 @@ pub(super) struct Tick {
     pub(super) title: String,
 }
 
-/// Rows of marks over the last day.
-pub(super) fn timeline(rows: &[(String, Vec<Tick>)]) -> String {
+/// The axis of a day: every six hours, and the end of the drawing.
+pub(super) const DAY: [(f64, &str); 5] =
+    [(0.0, "24 h ago"), (0.25, "18 h"), (0.5, "12 h"), (0.75, "6 h"), (1.0, "now")];
+
+/// Rows of marks over a span of time; `names` are written below it at these shares.
+pub(super) fn timeline(rows: &[(String, Vec<Tick>)], names: &[(f64, &str)]) -> String {
     let height = ROW * count(rows.len()) + 24.0;
     let room = WIDTH - LEFT - 30.0;
     let mut svg = open(height);
@@ -118,7 +122,7 @@ pub(super) fn timeline(rows: &[(String, Vec<Tick>)]) -> String {
             rect(&mut svg, (x, y, width, ROW - 8.0), tick.class, &tick.title);
         }
     }
-    hours(&mut svg, room, height);
+    axis(&mut svg, names, room, height);
     svg
 }
 
@@ -142,15 +146,13 @@ pub(super) fn columns(hourly: &[Vec<Part>]) -> String {
             rect(&mut svg, place, part.class, &part.title);
         }
     }
-    hours(&mut svg, room, height);
+    axis(&mut svg, &DAY, room, height);
     svg
 }
 
-/// The axis of a day: every six hours, and the end of the drawing.
-fn hours(svg: &mut String, room: f64, height: f64) {
-    for (share, name) in
-        [(0.0, "24 h ago"), (0.25, "18 h"), (0.5, "12 h"), (0.75, "6 h"), (1.0, "now")]
-    {
+/// Names below a drawing.
+fn axis(svg: &mut String, names: &[(f64, &str)], room: f64, height: f64) {
+    for (share, name) in names {
         put(
             svg,
             format_args!(
@@ -225,7 +227,7 @@ mod tests {
 
     #[test]
     fn charts_of_nothing_are_charts() {
-        for svg in [bars(&[], 0.0, &[]), timeline(&[]), columns(&[])] {
+        for svg in [bars(&[], 0.0, &[]), timeline(&[], &DAY), columns(&[])] {
             assert!(svg.starts_with("<svg") && svg.ends_with("</svg>") && !svg.contains("NaN"));
         }
     }

@@ -30,6 +30,7 @@ use crate::domain::{Subscription, SubscriptionId};
 use self::call::{Call, LIST_ON};
 pub use self::change::{Accepted, Cancelled, Change};
 pub use self::operation::{Acknowledged, Operation, Verdict};
+pub use self::parse::Glimpse;
 pub use self::purchase::{AvailablePlan, BillingTerm, Resolved};
 pub use self::usage::{USAGE_BATCH_MAX, UsageRow, UsageSaid, UsageStatus};
 

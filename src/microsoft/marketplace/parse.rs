@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Party, Subscription, SubscriptionStatus};
+use crate::domain::{Party, Subscription, SubscriptionId, SubscriptionStatus};
 use crate::microsoft::json;
 
 /// One subscription. Unusable is only what has no usable id, status or quantity.
@@ -48,6 +48,33 @@ pub(super) fn subscription(value: &Value, now: Timestamp) -> Result<Subscription
         created: json::moment(value, "created"),
         observed_at: now,
     })
+}
+
+/// What can still be made out of a subscription that could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Glimpse {
+    /// Its id.
+    pub id: Option<SubscriptionId>,
+    /// Who uses it, as far as it says so.
+    pub tenant: Option<Uuid>,
+    /// Of which offer it is, in lower case.
+    pub offer: Option<Arc<str>>,
+    /// Of which plan it is, in lower case.
+    pub plan: Option<Arc<str>>,
+}
+
+impl Glimpse {
+    /// Looks at a record, whatever it is.
+    pub fn of(raw: &str) -> Self {
+        let value: Value = serde_json::from_str(raw).unwrap_or_default();
+        let lower = |key| Some(json::lower(&value, key)).filter(|it| !it.is_empty());
+        Self {
+            id: json::id(&value, "id").ok(),
+            tenant: party(value.get("beneficiary")).tenant,
+            offer: lower("offerId"),
+            plan: lower("planId"),
+        }
+    }
 }
 
 /// A party, of whom anything may be missing.
@@ -115,6 +142,24 @@ mod tests {
             check(key, json!(7), None);
         }
         assert!(subscription(&json!([]), Timestamp::UNIX_EPOCH).is_err());
+    }
+
+    #[test]
+    fn of_a_record_that_is_odd_it_is_still_seen_whose_it_may_be() {
+        let mut odd = full();
+        odd["quantity"] = json!("many");
+        odd["beneficiary"]["tenantId"] = json!("0C0C0C0C-1111-4222-8333-444444444444");
+        let it = Glimpse::of(&odd.to_string());
+        assert_eq!(it.id.unwrap().to_string(), "5d0c1f22-7a31-4c8e-1b2f-90aa3344ee10");
+        assert_eq!(it.tenant.unwrap().to_string(), "0c0c0c0c-1111-4222-8333-444444444444");
+        assert_eq!((it.offer.as_deref(), it.plan.as_deref()), (Some("viz-suite"), Some("team")));
+        odd["beneficiary"] = json!("?");
+        odd["offerId"] = json!("");
+        let less = Glimpse::of(&odd.to_string());
+        assert_eq!((less.tenant, less.offer), (None, None));
+        for nothing in ["", "[]", "7", "{}", "not json"] {
+            assert_eq!(Glimpse::of(nothing), Glimpse::default(), "{nothing}");
+        }
     }
 
     #[test]

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use crate::domain::{
     CapabilityStatus, Cause, Change, Cloud, Commit, Consent, Document, Entity, Fact, GroupId,
-    HeldSeat, Holders, Licence, OddRecord, Outcome, Party, Path, PathState, Run, RunId,
+    HeldSeat, Holders, Licence, Life, OddRecord, Outcome, Party, Path, PathState, Run, RunId,
     ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Trigger, Units, UserId,
-    UserLicences, UserWrites, Via,
+    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Trigger, Undocumented,
+    Units, Unread, UserId, UserLicences, UserWrites, Via, Whose,
 };
 
 fn text() -> BoxedStrategy<Arc<str>> {
@@ -280,6 +280,41 @@ fn tenant_users() -> BoxedStrategy<TenantUsers> {
     (tenant_id(), writes).prop_map(|(tenant, writes)| TenantUsers { tenant, writes }).boxed()
 }
 
+fn life() -> BoxedStrategy<Life> {
+    let undocumented = (time(), text(), text());
+    let undocumented = undocumented.prop_map(|(at, from, to)| Undocumented { at, from, to });
+    (time(), any::<bool>(), option::of(time()), option::of(time()), option::of(undocumented))
+        .prop_map(|(since, entered, missing_since, purged_at, undocumented)| Life {
+            since,
+            entered,
+            missing_since,
+            purged_at,
+            undocumented,
+        })
+        .boxed()
+}
+
+/// Its key is that of the commit.
+fn unread() -> BoxedStrategy<Unread> {
+    let whose = prop_oneof![
+        tenant_id().prop_map(Whose::Tenant),
+        Just(Whose::Anybody),
+        Just(Whose::Nobody),
+    ];
+    let id = option::of(subscription_id());
+    ("[a-c]", id, whose, option::of(text()), option::of(text()), time(), text())
+        .prop_map(|(key, id, whose, offer, plan, since, why)| Unread {
+            key: key.into(),
+            id,
+            whose,
+            offer,
+            plan,
+            since,
+            why,
+        })
+        .boxed()
+}
+
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
@@ -296,6 +331,14 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
         vec(odd(), 0..2),
         vec(change(), 0..6),
         vec(run(), 0..2),
+        vec((subscription_id(), life()), 0..2),
+        vec(
+            prop_oneof![
+                3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
+                1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
+            ],
+            0..2,
+        ),
     );
     (facts, rest)
         .prop_map(|(facts, rest)| Commit {
@@ -313,6 +356,8 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             outbox: Vec::new(),
             changes: rest.3,
             runs: rest.4,
+            lives: rest.5,
+            unread: rest.6,
         })
         .boxed()
 }

@@ -37,7 +37,7 @@ struct Content {
 fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for it in mirror.subscriptions() {
-        all.insert(format!("subscription {}", it.id), format!("{it:?}"));
+        all.insert(format!("subscription {}", it.id), format!("{it:?} {:?}", mirror.life(it)));
     }
     for it in mirror.tenants() {
         let id = it.tenant.id;
@@ -52,6 +52,9 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
+    }
+    for it in mirror.unread() {
+        all.insert(format!("unread {}", it.key), format!("{it:?}"));
     }
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));

@@ -121,7 +121,7 @@ impl Work {
         let meter = Meter::new();
         let (operation, answered) = self.in_time(event, self.operation(&meter, event, id)).await?;
         let event = &WebhookEvent { answered, ..event.clone() };
-        let reading = timeout(LOOK_MAX, self.subscription(&meter, id)).await;
+        let reading = timeout(LOOK_MAX, self.subscription(&meter, event, id)).await;
         let reading = reading.map_err(|_elapsed| Trouble::Late)??;
         let now = (self.sources.clock)();
         let age = now.duration_since(event.received);
@@ -207,7 +207,7 @@ impl Work {
         let mirror = self.sources.store.snapshot();
         let mut known = mirror.subscription(id).map(|it| it.as_ref().clone());
         if known.is_none() && self.accept != AcceptChanges::Always {
-            known = Some(self.subscription(meter, id).await?.subscription);
+            known = Some(self.subscription(meter, event, id).await?.subscription);
         }
         let catalog = &self.sources.catalog;
         let Some(verdict) = policy::verdict(operation, known.as_ref(), catalog, self.accept) else {
@@ -241,7 +241,12 @@ impl Work {
         Ok(Some(answered))
     }
 
-    async fn subscription(&self, meter: &Meter, id: SubscriptionId) -> Result<Reading, Trouble> {
+    async fn subscription(
+        &self,
+        meter: &Meter,
+        event: &WebhookEvent,
+        id: SubscriptionId,
+    ) -> Result<Reading, Trouble> {
         let ticket = self.sources.ledger.ticket();
         let began = (self.sources.clock)();
         match self.sources.microsoft.marketplace().subscription(meter, id).await? {
@@ -256,7 +261,8 @@ impl Work {
                 let why = format!("the subscription cannot be understood: {why}");
                 let key = SourceKey::SUBSCRIPTIONS;
                 let odd = OddRecord { at: began, key, why: why.as_str().into(), raw };
-                self.write(Commit { odd: vec![odd], ..Commit::default() }).await?;
+                let mirror = self.sources.store.snapshot();
+                self.write(plan::odd(&mirror, odd, id, &cause(event), began)).await?;
                 Err(Trouble::Found(why))
             }
             None => Err(Trouble::Found("Microsoft knows no such subscription".into())),
@@ -272,10 +278,7 @@ impl Work {
         state_if: impl FnOnce(bool) -> EventState,
     ) -> Result<EventState, Trouble> {
         let Reading { subscription, raw, ticket } = reading;
-        let cause = event.said.operation.as_ref().map_or_else(
-            || Cause::Webhook(format!("without an operation, number {}", event.id.0).into()),
-            |it| Cause::Webhook(Arc::clone(it)),
-        );
+        let cause = cause(event);
         let mut readings = [(subscription.id, (subscription, raw))].into();
         let mut applied = self.sources.ledger.turn().await;
         keep_newer(&mut applied, &mut readings, |_| ticket);
@@ -335,6 +338,14 @@ impl Work {
     async fn write(&self, commit: Commit) -> Result<(), StoreError> {
         self.sources.store.commit(commit).await
     }
+}
+
+/// What a webhook's changes are put down to.
+fn cause(event: &WebhookEvent) -> Cause {
+    event.said.operation.as_ref().map_or_else(
+        || Cause::Webhook(format!("without an operation, number {}", event.id.0).into()),
+        |it| Cause::Webhook(Arc::clone(it)),
+    )
 }
 
 fn put(event: WebhookEvent) -> Vec<EventWrite> {
