@@ -211,13 +211,16 @@ pub struct SubscriptionsArgs {
 }
 
 /// `subscriptions show`.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum SubscriptionsCommand {
     /// One subscription, in full, with the record as Microsoft sent it
     Show {
         /// Its id
         id: SubscriptionId,
     },
+    /// What customers ask for.
+    #[command(flatten)]
+    Held(super::held::HeldCommand),
 }
 
 /// `seats`.

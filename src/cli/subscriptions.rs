@@ -2,10 +2,10 @@
 
 use reqwest::Method;
 
-use super::Exit;
 use super::args::{SubscriptionsArgs, SubscriptionsCommand};
 use super::output::{Column, Printer};
 use super::remote::{Pairs, Remote};
+use super::{Exit, held};
 
 /// The order of a subscription's fields for people.
 const ORDER: [&str; 15] = [
@@ -36,7 +36,8 @@ pub async fn run(
     printer: Printer,
     args: &SubscriptionsArgs,
 ) -> Result<Exit, anyhow::Error> {
-    match args.command {
+    match &args.command {
+        Some(SubscriptionsCommand::Held(command)) => held::run(remote, printer, command).await,
         None => list(remote, printer).await,
         Some(SubscriptionsCommand::Show { id }) => {
             let path = format!("/subscriptions/{id}");

@@ -23,6 +23,8 @@ pub enum AcceptChanges {
     Always,
     /// Those to plans of the catalog.
     KnownPlans,
+    /// Those that an operator confirmed: all others are refused, and kept for him to look at.
+    Hold,
 }
 
 impl fmt::Display for AcceptChanges {
@@ -30,6 +32,7 @@ impl fmt::Display for AcceptChanges {
         f.write_str(match self {
             Self::Always => "always",
             Self::KnownPlans => "known_plans",
+            Self::Hold => "hold",
         })
     }
 }
@@ -41,7 +44,8 @@ impl FromStr for AcceptChanges {
         match text {
             "always" => Ok(Self::Always),
             "known_plans" => Ok(Self::KnownPlans),
-            _ => Err("write \"always\" or \"known_plans\""),
+            "hold" => Ok(Self::Hold),
+            _ => Err("write \"always\", \"known_plans\" or \"hold\""),
         }
     }
 }

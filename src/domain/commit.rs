@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription,
+    AskedWrite, Cause, Change, EventWrite, Holders, Run, Sku, SourceKey, SourceState, Subscription,
     SubscriptionId, Tenant, TenantId, UserId, UserLicences,
 };
 
@@ -32,6 +32,8 @@ pub struct Commit {
     pub odd: Vec<OddRecord>,
     /// Webhooks that came, and how far we are with them.
     pub inbox: Vec<EventWrite>,
+    /// Changes that customers asked for, and what became of them.
+    pub asked: Vec<AskedWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -69,6 +69,8 @@ words!(
         License = "license",
         /// A key that signs our answers.
         Key = "key",
+        /// A change that a customer asked for; its id is the subscription's.
+        Operation = "operation",
     }
 );
 

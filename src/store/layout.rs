@@ -69,6 +69,7 @@ pub(super) enum Kind {
     HeldSeat,
     Document,
     Odd,
+    Asked,
     Event,
     EventBody,
     UserCount,
@@ -80,7 +81,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 16] = [
+    const ALL: [(Self, u8); 17] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -89,6 +90,7 @@ impl Kind {
         (Self::HeldSeat, b'H'),
         (Self::Document, b'D'),
         (Self::Odd, b'O'),
+        (Self::Asked, b'A'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::UserCount, b'G'),
@@ -145,10 +147,18 @@ pub(super) fn held_seat(id: SubscriptionId, tenant: TenantId, user: UserId) -> K
     key(Kind::HeldSeat, &[id.as_bytes(), tenant.as_bytes(), user.as_bytes()])
 }
 
-/// The name's length comes first, so that the pieces of one document stay together.
 pub(super) fn document(name: &str) -> Key {
+    named(Kind::Document, name)
+}
+
+pub(super) fn asked(operation: &str) -> Key {
+    named(Kind::Asked, operation)
+}
+
+/// The name's length comes first, so that the pieces of one record stay together.
+fn named(kind: Kind, name: &str) -> Key {
     let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes();
-    key(Kind::Document, &[&length, name.as_bytes()])
+    key(kind, &[&length, name.as_bytes()])
 }
 
 pub(super) fn odd(hash: u64) -> Key {

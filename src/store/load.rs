@@ -11,13 +11,13 @@ use super::layout::{self, Kind, Table};
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UserCountV1,
+    self, AskedV1, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UserCountV1,
 };
 use super::writer::{self, Limits};
 use crate::domain::{
-    Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId, UserId,
-    UserTable,
+    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
+    UserId, UserTable,
 };
 
 /// What was in the store.
@@ -153,6 +153,10 @@ impl Facts {
             Kind::Odd => {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
+            }
+            Kind::Asked => {
+                let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
+                commit.asked.push(AskedWrite::New(Arc::new(it)));
             }
             Kind::UserCount => {
                 let tenant = Parts(key).skip(1)?.tenant()?;

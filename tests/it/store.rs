@@ -130,6 +130,9 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
     }
+    for it in mirror.all_asked() {
+        all.insert(format!("asked {}", it.operation), format!("{it:?}"));
+    }
     all
 }
 
@@ -178,6 +181,7 @@ fn mixed() -> Commit {
             raw: "{}".into(),
         }],
         inbox: Vec::new(),
+        asked: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `GET /status` | one object |
 //! | `GET /subscriptions`, `/subscriptions/{id}` | rows; one with its raw record |
+//! | `GET /subscriptions/held` | what customers ask for |
+//! | `POST /subscriptions/held/{operation}/confirm`, `…/dismiss` | the decided request |
 //! | `GET /seats`, `/seats/usage` | rows; used against bought |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
@@ -14,6 +16,7 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod held;
 mod lines;
 mod log;
 mod query;
@@ -148,6 +151,9 @@ fn router(admin: Admin) -> Router {
         .route("/status", get(status::show))
         .route("/subscriptions", get(subscriptions))
         .route("/subscriptions/{id}", get(subscription))
+        .route("/subscriptions/held", get(held::list))
+        .route("/subscriptions/held/{operation}/confirm", post(held::confirm))
+        .route("/subscriptions/held/{operation}/dismiss", post(held::dismiss))
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
         .route("/tenants", get(tenants))

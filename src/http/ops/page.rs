@@ -343,7 +343,7 @@ fn entity_class(entity: Entity) -> &'static str {
     match entity {
         Entity::Seat => "ok",
         Entity::HeldSeat => "held",
-        Entity::Subscription => "info",
+        Entity::Subscription | Entity::Operation => "info",
         Entity::Sku => "warn",
         Entity::License | Entity::Key => "bad",
         Entity::Tenant => "gone",
