@@ -236,25 +236,26 @@ mod tests {
     fn who_would_lose_a_seat_is_who_would_not_hold_one() {
         let at = |hour: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hour);
         let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
-        let user = |it: u128| UserId::from_uuid(Uuid::from_u128(it));
+        let number = |it: u128| UserId::from_uuid(Uuid::from_u128(it));
         // Taken in the order of their numbers, used in another one; the ninth was long away.
         let used = [60, 50, 70, 40, 65, 55, 45, 66, 1];
         let seats = (1_u128..).zip(used).map(|(it, used)| {
             let taken_at = at(i64::try_from(it).unwrap());
-            ((tenant, user(it)), HeldSeat { taken_at, last_used: at(used) })
+            ((tenant, number(it)), HeldSeat { taken_at, last_used: at(used) })
         });
         let holders = Holders::new(seats);
         let (release_after, now) = (SignedDuration::from_hours(48), at(72));
         for before in [Some(8), Some(6), Some(3), None] {
             for quantity in 0..10 {
                 let holds = |it: u128, quantity: u64| {
-                    holders.holds(tenant, user(it), quantity, release_after, now)
+                    holders.holds(tenant, number(it), quantity, release_after, now)
                 };
                 let had = |it: &u128| holds(*it, before.unwrap_or(u64::MAX));
                 let loses = |it: &u128| had(it) && !holds(*it, quantity);
                 let mut expected: Vec<u128> = (1..10).filter(loses).collect();
                 expected.sort_by_key(|it| used[usize::try_from(*it).unwrap() - 1]);
-                let expected: Vec<_> = expected.into_iter().map(|it| (tenant, user(it))).collect();
+                let expected: Vec<_> =
+                    expected.into_iter().map(|it| (tenant, number(it))).collect();
                 let found = holders.beyond(before, quantity, release_after, now);
                 assert_eq!(found, expected, "{before:?} → {quantity}");
             }

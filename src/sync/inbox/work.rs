@@ -42,7 +42,11 @@ const WATCHED_FOR: SignedDuration = SignedDuration::from_secs(60);
 /// After so many looks that failed through what was found a webhook is given up.
 const TRIES_MAX: u32 = 8;
 
-/// How long Microsoft may be unreadable before a webhook is given up.
+/// How long answers that are none of the marketplace's (a gateway's page, half an answer) count as
+/// Microsoft being away, not as something wrong with the webhook.
+const GARBLED_FOR: SignedDuration = SignedDuration::from_hours(3);
+
+/// How long Microsoft may be away before a webhook is given up.
 const KEEP_TRYING: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What is to be done with a webhook after a look.
@@ -116,7 +120,9 @@ impl Work {
             Err(Trouble::Late) => self.away(event, "Microsoft did not answer in time", None).await,
             Err(Trouble::Microsoft(error)) => {
                 let why = telemetry::chain(&error);
-                if is_away(error.kind()) {
+                let age = (self.sources.clock)().duration_since(event.received);
+                let garbled = error.kind() == ErrorKind::Unreadable && age < GARBLED_FOR;
+                if is_away(error.kind()) || garbled {
                     self.away(event, &why, error.asked_wait()).await
                 } else {
                     self.failed(event, &why).await
@@ -206,7 +212,8 @@ impl Work {
         if event.answered.is_some() {
             return Ok((Some(operation), event.answered));
         }
-        let answered = self.answer(meter, event, &operation).await?;
+        // Boxed: few webhooks come so far.
+        let answered = Box::pin(self.answer(meter, event, &operation)).await?;
         Ok((Some(operation), answered))
     }
 
@@ -224,7 +231,8 @@ impl Work {
         if left(event, (self.sources.clock)()).is_none() {
             return ask().await;
         }
-        window::first(ask, tokio::time::sleep, || !meter.throttled().is_zero()).await
+        let hold_back = || !meter.throttled().is_zero();
+        Box::pin(window::first(ask, tokio::time::sleep, hold_back)).await
     }
 
     pub(super) async fn subscription(
