@@ -14,7 +14,8 @@ async fn asked_again(world: &World) {
     while world.sandbox.requests().len() == before {
         world.advance(SignedDuration::from_mins(1));
         super::orders::wake(world).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut revisions = world.daemon.store.revisions();
+        drop(tokio::time::timeout(Duration::from_millis(10), revisions.changed()).await);
     }
 }
 
