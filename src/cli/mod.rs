@@ -7,6 +7,7 @@ pub mod args;
 pub mod changes;
 pub mod config;
 mod demo;
+pub mod held;
 pub mod keys;
 mod life;
 pub mod log;

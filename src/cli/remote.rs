@@ -182,6 +182,7 @@ fn refused(what: String, kind: Option<&str>) -> Advised {
             ("use an id of a [[product]] (entitled config show)", Exit::Usage)
         }
         Some("not-found") => ("list what there is: the same command without an id", Exit::Failed),
+        Some("conflict") => ("look at what it is now, then decide anew", Exit::Failed),
         Some("internal") => ("look at the daemon's log (journalctl -u entitled)", Exit::Failed),
         Some(_) | None => ("correct that, then run the command again", Exit::Failed),
     };

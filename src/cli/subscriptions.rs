@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use reqwest::Method;
 
-use super::Exit;
 use super::orders::{self, OrderCommand};
 use super::output::{Column, Printer};
 use super::remote::{Pairs, Remote, pairs};
+use super::{Exit, held};
 use crate::domain::{SubscriptionId, TenantId};
 
 /// `subscriptions`.
@@ -42,6 +42,9 @@ pub enum SubscriptionsCommand {
     /// What is ordered.
     #[command(flatten)]
     Order(OrderCommand),
+    /// What customers ask for.
+    #[command(flatten)]
+    Held(super::held::HeldCommand),
 }
 
 /// The order of a subscription's fields for people.
@@ -80,6 +83,7 @@ pub async fn run(
     match &args.command {
         None => list(remote, printer, args).await,
         Some(SubscriptionsCommand::Order(command)) => orders::run(remote, printer, command).await,
+        Some(SubscriptionsCommand::Held(command)) => held::run(remote, printer, command).await,
         Some(SubscriptionsCommand::Show { id }) => {
             let path = format!("/subscriptions/{id}");
             let row = remote.one(Method::GET, &path, &Pairs::new()).await?;

@@ -28,6 +28,8 @@ pub enum AcceptChanges {
     Always,
     /// Those to plans of the catalog.
     KnownPlans,
+    /// Those that an operator confirmed: all others are refused, and kept for him to look at.
+    Hold,
 }
 
 impl fmt::Display for AcceptChanges {
@@ -35,6 +37,7 @@ impl fmt::Display for AcceptChanges {
         f.write_str(match self {
             Self::Always => "always",
             Self::KnownPlans => "known_plans",
+            Self::Hold => "hold",
         })
     }
 }
@@ -46,7 +49,8 @@ impl FromStr for AcceptChanges {
         match text {
             "always" => Ok(Self::Always),
             "known_plans" => Ok(Self::KnownPlans),
-            _ => Err("write \"always\" or \"known_plans\""),
+            "hold" => Ok(Self::Hold),
+            _ => Err("write \"always\", \"known_plans\" or \"hold\""),
         }
     }
 }

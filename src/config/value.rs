@@ -66,7 +66,7 @@ from_text! {
     HybridMode: "\"entra\", \"licensee\" or \"none\"", parsed;
     OnStale: "\"grace\" or \"deny\"", parsed;
     OverLimit: "\"warn\" or \"deny\"", parsed;
-    AcceptChanges: "\"always\" or \"known_plans\"", parsed;
+    AcceptChanges: "\"always\", \"known_plans\" or \"hold\"", parsed;
     Permission: "a permission in quotes", parsed;
     NoticeWish: "an event type in quotes", parsed;
     Url: "a link in quotes", link;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, Run, Sku, SourceKey,
-    SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UserId,
-    UserLicences,
+    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, Run, Sku,
+    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite,
+    UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -43,6 +43,8 @@ pub struct Commit {
     pub notices: Vec<Notice>,
     /// Events on their way, and how far they are.
     pub outbox: Vec<DeliveryWrite>,
+    /// Changes that customers asked for, and what became of them.
+    pub asked: Vec<AskedWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

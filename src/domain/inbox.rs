@@ -66,6 +66,8 @@ pub enum Answered {
     Refused,
     /// Microsoft had decided already.
     TooLate,
+    /// Microsoft wants no answer to it.
+    NotTaken,
 }
 
 impl Answered {
@@ -75,6 +77,7 @@ impl Answered {
             Self::Accepted => "accepted",
             Self::Refused => "refused",
             Self::TooLate => "too late",
+            Self::NotTaken => "not taken",
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
+    AskedChange, AskedWrite, Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState,
+    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -50,6 +50,7 @@ pub struct Mirror {
     lives: OrdMap<SubscriptionId, Arc<Life>>,
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
+    asked: OrdMap<Arc<str>, Arc<AskedChange>>,
     revision: u64,
 }
 
@@ -145,6 +146,16 @@ impl Mirror {
         self.sources.iter().map(|(key, state)| (*key, state))
     }
 
+    /// The change that a customer asked for by this operation.
+    pub fn asked(&self, operation: &str) -> Option<&Arc<AskedChange>> {
+        self.asked.get(operation)
+    }
+
+    /// All changes that customers asked for, by operation.
+    pub fn all_asked(&self) -> impl Iterator<Item = &Arc<AskedChange>> {
+        self.asked.values()
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -197,6 +208,9 @@ impl Mirror {
         for document in &commit.documents {
             next.documents.insert(Arc::clone(&document.name), document.bytes.as_slice().into());
         }
+        for write in &commit.asked {
+            next.put_asked(write);
+        }
         next
     }
 
@@ -207,6 +221,21 @@ impl Mirror {
             self.change_tenant(tenant, |view| view.users = table);
         }
         self
+    }
+
+    fn put_asked(&mut self, write: &AskedWrite) {
+        let operation = write.operation();
+        let known = self.asked.get(operation);
+        let next = match write {
+            AskedWrite::New(it) => known.is_none().then(|| Arc::clone(it)),
+            AskedWrite::Move { to, at, .. } => {
+                known.filter(|it| it.state.may_become(*to)).map(|it| Arc::new(it.moved(*to, *at)))
+            }
+            AskedWrite::Forget(_) => return drop(self.asked.remove(operation)),
+        };
+        if let Some(next) = next {
+            self.asked.insert(Arc::clone(operation), next);
+        }
     }
 
     fn put_subscription(&mut self, subscription: &Subscription) {

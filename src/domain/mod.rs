@@ -2,6 +2,7 @@
 //!
 //! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
 
+mod asked;
 mod commit;
 mod deadline;
 mod delivery;
@@ -22,6 +23,7 @@ mod unread;
 mod usage;
 mod users;
 
+pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use commit::{
     Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
 };

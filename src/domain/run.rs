@@ -73,6 +73,8 @@ words!(
         Usage = "usage",
         /// An event for the publisher's own systems.
         Notice = "notice",
+        /// A change that a customer asked for; its id is the subscription's.
+        Operation = "operation",
     }
 );
 

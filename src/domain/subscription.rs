@@ -177,6 +177,25 @@ impl Holders {
         live(&own) && u64::try_from(ahead).is_ok_and(|ahead| ahead < quantity)
     }
 
+    /// Those who would no longer hold one of the `quantity` seats, though they hold one of `before`:
+    /// who took theirs last. Those come first who used theirs longest ago.
+    pub fn beyond(
+        &self,
+        before: Option<u64>,
+        quantity: u64,
+        release_after: SignedDuration,
+        now: Timestamp,
+    ) -> Vec<(TenantId, UserId)> {
+        let live = |it: &HeldSeat| now.duration_since(it.last_used) <= release_after;
+        let mut sitting: Vec<_> = self.seats.iter().filter(|(_, seat)| live(seat)).collect();
+        sitting.sort_by_key(|(key, seat)| (seat.taken_at, **key));
+        let first = |it: u64| usize::try_from(it).unwrap_or(usize::MAX);
+        sitting.truncate(before.map_or(usize::MAX, first));
+        let mut losing = sitting.split_off(first(quantity).min(sitting.len()));
+        losing.sort_by_key(|(key, seat)| (seat.last_used, **key));
+        losing.into_iter().map(|(key, _)| *key).collect()
+    }
+
     /// Whether one of the `quantity` seats is free.
     pub fn has_free(&self, quantity: u64, release_after: SignedDuration, now: Timestamp) -> bool {
         let few = u64::try_from(self.seats.len()).is_ok_and(|all| all < quantity);
@@ -206,5 +225,40 @@ impl Holders {
             seats.entry((tenant, user)).or_insert(HeldSeat { taken_at: now, last_used: now });
         seat.last_used = now;
         Self { seats }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_would_lose_a_seat_is_who_would_not_hold_one() {
+        let at = |hour: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hour);
+        let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
+        let number = |it: u128| UserId::from_uuid(Uuid::from_u128(it));
+        // Taken in the order of their numbers, used in another one; the ninth was long away.
+        let used = [60, 50, 70, 40, 65, 55, 45, 66, 1];
+        let seats = (1_u128..).zip(used).map(|(it, used)| {
+            let taken_at = at(i64::try_from(it).unwrap());
+            ((tenant, number(it)), HeldSeat { taken_at, last_used: at(used) })
+        });
+        let holders = Holders::new(seats);
+        let (release_after, now) = (SignedDuration::from_hours(48), at(72));
+        for before in [Some(8), Some(6), Some(3), None] {
+            for quantity in 0..10 {
+                let holds = |it: u128, quantity: u64| {
+                    holders.holds(tenant, number(it), quantity, release_after, now)
+                };
+                let had = |it: &u128| holds(*it, before.unwrap_or(u64::MAX));
+                let loses = |it: &u128| had(it) && !holds(*it, quantity);
+                let mut expected: Vec<u128> = (1..10).filter(loses).collect();
+                expected.sort_by_key(|it| used[usize::try_from(*it).unwrap() - 1]);
+                let expected: Vec<_> =
+                    expected.into_iter().map(|it| (tenant, number(it))).collect();
+                let found = holders.beyond(before, quantity, release_after, now);
+                assert_eq!(found, expected, "{before:?} → {quantity}");
+            }
+        }
     }
 }

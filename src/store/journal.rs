@@ -58,7 +58,7 @@ pub struct ChangeFilter {
     pub tenant: Option<TenantId>,
     /// Changes that concern this user.
     pub user: Option<UserId>,
-    /// Changes of this subscription and of who sits on its seats.
+    /// Changes of this subscription, of who sits on its seats, and what customers asked of it.
     pub subscription: Option<SubscriptionId>,
     /// Changes of the publisher's license of this id.
     pub license: Option<Arc<str>>,
@@ -93,8 +93,9 @@ impl ChangeFilter {
 
     fn lets(&self, it: &Change) -> bool {
         let of_subscription = |id: SubscriptionId| {
-            matches!(it.entity, Entity::Subscription | Entity::HeldSeat | Entity::Usage)
-                && *it.id == *id.to_string()
+            let of_subscriptions =
+                [Entity::Subscription, Entity::HeldSeat, Entity::Usage, Entity::Operation];
+            of_subscriptions.contains(&it.entity) && *it.id == *id.to_string()
         };
         self.tenant.is_none_or(|tenant| it.tenant == Some(tenant))
             && self.user.is_none_or(|user| it.user == Some(user))

@@ -73,6 +73,7 @@ pub(super) enum Kind {
     Odd,
     Life,
     Unread,
+    Asked,
     Event,
     EventBody,
     Usage,
@@ -87,7 +88,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 21] = [
+    const ALL: [(Self, u8); 22] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -98,6 +99,7 @@ impl Kind {
         (Self::Odd, b'O'),
         (Self::Life, b'L'),
         (Self::Unread, b'X'),
+        (Self::Asked, b'A'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::Usage, b'V'),
@@ -157,10 +159,18 @@ pub(super) fn held_seat(id: SubscriptionId, tenant: TenantId, user: UserId) -> K
     key(Kind::HeldSeat, &[id.as_bytes(), tenant.as_bytes(), user.as_bytes()])
 }
 
-/// The name's length comes first, so that the pieces of one document stay together.
 pub(super) fn document(name: &str) -> Key {
+    named(Kind::Document, name)
+}
+
+pub(super) fn asked(operation: &str) -> Key {
+    named(Kind::Asked, operation)
+}
+
+/// The name's length comes first, so that the pieces of one record stay together.
+fn named(kind: Kind, name: &str) -> Key {
     let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes();
-    key(Kind::Document, &[&length, name.as_bytes()])
+    key(kind, &[&length, name.as_bytes()])
 }
 
 pub(super) fn odd(hash: u64) -> Key {

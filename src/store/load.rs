@@ -12,14 +12,14 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, OddV1, SkusV1, SourceV1,
+    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, OddV1, SkusV1, SourceV1,
     SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId, Unread,
-    UserId, UserTable,
+    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
+    Unread, UserId, UserTable,
 };
 
 /// What was in the store.
@@ -182,6 +182,10 @@ impl Facts {
             Kind::Unread => {
                 let it: Unread = record::decode::<UnreadV1>(kind, payload)?.try_into()?;
                 commit.unread.push((Arc::clone(&it.key), Some(it)));
+            }
+            Kind::Asked => {
+                let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
+                commit.asked.push(AskedWrite::New(Arc::new(it)));
             }
             Kind::UserCount => {
                 let tenant = Parts(key).skip(1)?.tenant()?;

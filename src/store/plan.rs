@@ -10,12 +10,12 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, DeliveryV1, EventV1, HeldSeatV1, LifeV1, OddV1, RunV1, SkusV1, SourceV1, SubscriptionV1,
-    TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, OddV1, RunV1, SkusV1, SourceV1,
+    SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
-    Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord, SubscriptionId,
-    TenantId, UsageWrite, UserTable, UserWrites,
+    AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord,
+    SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -60,6 +60,7 @@ impl Plan {
                 plan.put(Table::Runs, layout::run(run.id), Kind::Run, &RunV1::from(run))?;
             }
         }
+        plan.asked(commits, after)?;
         plan.holders(commits, before, after)?;
         plan.users(commits, before, after)?;
         for chunk in journal::chunks(commits.iter().flat_map(|it| &it.changes))? {
@@ -193,6 +194,18 @@ impl Plan {
         self.put(Table::Facts, layout::odd(hash), Kind::Odd, &OddV1::from(it))?;
         while let Some(oldest) = index.pop_over(ODD_MAX) {
             self.set(Table::Facts, layout::odd(oldest), Kind::Odd, None);
+        }
+        Ok(())
+    }
+
+    /// What became of a request is the mirror's to say.
+    fn asked(&mut self, commits: &[Commit], after: &Mirror) -> Result<(), StoreError> {
+        for operation in commits.iter().flat_map(|it| &it.asked).map(AskedWrite::operation) {
+            let key = layout::asked(operation);
+            match after.asked(operation) {
+                Some(it) => self.put(Table::Facts, key, Kind::Asked, &AskedV1::from(&**it))?,
+                None => self.set(Table::Facts, key, Kind::Asked, None),
+            }
         }
         Ok(())
     }

@@ -3,13 +3,27 @@
 //! A webhook is a hint. Its operation and its subscription are read; the one decides whether
 //! Microsoft waits for our word, the other is what the mirror takes over, by the same planning as
 //! the list. What a webhook says of itself is compared, never believed. Webhooks of one
-//! subscription are worked off one at a time, and one that fails waits aside: it stops no other.
+//! subscription are worked off one at a time, in the order in which they came while Microsoft cannot
+//! be read; one that fails for itself waits aside and stops no other, and one that Microsoft waits
+//! for waits for nothing.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `work` | one look at one webhook |
+//! | `asking` | our word on what a customer asks for |
+//! | `policy` | what the word is. Pure |
+//! | `impact` | who would lose what. Pure |
+//! | `window` | the seconds in which Microsoft listens |
+//! | `ledger` | what the list and the webhooks share, and figures |
 
+mod asking;
+mod impact;
 mod ledger;
 mod policy;
+mod window;
 mod work;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +42,11 @@ use crate::domain::{EventId, SubscriptionId, WebhookEvent};
 pub use ledger::{Ledger, Ticket};
 pub(crate) use ledger::{is_announced, keep_newer};
 
-/// Webhooks that are worked on at once. High, since most wait for Microsoft, and one that Microsoft
-/// waits for must not queue behind them.
+/// Webhooks that are worked on at once. High, since most wait for Microsoft.
 const AT_ONCE: usize = 64;
+
+/// The same with those that Microsoft waits for: they must not queue behind what hangs.
+const IN_ALL: usize = 2 * AT_ONCE;
 
 /// How often the clock is looked at while something waits for its time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -53,41 +69,63 @@ pub async fn worker(
 ) -> Result<(), SyncError> {
     let worker = Worker {
         work: Work { sources, accept },
-        busy: BTreeSet::new(),
+        busy: BTreeMap::new(),
         later: HashMap::new(),
+        held: HashMap::new(),
         tasks: JoinSet::new(),
     };
     worker.run(cancel).await
 }
 
 /// What is worked on one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Lane {
     /// A subscription's webhooks.
     Of(SubscriptionId),
-    /// A webhook that names no subscription.
-    Nameless(EventId),
+    /// A webhook that names no subscription, or for which Microsoft waits: it waits for no other.
+    Alone(EventId),
 }
 
 impl Lane {
     fn of(event: &WebhookEvent) -> Self {
-        event.said.subscription.map_or(Self::Nameless(event.id), Self::Of)
+        event.said.subscription.map_or(Self::Alone(event.id), Self::Of)
     }
 }
 
-/// A webhook that is not over.
+/// When something is looked at again.
 #[derive(Clone, Copy, Debug)]
 struct Later {
     due: Timestamp,
     looks: u32,
 }
 
-type Ended = (EventId, Lane, Result<Next, SyncError>);
+/// A lane for which Microsoft cannot be read: what came first goes first, once it can be again.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    later: Later,
+    /// The newest of its webhooks at the last look: a newer one is a reason to look at once.
+    newest: EventId,
+}
+
+/// What is under way.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    id: EventId,
+    /// The lane that is busy with it.
+    lane: Lane,
+    /// The lane that it belongs to.
+    home: Lane,
+    /// The newest of its webhooks then.
+    newest: EventId,
+}
+
+type Ended = (Begun, Result<Next, SyncError>);
 
 struct Worker {
     work: Work,
-    busy: BTreeSet<Lane>,
+    busy: BTreeMap<Lane, EventId>,
     later: HashMap<EventId, Later>,
+    held: HashMap<Lane, Held>,
     tasks: JoinSet<Ended>,
 }
 
@@ -103,7 +141,7 @@ impl Worker {
             }
             self.begin(now);
             let look_again = async {
-                if self.later.is_empty() {
+                if self.later.is_empty() && self.held.is_empty() {
                     std::future::pending::<()>().await;
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -129,33 +167,47 @@ impl Worker {
                 warn!(error = &error as &dyn std::error::Error, "Old webhooks stay for now");
             }
         }
+        if let Err(error) = self.work.forget_asked(now).await {
+            warn!(error = &error as &dyn std::error::Error, "Old requests stay for now");
+        }
     }
 
-    /// Begins what is due and has its lane free: what Microsoft waits for first.
+    /// Begins what is due and has its lane free: what Microsoft waits for first, then in the order
+    /// of arrival.
     fn begin(&mut self, now: Timestamp) {
-        if self.tasks.len() >= AT_ONCE {
+        if self.tasks.len() >= IN_ALL {
             return;
         }
         let mut waiting = self.work.sources.store.waiting_webhooks();
+        let newest: HashMap<Lane, EventId> =
+            waiting.iter().map(|it| (Lane::of(it), it.id)).collect();
+        self.held.retain(|lane, _| newest.contains_key(lane));
         if waiting.len() < self.later.len() {
             let ids: BTreeSet<EventId> = waiting.iter().map(|it| it.id).collect();
             self.later.retain(|id, _| ids.contains(id));
         }
         waiting.sort_by_key(|it| (work::left(it, now).is_none(), it.id));
+        let under_way: BTreeSet<EventId> = self.busy.values().copied().collect();
         for event in waiting {
-            let lane = Lane::of(&event);
-            let resting = self.later.get(&event.id).is_some_and(|it| it.due > now);
-            if resting || !self.busy.insert(lane) {
-                continue;
-            }
-            self.spawn(event, lane);
-            if self.tasks.len() >= AT_ONCE {
+            let (urgent, home) = (work::left(&event, now).is_some(), Lane::of(&event));
+            if self.tasks.len() >= if urgent { IN_ALL } else { AT_ONCE } {
                 return;
             }
+            let newest = newest.get(&home).copied().unwrap_or(event.id);
+            let held = |it: &Held| it.later.due > now && newest <= it.newest;
+            let resting = self.later.get(&event.id).is_some_and(|it| it.due > now)
+                || under_way.contains(&event.id)
+                || (!urgent && self.held.get(&home).is_some_and(held));
+            let lane = if urgent { Lane::Alone(event.id) } else { home };
+            if resting || self.busy.contains_key(&lane) {
+                continue;
+            }
+            self.busy.insert(lane, event.id);
+            self.spawn(Arc::clone(&event), Begun { id: event.id, lane, home, newest });
         }
     }
 
-    fn spawn(&mut self, event: Arc<WebhookEvent>, lane: Lane) {
+    fn spawn(&mut self, event: Arc<WebhookEvent>, begun: Begun) {
         let work = self.work.clone();
         let span = info_span!(
             "webhook",
@@ -174,34 +226,49 @@ impl Worker {
                         .await
                 }
             };
-            (event.id, lane, result)
+            (begun, result)
         };
         self.tasks.spawn(task.instrument(span));
     }
 
     fn end(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), SyncError> {
-        let (id, lane, result) = ended.map_err(SyncError::Panicked)?;
-        self.busy.remove(&lane);
+        let (begun, result) = ended.map_err(SyncError::Panicked)?;
+        self.busy.remove(&begun.lane);
         let next = match result {
             Ok(next) => next,
             Err(SyncError::Store(error)) => {
                 // It stays in the inbox. Whether the daemon goes on is housekeeping's to judge.
                 warn!(error = &error as &dyn std::error::Error, "A webhook waits for the store");
-                Next::Later(None)
+                Next::Away(None)
             }
             Err(error) => return Err(error),
         };
+        let now = (self.work.sources.clock)();
+        let again = |looks: u32, asked: Option<Duration>| {
+            let asked = asked.and_then(|it| SignedDuration::try_from(it).ok());
+            let rest = rest(begun.id, looks).max(asked.unwrap_or_default());
+            let due = now.checked_add(rest).unwrap_or(Timestamp::MAX);
+            Later { due, looks: looks.saturating_add(1) }
+        };
         match next {
-            Next::Over => {
-                self.later.remove(&id);
+            Next::Away(asked) if begun.lane == begun.home => {
+                let looks = self.held.get(&begun.home).map_or(0, |it| it.later.looks);
+                let held = Held { later: again(looks, asked), newest: begun.newest };
+                self.held.insert(begun.home, held);
             }
-            Next::Later(asked) => {
-                let looks = self.later.get(&id).map_or(0, |it| it.looks);
-                let asked = asked.and_then(|it| SignedDuration::try_from(it).ok());
-                let rest = rest(id, looks).max(asked.unwrap_or_default());
-                let now = (self.work.sources.clock)();
-                let due = now.checked_add(rest).unwrap_or(Timestamp::MAX);
-                self.later.insert(id, Later { due, looks: looks.saturating_add(1) });
+            // Its own try was extra: those before it have their turn.
+            Next::Away(asked) => {
+                let looks = self.later.get(&begun.id).map_or(0, |it| it.looks);
+                self.later.insert(begun.id, again(looks, asked));
+            }
+            Next::Later => {
+                let looks = self.later.get(&begun.id).map_or(0, |it| it.looks);
+                self.later.insert(begun.id, again(looks, None));
+                self.held.remove(&begun.home);
+            }
+            Next::Over => {
+                self.later.remove(&begun.id);
+                self.held.remove(&begun.home);
             }
         }
         Ok(())

@@ -10,21 +10,21 @@ use tempfile::TempDir;
 use crate::world::World;
 
 /// What a command left behind.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
     /// Standard output as one JSON value a line.
-    fn rows(&self) -> Vec<Value> {
+    pub fn rows(&self) -> Vec<Value> {
         let row = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
         self.out.lines().map(row).collect()
     }
 
     #[track_caller]
-    fn ok(self) -> Self {
+    pub fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{}{}", self.out, self.err);
         self
     }
@@ -41,7 +41,7 @@ fn run(args: &[&str]) -> Ran {
 }
 
 /// Runs a line of words against a configuration, off the daemon's threads.
-async fn with(config: &Path, line: &str) -> Ran {
+pub async fn with(config: &Path, line: &str) -> Ran {
     let words = line.split_whitespace().map(str::to_owned);
     let config = ["--config".to_owned(), config.display().to_string()];
     let words: Vec<String> = config.into_iter().chain(words).collect();

@@ -134,6 +134,9 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
     }
+    for it in mirror.all_asked() {
+        all.insert(format!("asked {}", it.operation), format!("{it:?}"));
+    }
     all
 }
 
@@ -198,6 +201,7 @@ fn mixed() -> Commit {
         usage: Vec::new(),
         notices: Vec::new(),
         outbox: Vec::new(),
+        asked: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

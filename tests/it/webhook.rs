@@ -1,6 +1,7 @@
 //! Webhooks of the marketplace: written down before they are acknowledged, looked up, never believed.
 
 mod answers;
+mod held;
 mod inbox;
 mod orders;
 mod tokens;

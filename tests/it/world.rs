@@ -261,5 +261,9 @@ fn config_text(dir: &TempDir, sandbox: &str, extra: &str) -> String {
     assert!(!text.contains('@'), "a placeholder is left: {text}");
     let unnamed = story::CUSTOMERS.iter().filter(|it| !it.has_subscription);
     let tables = unnamed.map(|it| format!("\n[[tenant]]\nid = \"{}\"\n", it.tenant));
-    text + &tables.collect::<String>() + extra
+    // Keys for the webhook's section, which is there already.
+    match extra.strip_prefix("[marketplace]\n") {
+        Some(_) => text.replace("[marketplace]\n", extra) + &tables.collect::<String>(),
+        None => text + &tables.collect::<String>() + extra,
+    }
 }

@@ -6,6 +6,8 @@
 //! | `GET /subscriptions`, `/subscriptions/{id}` | rows; one with its raw record |
 //! | `GET /subscriptions/{id}/plans`, `…/order` | rows; what an order would mean |
 //! | `POST /subscriptions/{id}/activate`, `…/order`, `…/operations/{id}` | progress, then the end |
+//! | `GET /subscriptions/held` | what customers ask for |
+//! | `POST /subscriptions/held/{operation}/confirm`, `…/dismiss` | the decided request |
 //! | `GET /seats`, `/seats/usage` | rows; used against bought |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
@@ -18,6 +20,7 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod held;
 mod life;
 mod lines;
 mod log;
@@ -170,6 +173,9 @@ fn router(admin: Admin) -> Router {
         .route("/subscriptions/{id}/activate", post(orders::activate))
         .route("/subscriptions/{id}/order", get(orders::preview).post(orders::order))
         .route("/subscriptions/{id}/operations/{operation}", post(orders::follow))
+        .route("/subscriptions/held", get(held::list))
+        .route("/subscriptions/held/{operation}/confirm", post(held::confirm))
+        .route("/subscriptions/held/{operation}/dismiss", post(held::dismiss))
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
         .route("/tenants", get(tenants))

@@ -13,6 +13,7 @@ pub(in crate::store) enum AnsweredV1 {
     Accepted,
     Refused,
     TooLate,
+    NotTaken,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -65,6 +66,7 @@ impl From<&WebhookEvent> for EventV1 {
                 Answered::Accepted => AnsweredV1::Accepted,
                 Answered::Refused => AnsweredV1::Refused,
                 Answered::TooLate => AnsweredV1::TooLate,
+                Answered::NotTaken => AnsweredV1::NotTaken,
             }),
             state: match &it.state {
                 EventState::Waiting => StateV1::Waiting,
@@ -105,6 +107,7 @@ impl TryFrom<EventV1> for WebhookEvent {
                 AnsweredV1::Accepted => Answered::Accepted,
                 AnsweredV1::Refused => Answered::Refused,
                 AnsweredV1::TooLate => Answered::TooLate,
+                AnsweredV1::NotTaken => Answered::NotTaken,
             }),
             state: match it.state {
                 StateV1::Waiting => EventState::Waiting,

@@ -10,11 +10,12 @@ use proptest::sample::select;
 use uuid::Uuid;
 
 use crate::domain::{
-    CapabilityStatus, Cause, Change, Cloud, Commit, Consent, Document, Entity, Fact, GroupId,
-    HeldSeat, Holders, Licence, Life, OddRecord, Outcome, Party, Path, PathState, Run, RunId,
-    ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Trigger, Undocumented,
-    Units, Unread, UserId, UserLicences, UserWrites, Via, Whose,
+    Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
+    Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
+    Losers, OddRecord, Outcome, Party, Path, PathState, Run, RunId, ServicePlan, ServicePlanId,
+    Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus,
+    Tenant, TenantId, TenantUsers, Terms, Trigger, Undocumented, Units, Unread, UserId,
+    UserLicences, UserWrites, Via, Whose,
 };
 
 fn text() -> BoxedStrategy<Arc<str>> {
@@ -315,6 +316,54 @@ fn unread() -> BoxedStrategy<Unread> {
         .boxed()
 }
 
+fn asked() -> BoxedStrategy<AskedWrite> {
+    let operation = || select(vec!["a", "b", "c"]).prop_map(Arc::<str>::from);
+    let terms =
+        || (text(), option::of(any::<u64>())).prop_map(|(plan, quantity)| Terms { plan, quantity });
+    let losers = prop_oneof![
+        Just(Losers::Nobody),
+        (any::<u64>(), vec(user_id(), 0..3))
+            .prop_map(|(count, some)| Losers::Users { count, some }),
+        any::<u64>().prop_map(Losers::AllBut),
+        Just(Losers::Everyone),
+    ];
+    let coverage = || option::of(select(Coverage::ALL));
+    let features = || vec(text(), 0..3);
+    let impact = (any::<bool>(), losers, features(), features(), coverage(), coverage()).prop_map(
+        |(plan_known, losers, features_lost, features_won, before, after)| Impact {
+            plan_known,
+            losers,
+            features_lost,
+            features_won,
+            coverage_before: before,
+            coverage_after: after,
+        },
+    );
+    let which = (operation(), subscription_id(), option::of(tenant_id()), any::<bool>());
+    let new = (which, terms(), terms(), impact, (time(), time()), select(AskedState::ALL))
+        .prop_map(
+            |((operation, subscription, tenant, plan), before, asks, impact, times, state)| {
+                let action = if plan { Action::ChangePlan } else { Action::ChangeQuantity };
+                let (at, since) = times;
+                AskedWrite::New(Arc::new(AskedChange {
+                    operation,
+                    subscription,
+                    tenant,
+                    action,
+                    before,
+                    asks,
+                    at,
+                    impact,
+                    state,
+                    since,
+                }))
+            },
+        );
+    let moved = (operation(), select(AskedState::ALL), time())
+        .prop_map(|(operation, to, at)| AskedWrite::Move { operation, to, at });
+    prop_oneof![new, moved, operation().prop_map(AskedWrite::Forget)].boxed()
+}
+
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
@@ -339,6 +388,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             ],
             0..2,
         ),
+        vec(asked(), 0..3),
     );
     (facts, rest)
         .prop_map(|(facts, rest)| Commit {
@@ -354,6 +404,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             usage: Vec::new(),
             notices: Vec::new(),
             outbox: Vec::new(),
+            asked: rest.7,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,

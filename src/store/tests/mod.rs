@@ -59,6 +59,9 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
     }
+    for it in mirror.all_asked() {
+        all.insert(format!("asked {}", it.operation), format!("{it:?}"));
+    }
     all
 }
 

@@ -36,6 +36,7 @@ struct Figures {
     missed: Counter,
     ended: Family<OutcomeLabel, Counter>,
     answered: Family<AnswerLabel, Counter>,
+    overruled: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,8 +74,13 @@ impl Ledger {
             Answered::Accepted => "accepted",
             Answered::Refused => "refused",
             Answered::TooLate => "too_late",
+            Answered::NotTaken => "not_taken",
         };
         self.0.figures.answered.get_or_create(&AnswerLabel { answer }).inc();
+    }
+
+    pub(crate) fn overruled(&self) {
+        self.0.figures.overruled.inc();
     }
 
     /// Registers the figures under `entitled_…`.
@@ -86,6 +92,8 @@ impl Ledger {
         registry.register("webhooks_ended", help, it.ended.clone());
         let help = "Microsoft's questions about changes, by what became of our answer";
         registry.register("operations_answered", help, it.answered.clone());
+        let help = "Changes that Microsoft made although we refused them";
+        registry.register("operations_overruled", help, it.overruled.clone());
     }
 }
 

@@ -1,76 +1,64 @@
 //! What Microsoft is answered when it asks whether a change may happen. Pure.
 
+use super::impact;
 use crate::config::AcceptChanges;
-use crate::domain::{Action, Catalog, Channel, OperationStatus, RequestSource, Subscription};
-use crate::microsoft::{Operation, Verdict};
+use crate::domain::{
+    Action, AskedState, Catalog, Channel, OperationStatus, RequestSource, Subscription,
+};
+use crate::microsoft::Operation;
 
-/// What an offer in preview has behind its name.
-const PREVIEW: &str = "-preview";
+/// Whether Microsoft waits for our word: only on what a customer asked for, and never on what we
+/// asked for ourselves, where it would be answered by a 500.
+///
+/// Source: contract section 5; `marketplace-saas.md` sections 7.3 and 8.2.
+pub(super) fn waits(operation: &Operation) -> bool {
+    let asked = operation.action.asks() || operation.action == Action::Reinstate;
+    asked
+        && operation.status == OperationStatus::InProgress
+        && operation.source == RequestSource::Azure
+}
 
-/// Our answer, if Microsoft waits for one: only for changes that a customer asked for, and never
-/// for our own.
+/// Our word on a change that waits for it.
 ///
 /// A reinstatement is always welcome. Taking back a change that did not come to pass is too:
 /// Microsoft then names the plan and quantity that the subscription has.
 ///
-/// Source: contract section 5; `marketplace-saas.md` sections 8.2 and 8.8.
-pub(super) fn verdict(
+/// Source: `marketplace-saas.md` sections 8.2 and 8.8.
+pub(super) fn judge(
     operation: &Operation,
-    known: Option<&Subscription>,
+    known: &Subscription,
     catalog: &Catalog,
     accept: AcceptChanges,
-) -> Option<Verdict> {
-    let waits =
-        operation.status == OperationStatus::InProgress && operation.source == RequestSource::Azure;
-    if !waits {
-        return None;
-    }
-    match operation.action {
-        Action::Reinstate => Some(Verdict::Success),
-        Action::ChangePlan | Action::ChangeQuantity => {
-            let welcome = match accept {
-                AcceptChanges::Always => true,
-                AcceptChanges::KnownPlans => {
-                    is_taking_back(operation, known) || is_known_plan(operation, known, catalog)
-                }
-            };
-            Some(if welcome { Verdict::Success } else { Verdict::Failure })
+) -> AskedState {
+    let welcome = !operation.action.asks() || is_taking_back(operation, known);
+    match accept {
+        AcceptChanges::Always => AskedState::Accepted,
+        AcceptChanges::KnownPlans | AcceptChanges::Hold if welcome => AskedState::Accepted,
+        AcceptChanges::KnownPlans if is_known_plan(operation, known, catalog) => {
+            AskedState::Accepted
         }
-        Action::Suspend
-        | Action::Unsubscribe
-        | Action::Renew
-        | Action::Subscribe
-        | Action::Unrecognized(_) => None,
+        AcceptChanges::KnownPlans => AskedState::Refused,
+        AcceptChanges::Hold => AskedState::Held,
     }
 }
 
-fn is_taking_back(operation: &Operation, known: Option<&Subscription>) -> bool {
-    known.is_some_and(|it| match operation.action {
-        Action::ChangePlan => operation.plan.as_ref() == Some(&it.plan),
-        Action::ChangeQuantity => operation.quantity == it.quantity,
+fn is_taking_back(operation: &Operation, known: &Subscription) -> bool {
+    match operation.action {
+        Action::ChangePlan => operation.plan.as_ref() == Some(&known.plan),
+        Action::ChangeQuantity => operation.quantity == known.quantity,
         Action::Suspend
         | Action::Unsubscribe
         | Action::Reinstate
         | Action::Renew
         | Action::Subscribe
         | Action::Unrecognized(_) => false,
-    })
+    }
 }
 
-/// Whether the plan is in the catalog; without a subscription the offer is not known either.
-fn is_known_plan(operation: &Operation, known: Option<&Subscription>, catalog: &Catalog) -> bool {
-    let Some(known) = known else { return false };
+/// Whether the plan is in the catalog, as one that covers users by the subscription itself.
+fn is_known_plan(operation: &Operation, known: &Subscription, catalog: &Catalog) -> bool {
     let plan = operation.plan.as_ref().unwrap_or(&known.plan);
-    let offer = known.offer.strip_suffix(PREVIEW).unwrap_or(&known.offer);
-    let mut plans = catalog.products().flat_map(|it| &it.plans);
-    plans.any(|it| {
-        let id = &it.service_id;
-        let offers = [offer, &known.offer];
-        it.channel == Channel::Saas
-            && id.publisher().eq_ignore_ascii_case(&known.publisher)
-            && offers.iter().any(|it| id.offer().eq_ignore_ascii_case(it))
-            && id.plan().eq_ignore_ascii_case(plan)
-    })
+    impact::plans(catalog, known, plan).any(|(_, it)| it.channel == Channel::Saas)
 }
 
 #[cfg(test)]
@@ -126,7 +114,7 @@ mod tests {
     }
 
     /// What is answered to: action, status, source, plan, quantity.
-    fn check(asked: (&str, &str, &str, &str, u64), known_plans: Option<Verdict>) {
+    fn check(asked: (&str, &str, &str, &str, u64), known_plans: Option<AskedState>) {
         let (action, status, source, plan, quantity) = asked;
         let operation = Operation {
             id: "o".into(),
@@ -138,19 +126,21 @@ mod tests {
             source: RequestSource::from_word(source),
             at: None,
         };
-        let of = |accept| verdict(&operation, Some(&subscription()), &catalog(), accept);
+        let of = |accept| {
+            let judged = judge(&operation, &subscription(), &catalog(), accept);
+            waits(&operation).then_some(judged)
+        };
         assert_eq!(of(AcceptChanges::KnownPlans), known_plans, "{asked:?}");
-        let always = known_plans.map(|_| Verdict::Success);
+        let always = known_plans.map(|_| AskedState::Accepted);
         assert_eq!(of(AcceptChanges::Always), always, "{asked:?}");
-        if known_plans == Some(Verdict::Success) && action == "ChangePlan" {
-            let unknown = verdict(&operation, None, &catalog(), AcceptChanges::KnownPlans);
-            assert_eq!(unknown, Some(Verdict::Failure), "of an offer that nobody knows");
-        }
+        let welcome = action == "Reinstate" || plan == "old" && quantity == 5;
+        let held = if welcome { AskedState::Accepted } else { AskedState::Held };
+        assert_eq!(of(AcceptChanges::Hold), known_plans.map(|_| held), "{asked:?}");
     }
 
     #[test]
     fn customers_changes_are_answered_by_policy_and_our_own_never() {
-        let (yes, no) = (Some(Verdict::Success), Some(Verdict::Failure));
+        let (yes, no) = (Some(AskedState::Accepted), Some(AskedState::Refused));
         check(("ChangePlan", "InProgress", "Azure", "company", 1), yes);
         check(("ChangePlan", "InProgress", "Azure", "COMPANY", 1), yes);
         check(("ChangePlan", "InProgress", "Azure", "enterprise", 1), no);
@@ -160,7 +150,7 @@ mod tests {
         check(("ChangeQuantity", "InProgress", "Azure", "old", 9), no);
         check(("Reinstate", "InProgress", "Azure", "old", 1), yes);
         // A change that did not come to pass is taken back.
-        check(("ChangePlan", "InProgress", "Azure", "old", 1), yes);
+        check(("ChangePlan", "InProgress", "Azure", "old", 5), yes);
         check(("ChangeQuantity", "InProgress", "Azure", "old", 5), yes);
         for status in ["NotStarted", "Succeeded", "Failed", "Conflict", ""] {
             check(("ChangePlan", status, "Azure", "company", 1), None);
@@ -170,7 +160,6 @@ mod tests {
             check(("Reinstate", "InProgress", source, "company", 1), None);
         }
         for action in ["Suspend", "Unsubscribe", "Renew", "Subscribe", "Transfer", ""] {
-            check(("Suspend", "InProgress", "Azure", action, 1), None);
             check((action, "InProgress", "Azure", "company", 1), None);
         }
     }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::ledger::keep_newer;
-use super::{Ticket, policy};
+use super::{Ticket, window};
 use crate::config::AcceptChanges;
 use crate::domain::{
-    Action, Answered, Cause, Commit, EventOutcome, EventState, EventWrite, OddRecord,
+    Action, Answered, AskedChange, Cause, Commit, EventOutcome, EventState, EventWrite, OddRecord,
     OperationStatus, RawRecord, SourceKey, Subscription, SubscriptionId, WebhookEvent,
 };
-use crate::microsoft::{Acknowledged, ErrorKind, Meter, MicrosoftError, Operation, Read, Verdict};
+use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Operation, Read};
 use crate::store::StoreError;
 use crate::sync::{Sources, SyncError, plan};
 use crate::telemetry;
@@ -23,7 +23,7 @@ use crate::telemetry;
 /// Until when a question of Microsoft's is to be answered: it decides by itself after 10 s.
 ///
 /// Source: contract section 5; `marketplace-saas.md` section 8.8.
-const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(9);
+pub(super) const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(9);
 
 /// How long one look may take once nobody waits for it.
 const LOOK_MAX: Duration = Duration::from_mins(1);
@@ -34,10 +34,19 @@ const FOLLOW_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// How long an operation that asks for a change and that Microsoft does not know is looked for.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
 
+/// How long a subscription is watched after a refusal, which Microsoft has been seen to ignore.
+///
+/// Source: `marketplace-saas.md` section 7.3 and section 11, row 14.
+const WATCHED_FOR: SignedDuration = SignedDuration::from_secs(60);
+
 /// After so many looks that failed through what was found a webhook is given up.
 const TRIES_MAX: u32 = 8;
 
-/// How long Microsoft may be unreadable before a webhook is given up.
+/// How long answers that are none of the marketplace's (a gateway's page, half an answer) count as
+/// Microsoft being away, not as something wrong with the webhook.
+const GARBLED_FOR: SignedDuration = SignedDuration::from_hours(3);
+
+/// How long Microsoft may be away before a webhook is given up.
 const KEEP_TRYING: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What is to be done with a webhook after a look.
@@ -45,8 +54,11 @@ const KEEP_TRYING: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub(super) enum Next {
     /// Nothing.
     Over,
-    /// Another look, after this rest if Microsoft asked for one.
-    Later(Option<Duration>),
+    /// Another look.
+    Later,
+    /// Another look when Microsoft can be read, or the store be written, again: after this rest if
+    /// it asked for one. What came later for the same subscription waits for it.
+    Away(Option<Duration>),
 }
 
 /// What a look works with.
@@ -57,7 +69,7 @@ pub(super) struct Work {
 }
 
 /// Why a look came to nothing.
-enum Trouble {
+pub(super) enum Trouble {
     Microsoft(MicrosoftError),
     /// It took too long.
     Late,
@@ -79,8 +91,8 @@ impl From<StoreError> for Trouble {
 }
 
 /// A subscription as it was read.
-struct Reading {
-    subscription: Subscription,
+pub(super) struct Reading {
+    pub(super) subscription: Subscription,
     raw: RawRecord,
     ticket: Ticket,
 }
@@ -108,7 +120,9 @@ impl Work {
             Err(Trouble::Late) => self.away(event, "Microsoft did not answer in time", None).await,
             Err(Trouble::Microsoft(error)) => {
                 let why = telemetry::chain(&error);
-                if is_away(error.kind()) {
+                let age = (self.sources.clock)().duration_since(event.received);
+                let garbled = error.kind() == ErrorKind::Unreadable && age < GARBLED_FOR;
+                if is_away(error.kind()) || garbled {
                     self.away(event, &why, error.asked_wait()).await
                 } else {
                     self.failed(event, &why).await
@@ -126,10 +140,15 @@ impl Work {
         let now = (self.sources.clock)();
         let age = now.duration_since(event.received);
         let (followed, old) = (age >= FOLLOW_MAX, age >= UNKNOWN_FOR);
+        let overruled = self.overruled(event, &reading.subscription);
+        let watched = answered == Some(Answered::Refused) && age < WATCHED_FOR;
         let known_operation = operation.is_some() || event.said.operation.is_none();
         let settled = followed
             || match &operation {
-                Some(operation) => is_settled(operation, &reading.subscription),
+                Some(operation) => {
+                    is_settled(operation, &reading.subscription)
+                        && (overruled.is_some() || !watched)
+                }
                 // It may be too fresh to be found; if it is real it takes effect all the same.
                 None => known_operation || !event.said.action.asks() || old,
             };
@@ -140,7 +159,7 @@ impl Work {
                  what Microsoft says; if this happens often, somebody may be forging webhooks"
             );
         }
-        let changed = self.apply(event, reading, |changed| {
+        let state = self.apply(event, reading, overruled.as_deref(), |changed| {
             let outcome = match (known_operation, mismatched, changed) {
                 (false, _, _) => EventOutcome::UnknownOperation,
                 (true, true, _) => EventOutcome::Mismatched,
@@ -149,9 +168,9 @@ impl Work {
             };
             if settled { EventState::Done { at: now, outcome } } else { EventState::Waiting }
         });
-        let state = changed.await?;
+        let state = state.await?;
         if state.over_since().is_none() {
-            return Ok(Next::Later(None));
+            return Ok(Next::Later);
         }
         self.sources.ledger.ended(state.as_str());
         info!(webhook.outcome = state.as_str(), "Worked a webhook off");
@@ -165,7 +184,7 @@ impl Work {
         work: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
         let left = left(event, (self.sources.clock)()).unwrap_or(LOOK_MAX);
-        timeout(left, work).await.unwrap_or(Err(Trouble::Late))
+        window::within(sleep(left), work).await.unwrap_or(Err(Trouble::Late))
     }
 
     /// The operation as Microsoft knows it, and what it was answered.
@@ -177,7 +196,8 @@ impl Work {
     ) -> Result<(Option<Operation>, Option<Answered>), Trouble> {
         let Some(name) = &event.said.operation else { return Ok((None, event.answered)) };
         let marketplace = self.sources.microsoft.marketplace();
-        let operation = match marketplace.operation(meter, id, name).await? {
+        let read = || async { Ok(marketplace.operation(meter, id, name).await?) };
+        let operation = match self.soonest(meter, event, read).await? {
             Some(Read::Understood(operation, _)) if operation.subscription == id => operation,
             Some(Read::Understood(..)) => {
                 warn!("The operation is another subscription's: only the subscription is read");
@@ -192,56 +212,30 @@ impl Work {
         if event.answered.is_some() {
             return Ok((Some(operation), event.answered));
         }
-        let answered = self.answer(meter, event, &operation).await?;
+        // Boxed: few webhooks come so far.
+        let answered = Box::pin(self.answer(meter, event, &operation)).await?;
         Ok((Some(operation), answered))
     }
 
-    /// Gives our word on a change, if Microsoft waits for it.
-    async fn answer(
+    /// Asks what must be known in time, and asks again beside it while Microsoft waits for our word
+    /// and does not throttle us.
+    pub(super) async fn soonest<T, Asked>(
         &self,
         meter: &Meter,
         event: &WebhookEvent,
-        operation: &Operation,
-    ) -> Result<Option<Answered>, Trouble> {
-        let id = operation.subscription;
-        let mirror = self.sources.store.snapshot();
-        let mut known = mirror.subscription(id).map(|it| it.as_ref().clone());
-        if known.is_none() && self.accept != AcceptChanges::Always {
-            known = Some(self.subscription(meter, event, id).await?.subscription);
+        ask: impl Fn() -> Asked,
+    ) -> Result<T, Trouble>
+    where
+        Asked: Future<Output = Result<T, Trouble>>,
+    {
+        if left(event, (self.sources.clock)()).is_none() {
+            return ask().await;
         }
-        let catalog = &self.sources.catalog;
-        let Some(verdict) = policy::verdict(operation, known.as_ref(), catalog, self.accept) else {
-            return Ok(None);
-        };
-        let marketplace = self.sources.microsoft.marketplace();
-        let answered = match marketplace.acknowledge(meter, id, &operation.id, verdict).await {
-            Ok(Acknowledged::Recorded) if verdict == Verdict::Success => Answered::Accepted,
-            Ok(Acknowledged::Recorded) => Answered::Refused,
-            Ok(Acknowledged::TooLate) => Answered::TooLate,
-            // The documents disagree whether a reinstatement is answered at all.
-            Err(_any) if operation.action == Action::Reinstate => return Ok(None),
-            Err(error) if is_away(error.kind()) => return Err(error.into()),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                warn!(error, "Microsoft does not take our answer: what it decides is taken over");
-                return Ok(None);
-            }
-        };
-        self.sources.ledger.answered(answered);
-        info!(
-            operation.answered = answered.as_str(),
-            plan.before = known.as_ref().map(|it| it.plan.as_ref()),
-            plan.asked = operation.plan.as_deref(),
-            quantity.before = known.as_ref().and_then(|it| it.quantity),
-            quantity.asked = operation.quantity,
-            "Answered Microsoft's question"
-        );
-        let event = WebhookEvent { answered: Some(answered), ..event.clone() };
-        self.write(Commit { inbox: put(event), ..Commit::default() }).await?;
-        Ok(Some(answered))
+        let hold_back = || !meter.throttled().is_zero();
+        Box::pin(window::first(ask, tokio::time::sleep, hold_back)).await
     }
 
-    async fn subscription(
+    pub(super) async fn subscription(
         &self,
         meter: &Meter,
         event: &WebhookEvent,
@@ -275,6 +269,7 @@ impl Work {
         &self,
         event: &WebhookEvent,
         reading: Reading,
+        overruled: Option<&AskedChange>,
         state_if: impl FnOnce(bool) -> EventState,
     ) -> Result<EventState, Trouble> {
         let Reading { subscription, raw, ticket } = reading;
@@ -287,6 +282,9 @@ impl Work {
         let changed = event.changed || tally.changed.saturating_add(tally.added) > 0;
         let state = state_if(changed);
         let event = WebhookEvent { changed, state: state.clone(), ..event.clone() };
+        if let Some(asked) = overruled {
+            self.tell_overruled(&event, asked, &mut commit);
+        }
         commit.inbox = put(event);
         self.write(commit).await?;
         Ok(state)
@@ -304,7 +302,7 @@ impl Work {
             return self.give_up(event, why).await;
         }
         warn!(why, "A webhook waits until Microsoft can be read");
-        Ok(Next::Later(asked))
+        Ok(Next::Away(asked))
     }
 
     /// A look failed through what was found; after some of them it is given up.
@@ -317,7 +315,7 @@ impl Work {
         let commit =
             Commit { inbox: put(WebhookEvent { tries, ..event.clone() }), ..Commit::default() };
         self.write(commit).await?;
-        Ok(Next::Later(None))
+        Ok(Next::Later)
     }
 
     async fn give_up(&self, event: &WebhookEvent, why: &str) -> Result<Next, SyncError> {
@@ -335,7 +333,7 @@ impl Work {
         Ok(Next::Over)
     }
 
-    async fn write(&self, commit: Commit) -> Result<(), StoreError> {
+    pub(super) async fn write(&self, commit: Commit) -> Result<(), StoreError> {
         self.sources.store.commit(commit).await
     }
 }
@@ -348,12 +346,12 @@ fn cause(event: &WebhookEvent) -> Cause {
     )
 }
 
-fn put(event: WebhookEvent) -> Vec<EventWrite> {
+pub(super) fn put(event: WebhookEvent) -> Vec<EventWrite> {
     vec![EventWrite::Put(Arc::new(event))]
 }
 
 /// Whether trouble is Microsoft's or our registration's, not the webhook's.
-fn is_away(kind: ErrorKind) -> bool {
+pub(super) fn is_away(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Transient
         | ErrorKind::Throttled

@@ -24,7 +24,7 @@ const ID: Uuid = Uuid::from_u128(0xa1a1_a1a1_4289_581c_2cb7_db78_4599_a7bd);
 
 /// What the pretend marketplace says, and what it was told.
 #[derive(Clone)]
-struct Scene(Arc<Mutex<State>>);
+struct Scene(Arc<Mutex<State>>, Arc<AtomicI64>);
 
 struct State {
     operation: Value,
@@ -33,6 +33,14 @@ struct State {
     /// What PATCH answers, each once; then 200.
     patches: Vec<u16>,
     told: Vec<String>,
+    /// How many seconds after the webhook it was told.
+    told_at: Vec<i64>,
+    /// What the operation's status is at each look, each once; then it stays.
+    statuses: Vec<&'static str>,
+    /// Microsoft does what it was told not to.
+    stubborn: bool,
+    /// How long ago the webhook came when the daemon starts.
+    age: i64,
 }
 
 impl Scene {
@@ -41,8 +49,18 @@ impl Scene {
             "quantity": 9, "action": action, "status": "InProgress",
             "operationRequestSource": source, "timeStamp": "2026-11-18T10:00:00.1234567Z" });
         let (plan, quantity) = ("team", 5);
-        let state = State { operation, plan, quantity, patches: vec![], told: vec![] };
-        Self(Arc::new(Mutex::new(state)))
+        let state = State {
+            operation,
+            plan,
+            quantity,
+            patches: vec![],
+            told: vec![],
+            told_at: vec![],
+            statuses: vec![],
+            stubborn: false,
+            age: 0,
+        };
+        Self(Arc::new(Mutex::new(state)), Arc::default())
     }
 
     fn with(self, change: impl FnOnce(&mut State)) -> Self {
@@ -57,7 +75,15 @@ impl Scene {
             ("POST", _) => ResponseTemplate::new(200).set_body_json(
                 json!({ "token_type": "Bearer", "access_token": "t", "expires_in": 3_599 }),
             ),
-            ("GET", true) => ResponseTemplate::new(200).set_body_json(&it.operation),
+            ("GET", true) => {
+                if !it.statuses.is_empty() {
+                    it.operation["status"] = json!(it.statuses.remove(0));
+                }
+                if it.operation["status"] == "Succeeded" {
+                    (it.plan, it.quantity) = ("enterprise", 9);
+                }
+                ResponseTemplate::new(200).set_body_json(&it.operation)
+            }
             ("GET", false) => ResponseTemplate::new(200).set_body_json(json!({
                 "id": ID, "publisherId": "vizmaker", "offerId": "viz-suite", "name": "n",
                 "saasSubscriptionStatus": "Subscribed", "planId": it.plan,
@@ -66,9 +92,11 @@ impl Scene {
                 let body: Value = serde_json::from_slice(&request.body).unwrap();
                 let word = body["status"].as_str().unwrap().to_owned();
                 it.told.push(word.clone());
+                let at = self.1.load(Ordering::SeqCst) + it.age;
+                it.told_at.push(at);
                 let status = it.patches.pop().unwrap_or(200);
                 if status == 200 || status == 409 {
-                    let taken = word == "Success";
+                    let taken = (word == "Success") != it.stubborn;
                     it.operation["status"] = json!(if taken { "Succeeded" } else { "Failed" });
                     if taken {
                         (it.plan, it.quantity) = ("enterprise", 9);
@@ -111,7 +139,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
     let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::from_second(crate::world::START).unwrap();
     // Each look at the clock takes it on, so that what rests is looked at again.
-    let passed = AtomicI64::new(0);
+    let passed = Arc::clone(&scene.1);
     let clock: entitled::sync::Clock =
         Arc::new(move || now + SignedDuration::from_secs(passed.fetch_add(1, Ordering::SeqCst)));
     let options = StoreOptions { guard: Guard::Off, ..StoreOptions::new(dir.path().join("s")) };
@@ -141,14 +169,19 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         plan: None,
         quantity: None,
     };
-    let arrival = Arrival { said, body: "{}".into(), received: now };
+    let age = SignedDuration::from_secs(scene.0.lock().unwrap().age);
+    let arrival = Arrival { said, body: "{}".into(), received: now - age };
     assert_eq!(store.receive(arrival).await.unwrap(), Receipt::New);
     let (cancel, mut task) = (CancellationToken::new(), JoinSet::new());
     task.spawn(worker(sources, accept, cancel.clone()));
     let mut revisions = store.revisions();
     let over = async {
         while store.inbox().waiting > 0 {
-            revisions.changed().await.unwrap();
+            let soon = Duration::from_millis(50);
+            if tokio::time::timeout(soon, revisions.changed()).await.is_err() {
+                // Has the worker look at the clock at once.
+                store.commit(Commit::default()).await.unwrap();
+            }
         }
     };
     tokio::time::timeout(Duration::from_mins(1), over).await.unwrap();
@@ -207,4 +240,71 @@ async fn too_late_and_a_bad_moment_are_understood() {
     check(scene, AcceptChanges::Always, &["Success"], Some("too late")).await;
     let scene = Scene::new("ChangePlan", "Azure").with(|it| it.patches = vec![500, 500]);
     check(scene, AcceptChanges::Always, &["Success"; 3], Some("accepted")).await;
+}
+
+#[tokio::test]
+async fn what_microsoft_decided_before_us_is_read_and_taken() {
+    // Our refusal came too late, or was ignored: 409 and 200 alike.
+    for (status, answered) in [(409, "too late"), (200, "refused")] {
+        let scene = Scene::new("ChangePlan", "Azure")
+            .with(|it| (it.patches, it.stubborn) = (vec![status], true));
+        let (told, event, store) = play(&scene, AcceptChanges::KnownPlans).await;
+        assert_eq!(
+            (told.as_slice(), event.state.as_str()),
+            (&["Failure".to_owned()][..], "changed")
+        );
+        assert_eq!(event.answered.map(entitled::domain::Answered::as_str), Some(answered));
+        let mirror = store.mirror();
+        let id = SubscriptionId::from_uuid(ID);
+        assert_eq!(&*mirror.subscription(id).unwrap().plan, "enterprise", "{status}");
+        let asked = mirror.all_asked().next().map(|it| it.state.as_str());
+        // The subscription was not known before, but was read to judge the change.
+        assert_eq!(asked, Some("overruled"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_reinstatement_is_welcomed_and_whoever_wants_no_answer_gets_no_second_one() {
+    for (status, answered) in [(200, "accepted"), (409, "too late"), (400, "not taken")] {
+        let scene = Scene::new("Reinstate", "Azure").with(|it| {
+            it.patches = vec![status];
+            it.statuses = vec!["InProgress", "InProgress", "Succeeded"];
+        });
+        check(scene, AcceptChanges::Hold, &["Success"], Some(answered)).await;
+    }
+    let away = Scene::new("Reinstate", "Azure").with(|it| {
+        it.patches = vec![500; 4];
+        it.statuses = vec!["InProgress", "InProgress", "Succeeded"];
+    });
+    check(away, AcceptChanges::Hold, &["Success"; 4], Some("not taken")).await;
+}
+
+#[tokio::test]
+async fn our_own_operations_and_what_does_not_wait_are_followed_without_a_word() {
+    let through = |source, statuses: &[&'static str]| {
+        let statuses = statuses.to_vec();
+        Scene::new("ChangePlan", source).with(|it| it.statuses = statuses)
+    };
+    let own = through("Partner", &["InProgress", "InProgress", "Succeeded"]);
+    check(own, AcceptChanges::Hold, &[], None).await;
+    let late = through("Azure", &["NotStarted", "InProgress"]);
+    check(late, AcceptChanges::Always, &["Success"], Some("accepted")).await;
+    for end in ["Conflict", "Failed"] {
+        check(through("Azure", &[end]), AcceptChanges::Always, &[], None).await;
+    }
+}
+
+#[tokio::test]
+async fn after_the_window_nothing_is_said_until_it_is_clear_that_nobody_decided() {
+    let waiting = |age| Scene::new("ChangePlan", "Azure").with(|it| it.age = age);
+    for (age, earliest, latest) in [(0, 0, 20), (9, 30, 120), (25, 30, 120), (3_000, 3_000, 3_100)]
+    {
+        let scene = waiting(age);
+        check(scene.clone(), AcceptChanges::Always, &["Success"], Some("accepted")).await;
+        let at = scene.0.lock().unwrap().told_at.remove(0);
+        assert!((earliest..latest).contains(&at), "{age} s old: told at {at} s");
+    }
+    // Microsoft accepted by itself meanwhile.
+    let decided = waiting(9).with(|it| it.statuses = vec!["InProgress", "Succeeded"]);
+    check(decided, AcceptChanges::KnownPlans, &[], None).await;
 }

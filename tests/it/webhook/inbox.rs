@@ -163,3 +163,23 @@ async fn what_the_list_shows_and_no_webhook_announced_is_counted() {
     assert_eq!(missed().await, "1");
     assert_eq!(mirrored(&world, id), "Unsubscribed");
 }
+
+#[tokio::test]
+async fn a_purchase_that_became_live_by_itself_brings_its_tenant_with_it() {
+    let world = World::new().await;
+    world.sync().await;
+    let (id, tenant) = (Uuid::from_u128(0xa0_70ac), Uuid::from_u128(0x7e_4a47));
+    let other = subscription(&world);
+    world.microsoft(|it| {
+        let mut bought = Subscription { id, ..other };
+        bought.beneficiary.tenant_id = tenant;
+        it.put_subscription(&bought);
+    });
+    let key = tenant.to_string().parse().unwrap();
+    assert!(world.mirror().tenant(key).is_none());
+    assert_eq!(deliver(&world, &body(&operation(1), "Subscribe", id)).await, 200);
+    settled(&world).await;
+    assert_eq!(mirrored(&world, id), "Subscribed");
+    assert!(world.mirror().tenant(key).is_some(), "it is read from now on");
+    assert_eq!(world.mirror().subscriptions_of(key).count(), 1);
+}

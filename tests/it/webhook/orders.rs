@@ -5,9 +5,19 @@ use entitled::sandbox::{Faults, Webhook};
 use super::*;
 
 /// A synced world whose Microsoft tells us of what happens, when the test has it delivered.
-async fn told() -> (World, Uuid) {
-    let world = World::new().await;
+pub(super) async fn told() -> (World, Uuid) {
+    told_to(World::new().await).await
+}
+
+pub(super) async fn told_to(world: World) -> (World, Uuid) {
     world.sync().await;
+    tell(&world);
+    let id = subscription(&world).id;
+    (world, id)
+}
+
+/// Has Microsoft tell this daemon: its address is another one after each start.
+pub(super) fn tell(world: &World) {
     let to = Webhook {
         audience: story::CLIENT_ID.to_string(),
         ..Webhook::to(&format!("http://{}{WEBHOOK}", world.daemon.public))
@@ -16,28 +26,36 @@ async fn told() -> (World, Uuid) {
         it.set_webhook(Some(to));
         it.deliver_by_hand(true);
     });
-    let id = subscription(&world).id;
-    (world, id)
 }
 
-/// Delivers and works off until nothing is left to tell or to look up.
-async fn play_out(world: &World) {
-    for _ in 0..40 {
+/// Delivers and works off until nothing is left to tell or to look up. Time passes when nothing
+/// happens any more.
+pub(super) async fn play_out(world: &World) {
+    let mut idle = 0;
+    while idle < 40 {
+        let mut revisions = world.daemon.store.revisions();
         let told = world.sandbox.deliver_webhooks().await.len();
         let waiting = world.daemon.store.inbox().waiting;
         let untold = world.microsoft(|it| it.webhooks_waiting());
         if told + waiting + untold == 0 {
             return;
         }
-        let mut revisions = world.daemon.store.revisions();
-        let soon = Duration::from_millis(300);
-        drop(tokio::time::timeout(soon, revisions.changed()).await);
-        world.advance(SignedDuration::from_secs(3));
+        let soon = Duration::from_millis(150);
+        if tokio::time::timeout(soon, revisions.changed()).await.is_err() {
+            idle += 1;
+            world.advance(SignedDuration::from_secs(3 * idle));
+            wake(world).await;
+        }
     }
     panic!("it does not end: {:?}", all(world));
 }
 
-fn plan_of(world: &World, id: Uuid) -> (String, String) {
+/// Has the worker look at the clock at once.
+pub(super) async fn wake(world: &World) {
+    world.daemon.store.commit(entitled::domain::Commit::default()).await.unwrap();
+}
+
+pub(super) fn plan_of(world: &World, id: Uuid) -> (String, String) {
     let mirror = world.mirror();
     let mirrored = mirror.subscription(SubscriptionId::from_uuid(id)).unwrap();
     let truth = world.microsoft(|it| it.subscription(id)).unwrap().plan_id;

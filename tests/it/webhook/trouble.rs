@@ -1,6 +1,6 @@
 //! Microsoft away, a restart in between, bodies that are none: nothing is lost, nothing refused.
 
-use entitled::sandbox::{Fault, Faults};
+use entitled::sandbox::{Fate, Fault, Faults};
 
 use super::*;
 
@@ -8,29 +8,78 @@ fn away() -> Faults {
     Faults::default().with(Fault::Marketplace500, 1.0)
 }
 
-#[tokio::test]
-async fn microsoft_being_away_for_an_hour_loses_nothing_and_is_caught_up() {
-    let world = World::new().await;
-    world.sync().await;
-    let id = subscription(&world).id;
-    set_status(&world, id, "Suspended");
-    world.microsoft(|it| it.set_faults(away()));
-    for (number, action) in (1_u128..).zip(["Renew", "ChangePlan", "Suspend"]) {
-        assert_eq!(deliver(&world, &body(&operation(number), action, id)).await, 200);
+/// Lets time pass until Microsoft is asked again.
+async fn asked_again(world: &World) {
+    let before = world.sandbox.requests().len();
+    while world.sandbox.requests().len() == before {
+        world.advance(SignedDuration::from_mins(1));
+        super::orders::wake(world).await;
+        let mut revisions = world.daemon.store.revisions();
+        drop(tokio::time::timeout(Duration::from_millis(10), revisions.changed()).await);
     }
-    for _ in 0..3 {
-        world.advance(SignedDuration::from_mins(20));
-        let before = world.sandbox.requests().len();
-        while world.sandbox.requests().len() < before + 3 {
-            tokio::task::yield_now().await;
+}
+
+/// Which of these operations were read with success, in order, each once.
+fn read_in_order(world: &World, since: usize) -> Vec<String> {
+    let mut order: Vec<String> = Vec::new();
+    for line in world.sandbox.requests().iter().skip(since) {
+        let Some((_, rest)) = line.target.split_once("/operations/") else { continue };
+        let id = rest.split('?').next().unwrap().to_owned();
+        if line.method == "GET" && [200, 400, 404].contains(&line.status) && !order.contains(&id) {
+            order.push(id);
         }
     }
-    assert_eq!(states(&world), ["waiting"; 3], "no one is given up for that");
-    assert_eq!(mirrored(&world, id), "Subscribed");
+    order
+}
+
+#[tokio::test]
+async fn an_hour_of_trouble_loses_nothing_refuses_nothing_and_is_caught_up_in_order() {
+    let (world, id) = super::orders::told().await;
+    let began = world.now();
+    let trouble = [
+        "marketplace.500=1",
+        "marketplace.429=1",
+        "marketplace.503_html=1",
+        "marketplace.truncated=1",
+        "token.503=1,marketplace.500=1",
+    ];
+    let mut told = Vec::new();
+    let mut step = 0;
+    while world.now().duration_since(began) < SignedDuration::from_hours(1) || step < 10 {
+        world.microsoft(|it| it.set_faults(trouble[step % 5].parse::<Faults>().unwrap()));
+        // In the middle of it the customer changes his plan, does not pay, and pays after all.
+        let happens = match step {
+            0 => Some(world.microsoft(|it| it.change_plan(id, "team")).unwrap()),
+            2 => Some(world.microsoft(|it| it.suspend(id)).unwrap()),
+            4 => Some(world.microsoft(|it| it.reinstate(id)).unwrap()),
+            6 => Some(world.microsoft(|it| it.change_plan(id, "company")).unwrap()),
+            7 => Some(world.microsoft(|it| it.renew(id)).unwrap()),
+            _ => None,
+        };
+        told.extend(happens.map(|it| it.to_string()));
+        world.advance(SignedDuration::from_secs(12));
+        let delivered = world.sandbox.deliver_webhooks().await;
+        assert!(delivered.iter().all(|it| matches!(it.fate, Fate::Answered(200))), "{delivered:?}");
+        for _ in 0..2 {
+            asked_again(&world).await;
+        }
+        step += 1;
+    }
+    assert_eq!(states(&world), ["waiting"; 5], "no one is given up for that");
+    let old = world.answer(story::MIA, "viz-suite").await;
+    assert_eq!(old, "active subscription_active stale", "the mirror goes on answering");
     world.microsoft(|it| it.set_faults(Faults::default()));
-    world.advance(SignedDuration::from_mins(20));
-    settled(&world).await;
-    assert_eq!(mirrored(&world, id), "Suspended");
+    let since = world.sandbox.requests().len();
+    super::orders::play_out(&world).await;
+    assert_eq!(read_in_order(&world, since), told);
+    assert_eq!(mirrored(&world, id), "Subscribed");
+    let (mirrored, truth) = super::orders::plan_of(&world, id);
+    assert_eq!((mirrored.as_str(), truth.as_str()), ("company", "company"));
+    assert!(
+        states(&world).iter().all(|it| ["changed", "known"].contains(it)),
+        "{:?}",
+        states(&world)
+    );
 }
 
 #[tokio::test]
