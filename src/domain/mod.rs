@@ -14,6 +14,7 @@ mod purchase_token;
 mod run;
 mod subscription;
 mod users;
+mod webhook_log;
 
 pub use commit::{
     Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
@@ -39,3 +40,7 @@ pub use purchase_token::PurchaseToken;
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use users::{BadBucket, UserTable};
+pub use webhook_log::{
+    ForgedWebhooks, LateWebhook, MissedWebhook, NoteKey, ON_ITS_WAY, WebhookEntry, WebhookNote,
+    lateness, webhook_entries,
+};

@@ -69,6 +69,8 @@ words!(
         License = "license",
         /// A key that signs our answers.
         Key = "key",
+        /// A webhook of the marketplace, by its place in the inbox.
+        Webhook = "webhook",
     }
 );
 

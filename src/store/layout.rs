@@ -1,7 +1,7 @@
 //! Where on disk each thing is: tables and keys. Numbers in keys are big-endian, so that byte
 //! order is number order.
 
-use crate::domain::{EventId, RunId, SourceKey, SubscriptionId, TenantId, UserId};
+use crate::domain::{EventId, NoteKey, RunId, SourceKey, SubscriptionId, TenantId, UserId};
 
 /// One table: a tree of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +71,7 @@ pub(super) enum Kind {
     Odd,
     Event,
     EventBody,
+    WebhookNote,
     UserCount,
     Users,
     Chunk,
@@ -80,7 +81,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 16] = [
+    const ALL: [(Self, u8); 17] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -91,6 +92,7 @@ impl Kind {
         (Self::Odd, b'O'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
+        (Self::WebhookNote, b'Y'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -161,6 +163,10 @@ pub(super) fn event(id: EventId) -> Key {
 
 pub(super) fn event_body(id: EventId) -> Key {
     key(Kind::EventBody, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn webhook_note(it: NoteKey) -> Key {
+    key(Kind::WebhookNote, &[&it.at.as_nanosecond().to_be_bytes(), &[it.kind], &it.id])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

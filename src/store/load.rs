@@ -11,7 +11,7 @@ use super::layout::{self, Kind, Table};
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, EventV1, HeldSeatV1, ManifestV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
+    self, EventV1, HeldSeatV1, ManifestV1, NoteV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
     UserCountV1,
 };
 use super::writer::{self, Limits};
@@ -128,6 +128,9 @@ impl Facts {
             Kind::Event => {
                 let it = record::decode::<EventV1>(kind, payload)?.try_into()?;
                 self.inbox.put(Arc::new(it));
+            }
+            Kind::WebhookNote => {
+                self.inbox.log.put(record::decode::<NoteV1>(kind, payload)?.try_into()?);
             }
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);

@@ -31,6 +31,7 @@ mod plan;
 mod rebuild;
 mod record;
 mod report;
+mod webhook_log;
 mod writer;
 
 #[cfg(test)]

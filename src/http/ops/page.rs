@@ -346,7 +346,7 @@ fn entity_class(entity: Entity) -> &'static str {
         Entity::Subscription => "info",
         Entity::Sku => "warn",
         Entity::License | Entity::Key => "bad",
-        Entity::Tenant => "gone",
+        Entity::Tenant | Entity::Webhook => "gone",
     }
 }
 

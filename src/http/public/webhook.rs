@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tracing::warn;
@@ -123,7 +124,16 @@ fn arrival(bytes: &[u8], public: &Public) -> Result<Arrival, Problem> {
         return Err(Problem::malformed("send a JSON object"));
     };
     let body = String::from_utf8_lossy(bytes).into_owned().into();
-    Ok(Arrival { said: read(&fields), body, received: public.now() })
+    Ok(Arrival { said: read(&fields), body, received: public.now(), sent: sent(&fields) })
+}
+
+/// When, as the body says, happened what it tells. Some of Microsoft's moments name no zone: those
+/// are UTC.
+///
+/// Source: `marketplace-saas.md` sections 8.4 and 11 (trap 35).
+fn sent(fields: &Map<String, Value>) -> Option<Timestamp> {
+    let text = fields.get("timeStamp")?.as_str()?.trim();
+    text.parse().or_else(|_no_zone| format!("{text}Z").parse()).ok()
 }
 
 /// What a body names. Nothing in it is needed; nothing in it is believed.

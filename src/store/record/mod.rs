@@ -17,6 +17,7 @@ mod v1_inbox;
 mod v1_journal;
 mod v1_manifest;
 mod v1_subscription;
+mod v1_webhook_log;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,6 +31,7 @@ pub(super) use v1_inbox::EventV1;
 pub(super) use v1_journal::{ChangeV1, ChunkV1, RunV1};
 pub(super) use v1_manifest::{ManifestV1, StagedV1, TallyV1, UserCountV1};
 pub(super) use v1_subscription::{HeldSeatV1, OddV1, SubscriptionV1};
+pub(super) use v1_webhook_log::NoteV1;
 
 /// The newest record version that this program knows, and the one it writes.
 pub(super) const VERSION: u16 = 1;

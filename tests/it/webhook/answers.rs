@@ -141,7 +141,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         plan: None,
         quantity: None,
     };
-    let arrival = Arrival { said, body: "{}".into(), received: now };
+    let arrival = Arrival { said, body: "{}".into(), received: now, sent: None };
     assert_eq!(store.receive(arrival).await.unwrap(), Receipt::New);
     let (cancel, mut task) = (CancellationToken::new(), JoinSet::new());
     task.spawn(worker(sources, accept, cancel.clone()));
