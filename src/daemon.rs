@@ -27,7 +27,7 @@ use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
-use crate::sync::inbox::{self, Ledger};
+use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
@@ -155,9 +155,11 @@ impl Daemon {
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
+        let alarm_after = config.marketplace.alarm_after;
+        let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;
         let inbox = inbox::worker(sources, accept, cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, ledger, clock, cancel };
+        let parts = Parts { config, store, microsoft, sync, ledger, watch, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
@@ -175,6 +177,7 @@ struct Parts {
     microsoft: Arc<Microsoft>,
     sync: SyncHandle,
     ledger: Ledger,
+    watch: Watch,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -221,10 +224,13 @@ impl Parts {
             &self.config,
             self.store.clone(),
             self.sync.clone(),
+            self.watch.clone(),
             Arc::clone(&self.clock),
         ));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
 
+        let watch = self.watch.clone().run(self.cancel.clone());
+        spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
         let kept =
@@ -237,12 +243,14 @@ impl Parts {
         let sync = self.sync.clone();
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
+        self.watch.register(&mut registry);
         sync.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
             entra: Arc::clone(entra),
+            watch: self.watch.clone(),
             metrics,
             registry,
             activities: Arc::new(move || sync.status()),
@@ -275,6 +283,7 @@ impl Parts {
             callers: self.config.callers.clone(),
             rules: settings::user_rules(&self.config),
             webhooks: settings::webhook_rules(&self.config),
+            watch: self.watch.clone(),
             entra: Arc::clone(entra),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),

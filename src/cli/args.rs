@@ -10,6 +10,8 @@ use uuid::Uuid;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
 use crate::sandbox::Faults;
 
+use super::webhooks::{LedgerArgs, WebhooksCommand};
+
 /// The licensing daemon of an ISV: mirrors what Microsoft knows, answers who may use what.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "entitled", version, arg_required_else_help = true, after_help = EXIT_CODES)]
@@ -54,6 +56,9 @@ pub enum Command {
     Changes(ChangesArgs),
     /// Ask for a decision; exit code 3 if the answer is not usable. Takes no seat
     Query(QueryArgs),
+    /// Webhooks that were given up: list, look at, work off again
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Mirrored subscriptions of the marketplace
     Subscriptions(SubscriptionsArgs),
     /// Mirrored seats with the paths they came by
@@ -147,7 +152,7 @@ pub struct LogArgs {
     pub follow: bool,
 }
 
-/// `log show`.
+/// `log show` and `log webhooks`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum LogCommand {
     /// One run, in full
@@ -155,6 +160,8 @@ pub enum LogCommand {
         /// Its id, such as r17
         run: RunId,
     },
+    /// Webhooks of the marketplace: those that came, and those that did not
+    Webhooks(LedgerArgs),
 }
 
 /// `changes`.
@@ -287,7 +294,7 @@ impl Since {
     }
 }
 
-fn since(text: &str) -> Result<Since, String> {
+pub(super) fn since(text: &str) -> Result<Since, String> {
     if let Ok(it) = crate::config::duration(text) {
         return Ok(Since::Ago(it));
     }

@@ -19,6 +19,7 @@ pub mod status;
 pub mod subscriptions;
 pub mod sync;
 pub mod tenants;
+pub mod webhooks;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -114,6 +115,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Sync(_)
         | Command::Log(_)
         | Command::Changes(_)
+        | Command::Webhooks(_)
         | Command::Query(_)
         | Command::Subscriptions(_)
         | Command::Seats(_)

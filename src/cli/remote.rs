@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
-use super::{changes, keys, log, query, seats, status, subscriptions, sync, tenants};
+use super::{changes, keys, log, query, seats, status, subscriptions, sync, tenants, webhooks};
 use crate::config::Config;
 
 /// Rows printed at once.
@@ -44,6 +44,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             Command::Sync(args) => sync::run(&remote, printer, args).await,
             Command::Log(args) => log::run(&remote, printer, args).await,
             Command::Changes(args) => changes::run(&remote, printer, args).await,
+            Command::Webhooks(command) => webhooks::run(&remote, printer, command).await,
             Command::Query(args) => query::run(&remote, printer, args).await,
             Command::Subscriptions(args) => subscriptions::run(&remote, printer, args).await,
             Command::Seats(args) => seats::run(&remote, printer, args).await,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
+
 use super::identity::application_id;
 use super::section::Section;
 
@@ -14,6 +16,8 @@ pub struct MarketplaceSection {
     pub app_id: String,
     /// Which changes of plan and quantity are accepted.
     pub accept_changes: AcceptChanges,
+    /// No valid webhook for so long, while changes happened that Microsoft announces, is an alarm.
+    pub alarm_after: SignedDuration,
 }
 
 /// Which changes of plan and quantity are accepted.
@@ -60,7 +64,8 @@ impl MarketplaceSection {
             // Without one there is no client id either, which was reported.
             let app_id = application_id(it, "app_id", app_id).unwrap_or_default();
             let accept_changes = it.or("accept_changes", AcceptChanges::Always);
-            Self { app_id, accept_changes }
+            let alarm_after = it.period("alarm_after", SignedDuration::from_hours(24));
+            Self { app_id, accept_changes, alarm_after }
         })
     }
 }

@@ -151,11 +151,9 @@ impl WebhookEntry {
     /// How far it is: `waiting`, `done`, `dead`, `missed` or `forged`.
     pub fn state(&self) -> &'static str {
         match self {
-            Self::Came { event, .. } => match &event.state {
-                EventState::Dead { .. } => "dead",
-                other if other.over_since().is_none() => "waiting",
-                EventState::Waiting | EventState::Done { .. } => "done",
-            },
+            Self::Came { event, .. } if matches!(event.state, EventState::Dead { .. }) => "dead",
+            Self::Came { event, .. } if event.state.over_since().is_none() => "waiting",
+            Self::Came { .. } => "done",
             Self::Missed(_) => "missed",
             Self::Forged(_) => "forged",
         }
@@ -247,7 +245,7 @@ impl MissedWebhook {
     pub fn awaits(&self, of: Option<SubscriptionId>, says: &Action, now: Timestamp) -> bool {
         let after = now.duration_since(self.at);
         of == Some(self.subscription)
-            && *says == self.action
+            && (*says == self.action || matches!(self.action, Action::Unrecognized(_)))
             && !after.is_negative()
             && after <= MAY_STILL_COME
     }

@@ -278,10 +278,11 @@ impl Pending {
                 answered: None,
                 state: EventState::Waiting,
             };
-            late = it.sent.filter(|sent| lateness(Some(*sent), it.received).is_some()).map(|sent| {
-                let note = LateWebhook { event: event.id, at: event.received, sent };
-                EventWrite::Noted(WebhookNote::Late(note))
-            });
+            late =
+                it.sent.filter(|sent| lateness(Some(*sent), it.received).is_some()).map(|sent| {
+                    let note = LateWebhook { event: event.id, at: event.received, sent };
+                    EventWrite::Noted(WebhookNote::Late(note))
+                });
             EventWrite::Arrived(Arc::new(event), it.body)
         };
         let receipt = match &write {
@@ -337,7 +338,12 @@ mod tests {
     }
 
     fn arrival(number: u64) -> Arrival {
-        Arrival { said: said(number), body: "{}".into(), received: Timestamp::UNIX_EPOCH, sent: None }
+        Arrival {
+            said: said(number),
+            body: "{}".into(),
+            received: Timestamp::UNIX_EPOCH,
+            sent: None,
+        }
     }
 
     fn over(id: u64, dead: bool) -> Arc<WebhookEvent> {

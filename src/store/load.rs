@@ -11,8 +11,8 @@ use super::layout::{self, Kind, Table};
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, EventV1, HeldSeatV1, ManifestV1, NoteV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UserCountV1,
+    self, EventV1, HeldSeatV1, ManifestV1, NoteV1, OddV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UserCountV1,
 };
 use super::writer::{self, Limits};
 use crate::domain::{

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Store, StoreError};
-use crate::domain::{
-    Action, Commit, EventWrite, NoteKey, SubscriptionId, WebhookNote,
-};
+use crate::domain::{Action, Commit, EventWrite, NoteKey, SubscriptionId, WebhookNote};
 
 /// How long notes are kept.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);

@@ -5,8 +5,11 @@
 //! the list. What a webhook says of itself is compared, never believed. Webhooks of one
 //! subscription are worked off one at a time, and one that fails waits aside: it stops no other.
 
+mod alarm;
 mod ledger;
+mod missed;
 mod policy;
+mod watch;
 mod work;
 
 use std::collections::{BTreeSet, HashMap};
@@ -25,8 +28,11 @@ use super::{Sources, SyncError};
 use crate::config::AcceptChanges;
 use crate::domain::{EventId, SubscriptionId, WebhookEvent};
 
+pub use alarm::WebhookAlarm;
+pub(crate) use ledger::keep_newer;
 pub use ledger::{Ledger, Ticket};
-pub(crate) use ledger::{is_announced, keep_newer};
+pub(crate) use missed::note_missed;
+pub use watch::Watch;
 
 /// Webhooks that are worked on at once. High, since most wait for Microsoft, and one that Microsoft
 /// waits for must not queue behind them.

@@ -7,6 +7,7 @@
 //! | `GET /seats`, `/seats/usage` | rows; used against bought |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
+//! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
@@ -22,6 +23,7 @@ mod seats;
 mod socket;
 mod status;
 mod sync;
+mod webhooks;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use crate::domain::{
     Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
 };
 use crate::store::{Store, StoreError};
+use crate::sync::inbox::Watch;
 use crate::sync::{Clock, SyncHandle};
 
 pub use socket::{Listener, SocketError};
@@ -56,6 +59,8 @@ pub struct AdminSettings {
     pub policy: Policy,
     /// The door to the scheduler.
     pub sync: SyncHandle,
+    /// How webhooks do.
+    pub watch: Watch,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
@@ -155,6 +160,9 @@ fn router(admin: Admin) -> Router {
         .route("/log", get(log::runs))
         .route("/changes", get(log::changes))
         .route("/query", get(query::ask))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/replay", post(webhooks::replay))
+        .route("/webhooks/{id}", get(webhooks::show))
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))

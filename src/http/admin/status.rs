@@ -47,6 +47,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
             "writable": writable.is_ok(),
             "error": writable.err().map(|it| it.to_string()),
         },
+        "webhooks": super::webhooks::status(&admin, now),
         "subscriptions": subscriptions(&mirror),
         "tenants": consents(&mirror),
         "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),

@@ -121,9 +121,9 @@ fn sources(mirror: &Mirror, encoder: &mut DescriptorEncoder<'_>) -> Result<(), f
     gauge(encoder, "source_held_back", help, None, braked)
 }
 
-const NO_LABELS: [(&str, &str); 0] = [];
+pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
-fn gauge<K, V, const N: usize>(
+pub(super) fn gauge<K, V, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

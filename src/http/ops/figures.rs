@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Ops;
+use super::webhooks::WebhookFigures;
 use crate::decision::State;
 use crate::domain::{
     CapabilityStatus, Catalog, Change, Channel, Freshness, Mirror, Run, Source, SourceKey,
@@ -38,6 +39,7 @@ pub(super) struct Figures {
     pub(super) answers_signed: u64,
     pub(super) store: StoreReport,
     pub(super) entra_keys: bool,
+    pub(super) webhooks: WebhookFigures,
 }
 
 /// One source for one scope, and how fresh it is.
@@ -124,6 +126,7 @@ impl Figures {
             answers_signed: answers("new"),
             store: ops.store.report(),
             entra_keys: ops.entra.is_known(),
+            webhooks: WebhookFigures::gather(ops),
         })
     }
 }

@@ -13,6 +13,7 @@ mod figures;
 mod health;
 mod page;
 mod svg;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use super::serve::Server;
 use crate::domain::{Catalog, Policy};
 use crate::store::Store;
 use crate::sync::TaskStatus;
+use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
 
 /// Tells what the sources' tasks are doing right now; what they have done is in the store.
@@ -52,6 +54,8 @@ pub struct OpsSettings {
     pub policy: Policy,
     /// Entra's signing keys.
     pub entra: Arc<EntraKeys>,
+    /// How webhooks do.
+    pub watch: Watch,
     /// What the listeners count.
     pub metrics: Metrics,
     /// What other floors count: made by [`registry`].
@@ -76,6 +80,7 @@ pub(super) struct Ops {
     catalog: Arc<Catalog>,
     policy: Policy,
     entra: Arc<EntraKeys>,
+    watch: Watch,
     metrics: Metrics,
     registry: Registry,
     activities: Activities,
@@ -90,11 +95,19 @@ impl OpsState {
         settings.metrics.register(&mut registry);
         let facts = Facts { store: settings.store.clone(), catalog: Arc::clone(&settings.catalog) };
         registry.register_collector(Box::new(facts));
+        let watch = settings.watch.clone();
+        let clock = Arc::clone(&settings.clock);
+        registry.register_collector(Box::new(webhooks::Waiting::new(
+            settings.store.clone(),
+            watch,
+            clock,
+        )));
         Self(Arc::new(Ops {
             store: settings.store,
             catalog: settings.catalog,
             policy: settings.policy,
             entra: settings.entra,
+            watch: settings.watch,
             metrics: settings.metrics,
             registry,
             activities: settings.activities,

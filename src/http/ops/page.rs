@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::figures::{DAY, Figures, Fresh, Scope};
-use super::svg::{self, Bar, Part, Text, Tick};
+use super::svg::{self, Bar, Part, Text, Tick, float};
 use crate::domain::{Change, Entity, Outcome, Run, Source};
 
 /// Bars of one chart, and rows of one table; the rest is counted.
-const SHOWN: usize = 25;
+pub(super) const SHOWN: usize = 25;
 
 /// The page.
 pub(super) fn render(figures: &Figures) -> String {
@@ -26,6 +26,8 @@ pub(super) fn render(figures: &Figures) -> String {
         "of mirrored facts in the last 24 hours",
         &changes_chart(figures),
     );
+    let about = "of the marketplace in the last 24 hours, by what came of them";
+    section(&mut page, "Webhooks", about, &figures.webhooks.picture());
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
     section(&mut page, "Decisions", "since the daemon started", &decisions(figures));
     section(&mut page, "Store", "on disk", &store(figures));
@@ -303,7 +305,7 @@ fn changes_table(changes: &[Change]) -> String {
     table(&["at", "what", "how", "id", "tenant", "cause"], rows)
 }
 
-fn table(names: &[&str], rows: impl Iterator<Item = String>) -> String {
+pub(super) fn table(names: &[&str], rows: impl Iterator<Item = String>) -> String {
     let rows: String = rows.collect();
     if rows.is_empty() {
         return "<p class=\"none\">none</p>\n".to_owned();
@@ -314,7 +316,7 @@ fn table(names: &[&str], rows: impl Iterator<Item = String>) -> String {
     )
 }
 
-fn legend(entries: &[(&str, &str)]) -> String {
+pub(super) fn legend(entries: &[(&str, &str)]) -> String {
     let mut html = String::from("<p>");
     for (class, text) in entries {
         let written =
@@ -360,12 +362,12 @@ fn state_class(state: &str) -> &'static str {
     }
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// A duration in its largest two units.
-fn span(it: SignedDuration) -> String {
+pub(super) fn span(it: SignedDuration) -> String {
     let s = it.as_secs().max(0);
     match s {
         0..60 => format!("{s} s"),
@@ -386,12 +388,6 @@ fn size(bytes: u64) -> String {
         (value, unit) = (value / 1024.0, next);
     }
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
-}
-
-/// A count as a length in a drawing, where the last bits do not show.
-#[expect(clippy::cast_precision_loss, reason = "a drawing shows no more than three digits")]
-fn float(count: u64) -> f64 {
-    count as f64
 }
 
 const HEAD: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8">
