@@ -8,3 +8,4 @@ mod http;
 mod promises;
 mod soak;
 mod trouble;
+mod webhooks;

@@ -53,6 +53,12 @@ struct Refused {
     noted: Option<Timestamp>,
 }
 
+impl Refused {
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.noted.is_none_or(|at| now.duration_since(at) >= NOTED_EVERY)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CheckLabel {
     check: &'static str,
@@ -84,7 +90,7 @@ impl Watch {
     pub fn refused(&self, check: &'static str) {
         self.0.forged.get_or_create(&CheckLabel { check }).inc();
         let now = (self.0.clock)();
-        {
+        let due = {
             let mut refused = self.0.refused();
             let sum = refused.waiting.get_or_insert_with(|| ForgedWebhooks {
                 from: now,
@@ -94,8 +100,11 @@ impl Watch {
             sum.until = sum.until.max(now);
             let count = sum.checks.entry(check.into()).or_default();
             *count = count.saturating_add(1);
+            refused.is_due(now)
+        };
+        if due {
+            self.0.wake.notify_one();
         }
-        self.0.wake.notify_one();
     }
 
     /// A webhook with a good token came, whether or not it can be kept.
@@ -215,9 +224,7 @@ impl Inner {
     /// What is to be noted: with a time only what is due by then.
     fn take(&self, now: Option<Timestamp>) -> Option<ForgedWebhooks> {
         let mut refused = self.refused();
-        let noted = refused.noted;
-        let due = |now: Timestamp| noted.is_none_or(|at| now.duration_since(at) >= NOTED_EVERY);
-        if refused.waiting.is_none() || now.is_some_and(|now| !due(now)) {
+        if refused.waiting.is_none() || now.is_some_and(|now| !refused.is_due(now)) {
             return None;
         }
         refused.noted = now;
