@@ -142,6 +142,7 @@ async fn a_thousand_forged_webhooks_are_counted_by_check_and_written_once_in_ten
     while store.webhook_notes(jiff::Timestamp::MIN).is_empty() {
         revisions.changed().await.unwrap();
     }
+    world.advance(SignedDuration::from_secs(1));
     let commits = store.report().commits;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}{WEBHOOK}", world.daemon.public);
@@ -164,6 +165,7 @@ async fn a_thousand_forged_webhooks_are_counted_by_check_and_written_once_in_ten
 
     world.advance(SignedDuration::from_mins(10));
     assert_eq!(send(&world, "", lie).await, 401);
+    let mut revisions = store.revisions();
     while store.webhook_notes(jiff::Timestamp::MIN).len() < 2 {
         revisions.changed().await.unwrap();
     }
