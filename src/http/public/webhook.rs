@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{Public, Shared, body};
 use crate::domain::{Action, Announcement, Receipt, SubscriptionId};
+use crate::http::edge::Tallied;
 use crate::http::metrics::WebhookLabels;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::who::bearer;
@@ -70,7 +71,15 @@ pub(super) async fn receive(
         Err(problem) => problem.kind(),
     };
     public.metrics.webhooks.get_or_create(&WebhookLabels { outcome }).inc();
-    result.map(|_outcome| StatusCode::OK.into_response())
+    match result {
+        Ok(_outcome) => Ok(StatusCode::OK.into_response()),
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {
+            let mut refused = problem.into_response();
+            refused.extensions_mut().insert(Tallied);
+            Ok(refused)
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
