@@ -304,15 +304,15 @@ mod tests {
 
     #[test]
     fn what_was_found_first_is_missed_until_its_webhook_comes() {
-        let suspended = missed(100, Action::Suspend);
+        let suspended = [missed(100, Action::Suspend)];
         let come = |minute| [event(7, minute, Action::Suspend, 1)];
-        check(&[], &[suspended.clone()], &[(100, "missed", 0)]);
-        check(&come(105), &[suspended.clone()], &[(105, "done", 0)]);
-        check(&come(160), &[suspended.clone()], &[(160, "done", 60)]);
-        check(&come(99), &[suspended.clone()], &[(99, "done", 0), (100, "missed", 0)]);
-        check(&come(641), &[suspended.clone()], &[(100, "missed", 0), (641, "done", 0)]);
+        check(&[], &suspended, &[(100, "missed", 0)]);
+        check(&come(105), &suspended, &[(105, "done", 0)]);
+        check(&come(160), &suspended, &[(160, "done", 60)]);
+        check(&come(99), &suspended, &[(99, "done", 0), (100, "missed", 0)]);
+        check(&come(641), &suspended, &[(100, "missed", 0), (641, "done", 0)]);
         let other = [event(7, 160, Action::Renew, 1)];
-        check(&other, &[suspended], &[(100, "missed", 0), (160, "done", 0)]);
+        check(&other, &suspended, &[(100, "missed", 0), (160, "done", 0)]);
     }
 
     #[test]

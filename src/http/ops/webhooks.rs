@@ -87,19 +87,18 @@ impl WebhookFigures {
 
     /// The section's content: the alarm, the chart, what was given up.
     pub(super) fn picture(&self) -> String {
-        let mut html = String::new();
-        if let Some(alarm) = &self.alarm {
+        let alarm = self.alarm.as_ref().map_or_else(String::new, |alarm| {
             let words = format!("{alarm}: {}.", alarm.remedy());
-            html.push_str(&format!("<p class=\"state bad\">{}</p>\n", Text(&words)));
-        }
-        html.push_str(&self.chart());
+            format!("<p class=\"state bad\">{}</p>\n", Text(&words))
+        });
         let ago = |it: Timestamp| format!("{} ago", span(self.now.duration_since(it)));
-        html.push_str(&format!(
+        let figures = format!(
             "<p>the last valid one {} · {} waiting · {} given up</p>\n",
             self.last_valid.map_or_else(|| "never".to_owned(), ago),
             self.inbox.waiting,
             self.inbox.dead,
-        ));
+        );
+        let html = alarm + &self.chart() + &figures;
         if self.dead.is_empty() {
             return html;
         }

@@ -60,7 +60,7 @@ async fn kill_after_kill_each_acknowledged_webhook_is_worked_off_once() {
         });
         // Killed after another number of answers each time: while it writes, while it works.
         let mut burst: FuturesUnordered<_> = burst.collect();
-        for _ in 0..(kill * 7) % BURST + 1 {
+        for _ in 0..=((kill * 7) % BURST) {
             let (number, status) = burst.next().await.unwrap();
             assert_eq!(status, 200);
             acknowledged.insert(number);
@@ -91,9 +91,9 @@ async fn kill_after_kill_each_acknowledged_webhook_is_worked_off_once() {
     assert_eq!(rows.len(), KILLS * BURST, "one row each");
     assert_eq!(counted(&rows, "state"), BTreeMap::from([("done".to_owned(), rows.len())]));
     let changes = server.cli("changes --json").await.ok().rows();
-    let changed = counted(&changes, "id");
+    let effects = counted(&changes, "id");
     for number in 0..KILLS * BURST {
         let id = subscription(number).to_string();
-        assert_eq!(changed.get(&id), Some(&1), "one effect each: {number}");
+        assert_eq!(effects.get(&id), Some(&1), "one effect each: {number}");
     }
 }

@@ -253,7 +253,7 @@ async fn silence_while_announced_changes_happen_is_an_alarm_until_a_valid_webhoo
 
 #[tokio::test]
 async fn tokens_that_are_refused_and_none_good_are_an_alarm_that_names_the_check() {
-    let world = World::with(Default::default(), "").await;
+    let world = World::new().await;
     for _ in 0..9 {
         assert_eq!(send(&world, "", "{}").await, 401);
     }
