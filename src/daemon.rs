@@ -28,7 +28,7 @@ use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
-use crate::sync::inbox::{self, Ledger};
+use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::orders::{self, Orders};
@@ -170,6 +170,8 @@ impl Daemon {
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
+        let alarm_after = config.marketplace.alarm_after;
+        let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
@@ -185,6 +187,7 @@ impl Daemon {
             sync,
             orders,
             ledger,
+            watch,
             watched,
             usage,
             notify,
@@ -219,6 +222,7 @@ struct Parts {
     usage: UsageSender,
     notify: NotifyHandle,
     watched: LifeFigures,
+    watch: Watch,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -271,10 +275,13 @@ impl Parts {
             self.usage.clone(),
             self.orders.clone(),
             self.notify.clone(),
+            self.watch.clone(),
             Arc::clone(&self.clock),
         ));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
 
+        let watch = self.watch.clone().run(self.cancel.clone());
+        spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
         let kept =
@@ -288,6 +295,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         self.usage.register(&mut registry);
+        self.watch.register(&mut registry);
         sync.register(&mut registry);
         self.orders.register(&mut registry);
         self.notify.register(&mut registry);
@@ -297,6 +305,7 @@ impl Parts {
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
             entra: Arc::clone(entra),
+            watch: self.watch.clone(),
             metrics,
             registry,
             activities: Arc::new(move || sync.status()),
@@ -330,6 +339,7 @@ impl Parts {
             callers: self.config.callers.clone(),
             rules: settings::user_rules(&self.config),
             webhooks: settings::webhook_rules(&self.config),
+            watch: self.watch.clone(),
             entra: Arc::clone(entra),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),

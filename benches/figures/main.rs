@@ -22,6 +22,7 @@ mod load;
 mod served;
 mod support;
 mod synced;
+mod webhook;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with("--")).collect();
@@ -35,5 +36,8 @@ fn main() {
     }
     if wanted("start") || wanted("load") || wanted("memory") {
         runtime.block_on(served::run());
+    }
+    if wanted("webhook") {
+        runtime.block_on(webhook::run());
     }
 }

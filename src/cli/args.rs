@@ -12,6 +12,8 @@ use super::subscriptions::SubscriptionsArgs;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
 use crate::sandbox::Faults;
 
+use super::webhooks::{LedgerArgs, WebhooksCommand};
+
 /// The licensing daemon of an ISV: mirrors what Microsoft knows, answers who may use what.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "entitled", version, arg_required_else_help = true, after_help = EXIT_CODES)]
@@ -56,6 +58,9 @@ pub enum Command {
     Changes(ChangesArgs),
     /// Ask for a decision; exit code 3 if the answer is not usable. Takes no seat
     Query(QueryArgs),
+    /// Webhooks that were given up: list, look at, work off again
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Mirrored subscriptions of the marketplace, and orders on them
     #[command(args_conflicts_with_subcommands = true)]
     Subscriptions(SubscriptionsArgs),
@@ -155,7 +160,7 @@ pub struct LogArgs {
     pub follow: bool,
 }
 
-/// `log show`.
+/// `log show` and `log webhooks`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum LogCommand {
     /// One run, in full
@@ -163,6 +168,8 @@ pub enum LogCommand {
         /// Its id, such as r17
         run: RunId,
     },
+    /// Webhooks of the marketplace: those that came, and those that did not
+    Webhooks(LedgerArgs),
 }
 
 /// `changes`.

@@ -34,6 +34,9 @@ const ORDER: [&str; 8] =
 ///
 /// As [`Remote::print`].
 pub async fn run(remote: &Remote, printer: Printer, args: &LogArgs) -> Result<Exit, anyhow::Error> {
+    if let Some(LogCommand::Webhooks(asked)) = args.command {
+        return super::webhooks::ledger(remote, printer, asked).await;
+    }
     if let Some(LogCommand::Show { run }) = args.command {
         let asked = pairs([("run", Some(run.to_string()))]);
         let take =

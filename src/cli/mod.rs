@@ -24,6 +24,7 @@ pub mod subscriptions;
 pub mod sync;
 pub mod tenants;
 pub mod usage;
+pub mod webhooks;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -119,6 +120,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Sync(_)
         | Command::Log(_)
         | Command::Changes(_)
+        | Command::Webhooks(_)
         | Command::Query(_)
         | Command::Subscriptions(_)
         | Command::Seats(_)

@@ -262,7 +262,7 @@ fn grouped(number: i64) -> String {
 }
 
 /// How long ago, in its largest unit that fits twice: `95 s ago`, `3 h ago`.
-fn ago(since: SignedDuration) -> String {
+pub(super) fn ago(since: SignedDuration) -> String {
     let seconds = since.as_secs();
     if seconds < 0 {
         return "in the future".to_owned();
@@ -277,12 +277,16 @@ fn ago(since: SignedDuration) -> String {
 fn colour(word: &str) -> Option<Color> {
     match word {
         "active" | "trial" | "complete" | "granted" | "Subscribed" | "sent" => Some(Color::Green),
-        "grace" | "pending" | "partial" | "unknown" | "missing" | "PendingFulfillmentStart" => {
-            Some(Color::Yellow)
-        }
-        "suspended" | "expired" | "unlicensed" | "failed" | "revoked" | "Suspended" | "dead" => {
-            Some(Color::Red)
-        }
+        "grace"
+        | "pending"
+        | "partial"
+        | "unknown"
+        | "missing"
+        | "missed"
+        | "mismatched"
+        | "PendingFulfillmentStart" => Some(Color::Yellow),
+        "suspended" | "expired" | "unlicensed" | "failed" | "revoked" | "dead" | "forged"
+        | "Suspended" => Some(Color::Red),
         _ => None,
     }
 }

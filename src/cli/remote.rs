@@ -12,7 +12,7 @@ use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
 use super::{
-    changes, keys, log, notify, query, seats, status, subscriptions, sync, tenants, usage,
+    changes, keys, log, notify, query, seats, status, subscriptions, sync, tenants, usage, webhooks,
 };
 use crate::config::Config;
 
@@ -46,6 +46,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             Command::Sync(args) => sync::run(&remote, printer, args).await,
             Command::Log(args) => log::run(&remote, printer, args).await,
             Command::Changes(args) => changes::run(&remote, printer, args).await,
+            Command::Webhooks(command) => webhooks::run(&remote, printer, command).await,
             Command::Query(args) => query::run(&remote, printer, args).await,
             Command::Subscriptions(args) => subscriptions::run(&remote, printer, args).await,
             Command::Seats(args) => seats::run(&remote, printer, args).await,

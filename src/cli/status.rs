@@ -33,7 +33,8 @@ pub async fn run(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Erro
     ];
     let sources = status.get("sources").and_then(Value::as_array).cloned().unwrap_or_default();
     printer.rows(&sources, &columns, "no source yet")?;
-    for line in errors(&sources).into_iter().chain(figures(&status)) {
+    let webhooks = super::webhooks::status(&status, printer.now());
+    for line in errors(&sources).into_iter().chain(figures(&status)).chain(webhooks) {
         printer.line(&line)?;
     }
     Ok(Exit::Done)

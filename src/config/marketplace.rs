@@ -19,6 +19,8 @@ pub struct MarketplaceSection {
     pub accept_changes: AcceptChanges,
     /// How long what belongs to a customer is kept after its subscription has ended.
     pub keep_cancelled: SignedDuration,
+    /// No valid webhook for so long, while changes happened that Microsoft announces, is an alarm.
+    pub alarm_after: SignedDuration,
 }
 
 /// Which changes of plan and quantity are accepted.
@@ -79,7 +81,8 @@ impl MarketplaceSection {
                     "Microsoft asks for at least 7 days; write \"7d\" or more",
                 );
             }
-            Self { app_id, accept_changes, keep_cancelled }
+            let alarm_after = it.period("alarm_after", SignedDuration::from_hours(24));
+            Self { app_id, accept_changes, alarm_after, keep_cancelled }
         })
     }
 }

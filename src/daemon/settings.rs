@@ -12,6 +12,7 @@ use crate::http::admin::{AdminSettings, ConsentLink};
 use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
+use crate::sync::inbox::Watch;
 use crate::sync::orders::Orders;
 use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, Limits, Schedule, SyncHandle};
@@ -155,6 +156,7 @@ pub(super) fn admin(
     usage: UsageSender,
     orders: Orders,
     notify: NotifyHandle,
+    watch: Watch,
     clock: Clock,
 ) -> AdminSettings {
     AdminSettings {
@@ -165,6 +167,7 @@ pub(super) fn admin(
         usage,
         orders,
         notify,
+        watch,
         clock,
         consent: ConsentLink {
             login: config.microsoft.login.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Action, RawRecord, SubscriptionId};
+use super::{Action, NoteKey, RawRecord, SubscriptionId, WebhookNote};
 
 /// The place of a webhook in the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +156,10 @@ pub enum EventWrite {
     Put(Arc<WebhookEvent>),
     /// It is long over.
     Forget(EventId),
+    /// Something that no webhook tells.
+    Noted(WebhookNote),
+    /// That is long over.
+    ForgetNote(NoteKey),
 }
 
 /// What became of a webhook that was handed to the store.

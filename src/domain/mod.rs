@@ -22,6 +22,7 @@ mod subscription;
 mod unread;
 mod usage;
 mod users;
+mod webhook_log;
 
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use commit::{
@@ -61,3 +62,7 @@ pub use usage::{
     UsageKey, UsageState, UsageWrite, hour_of, is_dimension,
 };
 pub use users::{BadBucket, UserTable};
+pub use webhook_log::{
+    ForgedWebhooks, LateWebhook, MissedWebhook, NoteKey, ON_ITS_WAY, WebhookEntry, WebhookNote,
+    lateness, webhook_entries,
+};

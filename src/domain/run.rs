@@ -75,6 +75,8 @@ words!(
         Notice = "notice",
         /// A change that a customer asked for; its id is the subscription's.
         Operation = "operation",
+        /// A webhook of the marketplace, by its place in the inbox.
+        Webhook = "webhook",
     }
 );
 

@@ -147,7 +147,8 @@ impl Edge {
                 )
             };
         }
-        let crowded = status == StatusCode::TOO_MANY_REQUESTS
+        let crowded = response.extensions().get::<Tallied>().is_some()
+            || status == StatusCode::TOO_MANY_REQUESTS
             || (status == StatusCode::SERVICE_UNAVAILABLE && error.is_none());
         if crowded || !(status.is_client_error() || status.is_server_error()) {
             line!(debug, "Answered");
@@ -172,6 +173,11 @@ impl Edge {
         }
     }
 }
+
+/// In the extensions of an answer: such refusals are added up and told together elsewhere, so that
+/// nobody can fill the log with them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tallied;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -8,10 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::committer::Job;
 use super::layout::{self, Table};
+use super::webhook_log::WebhookLog;
 use super::{Store, StoreError, pieces};
 use crate::domain::{
-    Action, Announcement, Commit, EventId, EventState, EventWrite, RawRecord, Receipt,
-    SubscriptionId, WebhookEvent,
+    Action, Announcement, Commit, EventId, EventState, EventWrite, LateWebhook, RawRecord, Receipt,
+    SubscriptionId, WebhookEvent, WebhookNote, lateness,
 };
 
 /// How many webhooks may wait. More of them are refused until some are done; Microsoft comes again
@@ -39,6 +40,8 @@ pub struct Arrival {
     pub body: RawRecord,
     /// When it came.
     pub received: Timestamp,
+    /// When, as it says itself, happened what it tells.
+    pub sent: Option<Timestamp>,
 }
 
 /// Which webhooks are asked for: those for which every field that is set holds.
@@ -136,6 +139,8 @@ pub(super) struct Inbox {
     by_operation: HashMap<(Arc<str>, Action), EventId>,
     waiting: BTreeSet<EventId>,
     dead: BTreeSet<EventId>,
+    /// What is noted besides.
+    pub(super) log: WebhookLog,
 }
 
 impl Inbox {
@@ -175,6 +180,8 @@ impl Inbox {
                     self.put(Arc::clone(event));
                 }
                 EventWrite::Forget(id) => self.forget(*id),
+                EventWrite::Noted(note) => self.log.put(note.clone()),
+                EventWrite::ForgetNote(key) => self.log.forget(*key),
             }
         }
     }
@@ -235,7 +242,7 @@ impl Inbox {
         let mut gone: BTreeSet<EventId> = done.take(too_many).copied().collect();
         gone.extend(self.dead.iter().take(self.dead.len().saturating_sub(DEAD_MAX)));
         gone.extend(self.all.values().filter(|it| old(it)).map(|it| it.id));
-        gone.into_iter().map(EventWrite::Forget).collect()
+        gone.into_iter().map(EventWrite::Forget).chain(self.log.outdated(now)).collect()
     }
 }
 
@@ -250,6 +257,7 @@ impl Pending {
     /// What becomes of a webhook, and what must be written for it.
     pub(super) fn take(&mut self, inbox: &Inbox, it: Arrival) -> (Receipt, Option<Commit>) {
         let here = self.puts.values().find(|other| other.said.repeats(&it.said)).map(Arc::clone);
+        let mut late = None;
         let write = if let Some(known) = here.or_else(|| inbox.of_operation(&it.said)) {
             let known = self.puts.get(&known.id).map_or(known, Arc::clone);
             let deliveries = known.deliveries.saturating_add(1);
@@ -270,14 +278,23 @@ impl Pending {
                 answered: None,
                 state: EventState::Waiting,
             };
+            late =
+                it.sent.filter(|sent| lateness(Some(*sent), it.received).is_some()).map(|sent| {
+                    let note = LateWebhook { event: event.id, at: event.received, sent };
+                    EventWrite::Noted(WebhookNote::Late(note))
+                });
             EventWrite::Arrived(Arc::new(event), it.body)
         };
         let receipt = match &write {
             EventWrite::Arrived(..) => Receipt::New,
-            EventWrite::Put(_) | EventWrite::Forget(_) => Receipt::Duplicate,
+            EventWrite::Put(_)
+            | EventWrite::Forget(_)
+            | EventWrite::Noted(_)
+            | EventWrite::ForgetNote(_) => Receipt::Duplicate,
         };
         self.note(&write);
-        (receipt, Some(Commit { inbox: vec![write], ..Commit::default() }))
+        let inbox = std::iter::once(write).chain(late).collect();
+        (receipt, Some(Commit { inbox, ..Commit::default() }))
     }
 
     /// Makes a commit say of its webhooks what came meanwhile: how often each was delivered.
@@ -300,7 +317,7 @@ impl Pending {
             EventWrite::Arrived(event, _) | EventWrite::Put(event) => {
                 self.puts.insert(event.id, Arc::clone(event));
             }
-            EventWrite::Forget(_) => {}
+            EventWrite::Forget(_) | EventWrite::Noted(_) | EventWrite::ForgetNote(_) => {}
         }
     }
 }
@@ -321,7 +338,12 @@ mod tests {
     }
 
     fn arrival(number: u64) -> Arrival {
-        Arrival { said: said(number), body: "{}".into(), received: Timestamp::UNIX_EPOCH }
+        Arrival {
+            said: said(number),
+            body: "{}".into(),
+            received: Timestamp::UNIX_EPOCH,
+            sent: None,
+        }
     }
 
     fn over(id: u64, dead: bool) -> Arc<WebhookEvent> {

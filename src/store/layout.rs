@@ -2,7 +2,7 @@
 //! order is number order.
 
 use crate::domain::{
-    EventId, NoticeNumber, RunId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
+    EventId, NoteKey, NoticeNumber, RunId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
 };
 
 /// One table: a tree of the engine.
@@ -79,6 +79,7 @@ pub(super) enum Kind {
     Usage,
     UsageAnswer,
     Delivery,
+    WebhookNote,
     UserCount,
     Users,
     Chunk,
@@ -88,7 +89,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 22] = [
+    const ALL: [(Self, u8); 23] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -105,6 +106,7 @@ impl Kind {
         (Self::Usage, b'V'),
         (Self::UsageAnswer, b'I'),
         (Self::Delivery, b'Q'),
+        (Self::WebhookNote, b'Y'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -204,6 +206,10 @@ pub(super) fn usage_answer(of: &[u8; 32]) -> Key {
 /// Endpoints' names are of letters, digits, `-` and `_`.
 pub(super) fn delivery(number: NoticeNumber, endpoint: &str) -> Key {
     key(Kind::Delivery, &[&number.0.to_be_bytes(), endpoint.as_bytes()])
+}
+
+pub(super) fn webhook_note(it: NoteKey) -> Key {
+    key(Kind::WebhookNote, &[&it.at.as_nanosecond().to_be_bytes(), &[it.kind], &it.id])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

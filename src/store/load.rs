@@ -12,8 +12,8 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, OddV1, SkusV1, SourceV1,
-    SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, SkusV1,
+    SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
@@ -148,6 +148,9 @@ impl Facts {
             Kind::Delivery => {
                 let it = record::decode::<DeliveryV1>(kind, payload)?.try_into()?;
                 self.outbox.put(Arc::new(it));
+            }
+            Kind::WebhookNote => {
+                self.inbox.log.put(record::decode::<NoteV1>(kind, payload)?.try_into()?);
             }
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);

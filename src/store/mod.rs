@@ -34,6 +34,7 @@ mod record;
 mod redact;
 mod report;
 mod usage;
+mod webhook_log;
 mod writer;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, OddV1, RunV1, SkusV1, SourceV1,
+    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, NoteV1, OddV1, RunV1, SkusV1, SourceV1,
     SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
@@ -152,6 +152,13 @@ impl Plan {
             EventWrite::Forget(id) => {
                 self.set(facts, layout::event(*id), Kind::Event, None);
                 self.set(facts, layout::event_body(*id), Kind::EventBody, None);
+            }
+            EventWrite::Noted(it) => {
+                let key = layout::webhook_note(it.key());
+                self.put(facts, key, Kind::WebhookNote, &NoteV1::from(it))?;
+            }
+            EventWrite::ForgetNote(key) => {
+                self.set(facts, layout::webhook_note(*key), Kind::WebhookNote, None);
             }
         }
         Ok(())

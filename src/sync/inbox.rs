@@ -16,10 +16,13 @@
 //! | `window` | the seconds in which Microsoft listens |
 //! | `ledger` | what the list and the webhooks share, and figures |
 
+mod alarm;
 mod asking;
 mod impact;
 mod ledger;
+mod missed;
 mod policy;
+mod watch;
 mod window;
 mod work;
 
@@ -39,8 +42,11 @@ use super::{Sources, SyncError};
 use crate::config::AcceptChanges;
 use crate::domain::{EventId, SubscriptionId, WebhookEvent};
 
+pub use alarm::WebhookAlarm;
+pub(crate) use ledger::keep_newer;
 pub use ledger::{Ledger, Ticket};
-pub(crate) use ledger::{is_announced, keep_newer};
+pub(crate) use missed::note_missed;
+pub use watch::Watch;
 
 /// Webhooks that are worked on at once. High, since most wait for Microsoft.
 const AT_ONCE: usize = 64;

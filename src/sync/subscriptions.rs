@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
 use tracing::{info, warn};
 
-use super::inbox::{Ticket, is_announced, keep_newer};
+use super::inbox::{Ticket, keep_newer, note_missed};
 use super::progress::Gauge;
 use super::{Begun, End, Sources, SyncError, Tally, ended, failure, plan};
-use crate::domain::{
-    Change, Entity, Fact, Mirror, OddRecord, RawRecord, Run, SourceKey, Subscription,
-    SubscriptionId,
-};
+use crate::domain::{OddRecord, RawRecord, Run, SourceKey, Subscription, SubscriptionId};
 use crate::microsoft::{ErrorKind, Link, MicrosoftError, Read};
 
 /// A subscription and how Microsoft sent it.
@@ -66,7 +62,6 @@ pub(crate) async fn run(
     state.last_full = Some(begun.started);
     commit.sources.push((SourceKey::SUBSCRIPTIONS, state));
     commit.runs.push(run.clone());
-    note_missed(sources, &mirror, &commit.changes);
     let missing = commit.lives.iter().filter(|(_, it)| it.missing_since.is_some()).count();
     if missing > 0 {
         warn!(
@@ -75,6 +70,7 @@ pub(crate) async fn run(
              at one by one"
         );
     }
+    note_missed(sources, &mirror, &mut commit);
     sources.store.commit(commit).await?;
     drop(applied);
     info!(
@@ -85,30 +81,6 @@ pub(crate) async fn run(
     );
     Ok((run, None))
 }
-
-/// Names the changes that no webhook announced. The first list has nothing to compare with.
-pub(super) fn note_missed(sources: &Sources, mirror: &Mirror, changes: &[Change]) {
-    let before = mirror.source(SourceKey::SUBSCRIPTIONS).and_then(|it| it.last_complete);
-    let Some(since) = before.and_then(|it| it.checked_sub(ANNOUNCED_WITHIN).ok()) else { return };
-    for change in changes.iter().filter(|it| it.entity == Entity::Subscription) {
-        let (Some(Fact::Subscription(before)), Some(Fact::Subscription(after))) =
-            (&change.before, &change.after)
-        else {
-            continue;
-        };
-        if is_announced(before, after) && !sources.store.webhook_announced(after.id, since) {
-            sources.ledger.missed();
-            warn!(
-                subscription.id = %after.id,
-                "The list shows a change that no webhook has announced: is the connection webhook \
-                 of the offer's technical configuration our /marketplace/webhook?"
-            );
-        }
-    }
-}
-
-/// How long before the last list a webhook may have come for what this list shows.
-const ANNOUNCED_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Every page. A continuation token that has run out starts the list again, once.
 async fn read(sources: &Sources, begun: &Begun, gauge: &Gauge) -> Result<Listing, MicrosoftError> {

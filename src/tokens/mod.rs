@@ -6,6 +6,7 @@
 mod compact;
 mod json;
 mod keys;
+mod reason;
 mod sign;
 mod verify;
 mod webhook;

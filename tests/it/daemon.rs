@@ -9,3 +9,4 @@ mod promises;
 mod soak;
 mod told;
 mod trouble;
+mod webhooks;

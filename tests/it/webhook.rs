@@ -3,6 +3,7 @@
 mod answers;
 mod held;
 mod inbox;
+mod ledger;
 mod orders;
 mod tokens;
 mod trouble;
@@ -23,7 +24,7 @@ const WEBHOOK: &str = "/marketplace/webhook";
 const MARKETPLACE: &str = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7";
 
 /// A request for a token with which the marketplace calls.
-fn genuine() -> TokenRequest {
+pub fn genuine() -> TokenRequest {
     TokenRequest {
         tenant: story::PUBLISHER_TENANT,
         user: Uuid::from_u128(0x5e1f),
@@ -36,11 +37,11 @@ fn genuine() -> TokenRequest {
 }
 
 /// An operation's id.
-fn operation(number: u128) -> String {
+pub fn operation(number: u128) -> String {
     Uuid::from_u128(0xa100_0000_0000_4000_8000_0000_0000_0000 + number).to_string()
 }
 
-fn body(operation: &str, action: &str, subscription: Uuid) -> Value {
+pub fn body(operation: &str, action: &str, subscription: Uuid) -> Value {
     json!({ "id": operation, "activityId": operation, "subscriptionId": subscription,
         "publisherId": "vizmaker", "offerId": "viz-suite", "planId": "", "quantity": "",
         "action": action, "status": "Succeeded", "operationRequestSource": "Azure" })

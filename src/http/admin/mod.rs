@@ -11,6 +11,7 @@
 //! | `GET /seats`, `/seats/usage` | rows; used against bought |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
+//! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
@@ -34,6 +35,7 @@ mod status;
 mod subscriptions;
 mod sync;
 mod usage;
+mod webhooks;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -55,6 +57,7 @@ use crate::domain::{
 };
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
+use crate::sync::inbox::Watch;
 use crate::sync::orders::Orders;
 use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, SyncHandle};
@@ -77,6 +80,8 @@ pub struct AdminSettings {
     pub orders: Orders,
     /// The door to what tells the publisher's own systems.
     pub notify: NotifyHandle,
+    /// How webhooks do.
+    pub watch: Watch,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
@@ -183,6 +188,9 @@ fn router(admin: Admin) -> Router {
         .route("/log", get(log::runs))
         .route("/changes", get(log::changes))
         .route("/query", get(query::ask))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/replay", post(webhooks::replay))
+        .route("/webhooks/{id}", get(webhooks::show))
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))

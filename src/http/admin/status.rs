@@ -47,6 +47,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
             "writable": writable.is_ok(),
             "error": writable.err().map(|it| it.to_string()),
         },
+        "webhooks": super::webhooks::status(&admin, now),
         "subscriptions": subscriptions(&mirror),
         "lives": life::status(&mirror, now),
         "tenants": consents(&mirror),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::webhooks::WebhookFigures;
 use super::{Ops, life};
 use crate::decision::State;
 use crate::domain::{
@@ -41,6 +42,7 @@ pub(super) struct Figures {
     pub(super) store: StoreReport,
     pub(super) entra_keys: bool,
     pub(super) endpoints: Vec<EndpointStatus>,
+    pub(super) webhooks: WebhookFigures,
 }
 
 /// One source for one scope, and how fresh it is.
@@ -129,6 +131,7 @@ impl Figures {
             store: ops.store.report(),
             entra_keys: ops.entra.is_known(),
             endpoints: ops.notify.as_ref().map(NotifyHandle::status).unwrap_or_default(),
+            webhooks: WebhookFigures::gather(ops),
         })
     }
 }

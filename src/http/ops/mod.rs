@@ -16,6 +16,7 @@ mod notify;
 mod page;
 mod svg;
 mod usage;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use crate::domain::{Catalog, Policy};
 use crate::notify::NotifyHandle;
 use crate::store::Store;
 use crate::sync::TaskStatus;
+use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
 
 /// Tells what the sources' tasks are doing right now; what they have done is in the store.
@@ -56,6 +58,8 @@ pub struct OpsSettings {
     pub policy: Policy,
     /// Entra's signing keys.
     pub entra: Arc<EntraKeys>,
+    /// How webhooks do.
+    pub watch: Watch,
     /// What the listeners count.
     pub metrics: Metrics,
     /// What other floors count: made by [`registry`].
@@ -82,6 +86,7 @@ pub(super) struct Ops {
     catalog: Arc<Catalog>,
     policy: Policy,
     entra: Arc<EntraKeys>,
+    watch: Watch,
     metrics: Metrics,
     registry: Registry,
     activities: Activities,
@@ -102,11 +107,19 @@ impl OpsState {
         };
         registry.register_collector(Box::new(facts));
         registry.register_collector(Box::new(usage::Usage { store: settings.store.clone() }));
+        let watch = settings.watch.clone();
+        let clock = Arc::clone(&settings.clock);
+        registry.register_collector(Box::new(webhooks::Waiting::new(
+            settings.store.clone(),
+            watch,
+            clock,
+        )));
         Self(Arc::new(Ops {
             store: settings.store,
             catalog: settings.catalog,
             policy: settings.policy,
             entra: settings.entra,
+            watch: settings.watch,
             metrics: settings.metrics,
             registry,
             activities: settings.activities,

@@ -1,8 +1,8 @@
 //! The status page's picture of events on their way to the publisher's own systems.
 
 use super::figures::Figures;
-use super::page::{float, legend, span, table};
-use super::svg::{self, Bar, Part, Text};
+use super::page::{legend, span, table};
+use super::svg::{self, Bar, Part, Text, float};
 use crate::notify::EndpointStatus;
 
 /// A bar an endpoint, and a row for each that has trouble.

@@ -9,11 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::figures::{DAY, Figures, Fresh, Scope};
 use super::life;
 use super::notify;
-use super::svg::{self, Bar, Part, Text, Tick};
+use super::svg::{self, Bar, Part, Text, Tick, float};
 use crate::domain::{Change, Entity, Outcome, Run, Source};
 
 /// Bars of one chart, and rows of one table; the rest is counted.
-const SHOWN: usize = 25;
+pub(super) const SHOWN: usize = 25;
 
 /// The page.
 pub(super) fn render(figures: &Figures) -> String {
@@ -28,6 +28,8 @@ pub(super) fn render(figures: &Figures) -> String {
         "of mirrored facts in the last 24 hours",
         &changes_chart(figures),
     );
+    let about = "of the marketplace in the last 24 hours, by what came of them";
+    section(&mut page, "Webhooks", about, &figures.webhooks.picture());
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
     let due = life::picture(&figures.deadlines, figures.now);
     section(&mut page, "Deadlines", "of subscriptions in the next 30 days", &due);
@@ -358,7 +360,7 @@ fn entity_class(entity: Entity) -> &'static str {
         Entity::Subscription | Entity::Operation => "info",
         Entity::Sku | Entity::Usage => "warn",
         Entity::License | Entity::Key | Entity::Notice => "bad",
-        Entity::Tenant => "gone",
+        Entity::Tenant | Entity::Webhook => "gone",
     }
 }
 
@@ -372,7 +374,7 @@ fn state_class(state: &str) -> &'static str {
     }
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -398,12 +400,6 @@ fn size(bytes: u64) -> String {
         (value, unit) = (value / 1024.0, next);
     }
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
-}
-
-/// A count as a length in a drawing, where the last bits do not show.
-#[expect(clippy::cast_precision_loss, reason = "a drawing shows no more than three digits")]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
 }
 
 const HEAD: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8">

@@ -209,6 +209,12 @@ fn count(n: usize) -> f64 {
     u32::try_from(n).map_or(f64::from(u32::MAX), f64::from)
 }
 
+/// A count as a length in a drawing, where the last bits do not show.
+#[expect(clippy::cast_precision_loss, reason = "a drawing shows no more than three digits")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,7 @@ use super::who::Callers;
 use crate::config::Caller;
 use crate::domain::{Catalog, Policy};
 use crate::store::Store;
+use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -54,6 +55,8 @@ pub struct PublicSettings {
     pub rules: UserRules,
     /// Which tokens are the marketplace's.
     pub webhooks: WebhookRules,
+    /// Told of each webhook and of each that was refused.
+    pub watch: Watch,
     /// Entra's signing keys.
     pub entra: Arc<EntraKeys>,
     /// What signed answers name as their issuer: our public address.
@@ -78,6 +81,7 @@ pub(super) struct Public {
     pub(super) callers: Callers,
     pub(super) rules: UserRules,
     webhooks: WebhookRules,
+    watch: Watch,
     pub(super) entra: Arc<EntraKeys>,
     pub(super) limiters: Limiters,
     pub(super) metrics: Metrics,
@@ -99,6 +103,7 @@ impl PublicState {
             policy: settings.policy,
             rules: settings.rules,
             webhooks: settings.webhooks,
+            watch: settings.watch,
             entra: settings.entra,
             metrics: settings.metrics,
             clock: settings.clock,

@@ -11,13 +11,14 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
-use tracing::warn;
 use uuid::Uuid;
 
 use super::{Public, Shared, body};
 use crate::domain::{Action, Announcement, Receipt, SubscriptionId};
+use crate::http::edge::Tallied;
 use crate::http::metrics::WebhookLabels;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::who::bearer;
@@ -55,9 +56,11 @@ pub(super) async fn receive(
     let (head, body) = request.into_parts();
     let public = &shared.public;
     let result = async {
-        let token = bearer(&head.headers)?;
-        let token = token.ok_or_else(|| Problem::unauthorized("send the marketplace's token"))?;
+        let no_token = || Problem::unauthorized("send the marketplace's token");
+        let token = bearer(&head.headers).and_then(|it| it.ok_or_else(no_token));
+        let token = token.inspect_err(|_none| public.watch.refused("no_token"))?;
         in_time(public.verify_marketplace(token)).await?;
+        public.watch.valid();
         let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
         let arrival = arrival(&bytes, public)?;
         in_time(public.keep(arrival)).await
@@ -68,18 +71,15 @@ pub(super) async fn receive(
         Err(problem) => problem.kind(),
     };
     public.metrics.webhooks.get_or_create(&WebhookLabels { outcome }).inc();
-    if let Err(problem) = &result
-        && problem.status() == StatusCode::UNAUTHORIZED
-    {
-        let why = problem.body().detail().to_owned();
-        warn!(
-            why,
-            "A webhook was refused: if it was genuine, Microsoft takes that for a refused change; \
-             check [publisher] tenant and [marketplace] app_id against the offer's technical \
-             configuration"
-        );
+    match result {
+        Ok(_outcome) => Ok(StatusCode::OK.into_response()),
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {
+            let mut refused = problem.into_response();
+            refused.extensions_mut().insert(Tallied);
+            Ok(refused)
+        }
+        Err(problem) => Err(problem),
     }
-    result.map(|_outcome| StatusCode::OK.into_response())
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
@@ -90,7 +90,10 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T,
 impl Public {
     /// Whether it is the marketplace that calls.
     async fn verify_marketplace(&self, token: &str) -> Result<(), Problem> {
-        let refused = |error: TokenError| Problem::unauthorized(error.to_string());
+        let refused = |error: TokenError| {
+            self.watch.refused(error.check());
+            Problem::unauthorized(error.to_string())
+        };
         let kid = tokens::key_id(token).map_err(refused)?;
         match self.entra.lookup(&kid).await {
             Lookup::Known(keys) => {
@@ -107,8 +110,14 @@ impl Public {
     /// Writes it down. The word says what became of it.
     async fn keep(&self, arrival: Arrival) -> Result<&'static str, Problem> {
         let come_again = |detail: &str| Problem::unavailable(detail).retry_after(COME_AGAIN_S);
+        let late = self.watch.is_late(&arrival);
         match self.store.receive(arrival).await {
-            Ok(Receipt::New) => Ok("new"),
+            Ok(Receipt::New) => {
+                if late {
+                    self.watch.late();
+                }
+                Ok("new")
+            }
             Ok(Receipt::Duplicate) => Ok("duplicate"),
             Ok(Receipt::Full) => Err(come_again("too many webhooks wait: come again")),
             Err(error) => Err(come_again("it cannot be written down: come again").because(error)),
@@ -123,7 +132,16 @@ fn arrival(bytes: &[u8], public: &Public) -> Result<Arrival, Problem> {
         return Err(Problem::malformed("send a JSON object"));
     };
     let body = String::from_utf8_lossy(bytes).into_owned().into();
-    Ok(Arrival { said: read(&fields), body, received: public.now() })
+    Ok(Arrival { said: read(&fields), body, received: public.now(), sent: sent(&fields) })
+}
+
+/// When, as the body says, happened what it tells. Some of Microsoft's moments name no zone: those
+/// are UTC.
+///
+/// Source: `marketplace-saas.md` sections 8.4 and 11 (trap 35).
+fn sent(fields: &Map<String, Value>) -> Option<Timestamp> {
+    let text = fields.get("timeStamp")?.as_str()?.trim();
+    text.parse().or_else(|_no_zone| format!("{text}Z").parse()).ok()
 }
 
 /// What a body names. Nothing in it is needed; nothing in it is believed.

@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::domain::{Answered, Subscription, SubscriptionId, SubscriptionStatus};
+use crate::domain::{Answered, SubscriptionId};
 
 /// The moment at which a request began, among all requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ impl Ledger {
     /// Registers the figures under `entitled_…`.
     pub fn register(&self, registry: &mut Registry) {
         let it = &self.0.figures;
-        let help = "Changes of subscriptions that the list showed and no webhook had announced";
+        let help = "Changes of subscriptions that were found before any webhook announced them";
         registry.register("webhooks_missed", help, it.missed.clone());
         let help = "Webhooks that were worked off, by what came of them";
         registry.register("webhooks_ended", help, it.ended.clone());
@@ -95,21 +95,6 @@ impl Ledger {
         let help = "Changes that Microsoft made although we refused them";
         registry.register("operations_overruled", help, it.overruled.clone());
     }
-}
-
-/// Whether Microsoft announces what differs between two readings of a subscription by a webhook.
-///
-/// Activation, a new name and the switch for renewal come without one.
-///
-/// Source: `marketplace-saas.md` sections 8.2 and 9.
-pub(crate) fn is_announced(before: &Subscription, after: &Subscription) -> bool {
-    if before.status == SubscriptionStatus::PendingFulfillmentStart {
-        return false;
-    }
-    before.status != after.status
-        || before.plan != after.plan
-        || (before.quantity != after.quantity && after.quantity.is_some())
-        || (before.term_end < after.term_end)
 }
 
 /// Takes readings that are older than what was applied out, and notes the others.
@@ -131,58 +116,14 @@ pub(crate) fn keep_newer<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Party;
-    use jiff::Timestamp;
     use std::collections::BTreeMap;
     use uuid::Uuid;
-
-    fn subscription() -> Subscription {
-        Subscription {
-            id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
-            plan: "team".into(),
-            name: "n".into(),
-            status: SubscriptionStatus::Subscribed,
-            quantity: Some(5),
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: Some(Timestamp::UNIX_EPOCH),
-            term_unit: None,
-            auto_renew: Some(true),
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
-        }
-    }
-
-    #[test]
-    fn webhooks_are_missed_for_what_microsoft_announces_only() {
-        let check = |change: &dyn Fn(&mut Subscription), announced| {
-            let before = subscription();
-            let mut after = subscription();
-            change(&mut after);
-            assert_eq!(is_announced(&before, &after), announced, "{after:?}");
-        };
-        check(&|it| it.status = SubscriptionStatus::Suspended, true);
-        check(&|it| it.plan = "enterprise".into(), true);
-        check(&|it| it.quantity = Some(6), true);
-        check(&|it| it.quantity = None, false);
-        check(&|it| it.term_end = Some(Timestamp::from_second(86_400).unwrap()), true);
-        check(&|it| it.name = "another".into(), false);
-        check(&|it| it.auto_renew = Some(false), false);
-        let pending =
-            Subscription { status: SubscriptionStatus::PendingFulfillmentStart, ..subscription() };
-        assert!(!is_announced(&pending, &subscription()), "an activation is not announced");
-    }
 
     #[test]
     fn a_reading_that_began_earlier_never_replaces_one_that_began_later() {
         let ledger = Ledger::default();
         let (slow, fast) = (ledger.ticket(), ledger.ticket());
-        let id = subscription().id;
+        let id = SubscriptionId::from_uuid(Uuid::from_u128(1));
         let mut applied = Applied::default();
         let mut kept = |ticket| {
             let mut readings = BTreeMap::from([(id, ticket)]);

@@ -21,8 +21,8 @@ use crate::domain::{
     Trigger, deadlines,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read};
-use crate::sync::inbox::{Ticket, keep_newer};
-use crate::sync::subscriptions::{Record, note_missed};
+use crate::sync::inbox::{Ticket, keep_newer, note_missed};
+use crate::sync::subscriptions::Record;
 use crate::sync::{Sources, SyncError, Tally, plan};
 
 /// Subscriptions that are read at once.
@@ -294,7 +294,7 @@ async fn take_over(
         throttled: SignedDuration::try_from(meter.throttled()).unwrap_or(SignedDuration::MAX),
         error: None,
     });
-    note_missed(sources, &mirror, &commit.changes);
+    note_missed(sources, &mirror, &mut commit);
     sources.store.commit(commit).await?;
     drop(applied);
     info!(

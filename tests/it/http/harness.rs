@@ -84,6 +84,8 @@ impl World {
             Arc::new(move || Timestamp::from_second(at.load(Ordering::SeqCst)).unwrap());
         let fetch = setup.entra.fetch();
         let entra = Arc::new(EntraKeys::new(store.clone(), fetch, Arc::clone(&time)));
+        let day = jiff::SignedDuration::from_hours(24);
+        let watch = entitled::sync::inbox::Watch::new(store.clone(), Arc::clone(&time), day);
         let (catalog, metrics) = (Arc::new(catalog()), Metrics::default());
         let public = PublicState::new(PublicSettings {
             store: store.clone(),
@@ -97,6 +99,7 @@ impl World {
                 CONTOSO.parse().unwrap(),
                 crate::tokens::CLIENT_ID,
             ),
+            watch: watch.clone(),
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
             rates: setup.rates,
@@ -109,6 +112,7 @@ impl World {
             policy: Policy::default(),
             notify: None,
             entra: Arc::clone(&entra),
+            watch,
             metrics,
             registry: registry(),
             activities: Arc::new(|| Arc::new(Vec::new())),

@@ -1,6 +1,7 @@
 //! The marketplace's webhook through a real socket: refused or written down, nothing between.
 
-use entitled::store::WebhookFilter;
+use entitled::domain::{Action, Announcement, Receipt};
+use entitled::store::{Arrival, WebhookFilter};
 use serde_json::Value;
 
 use super::harness::{Setup, World};
@@ -57,4 +58,34 @@ async fn our_own_trouble_is_a_503_with_a_time_to_come_again() {
     assert_eq!(answer.status(), 503, "nobody can tell whether the token is good");
     assert!(answer.headers().contains_key("retry-after"));
     assert!(world.store.webhooks(&WebhookFilter::default()).is_empty());
+}
+
+#[tokio::test]
+async fn a_full_inbox_is_a_503_and_what_is_known_is_still_acknowledged() {
+    let world = World::new().await;
+    assert_eq!(send(&world, &genuine()).await.status(), 200);
+    // Nobody works anything off here.
+    let arrival = |number: u32| Arrival {
+        said: Announcement {
+            operation: Some(number.to_string().into()),
+            action: Action::Renew,
+            subscription: None,
+            plan: None,
+            quantity: None,
+        },
+        body: "{}".into(),
+        received: world.store.webhooks(&WebhookFilter::default())[0].received,
+        sent: None,
+    };
+    let fill = (1..20_000).map(|it| world.store.receive(arrival(it)));
+    for receipt in futures_util::future::join_all(fill).await {
+        assert_eq!(receipt.unwrap(), Receipt::New);
+    }
+    assert_eq!(send(&world, &genuine()).await.status(), 200, "a repetition takes no room");
+    let other = BODY.replace("Unsubscribe", "Suspend");
+    let request = world.client.post(world.url(WEBHOOK)).bearer_auth(genuine()).body(other);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 503, "Microsoft comes again for eight hours");
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(world.store.inbox().waiting, 20_000);
 }

@@ -170,7 +170,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         quantity: None,
     };
     let age = SignedDuration::from_secs(scene.0.lock().unwrap().age);
-    let arrival = Arrival { said, body: "{}".into(), received: now - age };
+    let arrival = Arrival { said, body: "{}".into(), received: now - age, sent: None };
     assert_eq!(store.receive(arrival).await.unwrap(), Receipt::New);
     let (cancel, mut task) = (CancellationToken::new(), JoinSet::new());
     task.spawn(worker(sources, accept, cancel.clone()));
