@@ -11,10 +11,14 @@ use super::orders::{BEGINNING, CARRYING_OUT, Deed, Operation, Standing, Step};
 use super::subscription::Subscription;
 use super::{World, WorldError};
 use crate::sandbox::chance;
+use crate::sandbox::faults::Fault;
 use crate::sandbox::wire::later;
 
 /// How long a landing token is good for.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long after a purchase it can be cancelled for nothing.
+const FREE_CANCELLATION: SignedDuration = SignedDuration::from_hours(72);
 
 /// Why a request is refused: the status and what Microsoft would say.
 pub(crate) type Refusal = (u16, &'static str);
@@ -136,12 +140,23 @@ impl World {
         if !subscription.allowed_customer_operations.iter().any(|it| it == "Delete") {
             return Err((400, "Delete is not an allowed operation."));
         }
+        if self.is_bound(&subscription) {
+            return Err((400, "An annual subscription cannot be cancelled after 72 hours."));
+        }
         match self.open_operation(id).map(|it| it.deed) {
             Some(Deed::Reinstate) => self.abandon(id),
             Some(_) => return Err((409, "Another operation is pending on the subscription.")),
             None => {}
         }
         Ok(Cancel::Accepted(self.request(operation, Deed::Unsubscribe, &subscription)))
+    }
+
+    /// Whether the publisher can no longer cancel it: a year or more, bought some days ago.
+    /// Source: marketplace-saas.md 6.7.
+    fn is_bound(&self, subscription: &Subscription) -> bool {
+        let bought = subscription.created.parse::<Timestamp>().ok();
+        let free = bought.is_none_or(|it| later(it, FREE_CANCELLATION) > self.now());
+        subscription.term.term_unit.ends_with('Y') && !free
     }
 
     fn request(&mut self, id: Uuid, deed: Deed, after: &Subscription) -> Uuid {
@@ -169,8 +184,12 @@ impl World {
         if known.partner {
             return Err(500);
         }
+        let deed = known.deed;
         if known.standing != Standing::InProgress || known.verdict.is_some() {
             return Err(409);
+        }
+        if deed == Deed::Reinstate && self.strikes(Fault::ReinstateUnanswerable) {
+            return Err(400);
         }
         match word {
             "Success" => self.decided(id, true),
