@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Fault {
     /// The token endpoint is unavailable.
     Token503,
+    /// Our app has no service principal in any tenant.
+    TokenNoPrincipal,
     /// The marketplace throttles (undocumented there, but tolerated by Microsoft's samples).
     Marketplace429,
     /// The marketplace fails.
@@ -82,8 +84,9 @@ pub enum Fault {
 /// Every fault with its name in a SPEC and its meaning; the position is the index into
 /// [`Faults::chances`]. Help and README are made of it.
 #[rustfmt::skip]
-const NAMES: [(Fault, &str, &str); 35] = [
+const NAMES: [(Fault, &str, &str); 36] = [
     (Fault::Token503, "token.503", "the token endpoint is unavailable"),
+    (Fault::TokenNoPrincipal, "token.7000229", "our app has no service principal: AADSTS7000229"),
     (Fault::Marketplace429, "marketplace.429", "the marketplace throttles"),
     (Fault::Marketplace500, "marketplace.500", "the marketplace fails"),
     (Fault::Marketplace503Html, "marketplace.503_html", "a gateway answers for the marketplace, in HTML"),

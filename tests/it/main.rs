@@ -27,5 +27,6 @@ mod store;
 mod sync;
 mod tidy;
 mod tokens;
+mod traps;
 mod webhook;
 mod world;
