@@ -217,7 +217,8 @@ impl Scene {
 
 /// A webhook of the full shape about something that Microsoft has done.
 pub(super) fn body(operation: u128, action: &str, subscription: Uuid) -> Value {
-    let operation = Uuid::from_u128(operation.wrapping_add(0xa100_0000_0000_4000_8000_0000_0000_0000));
+    let operation =
+        Uuid::from_u128(operation.wrapping_add(0xa100_0000_0000_4000_8000_0000_0000_0000));
     json!({ "id": operation, "activityId": operation, "subscriptionId": subscription,
         "publisherId": "vizmaker", "offerId": "viz-suite", "planId": "company", "quantity": 1,
         "action": action, "status": "Succeeded", "operationRequestSource": "Azure",
