@@ -13,6 +13,9 @@ const SUSPENDED: &str = "suspended subscription_suspended";
 const ENDED: &str = "expired subscription_ended";
 const DAY: i64 = 86_400;
 
+/// Something that a customer does.
+type Change<'a> = dyn Fn(&mut Microsoft) -> Result<Uuid, WorldError> + 'a;
+
 /// What is known of a subscription: at Microsoft, in the mirror, and to its users.
 async fn check(scene: &Scene, id: Uuid, status: &str, answer: &str) {
     assert_eq!(scene.truth(id).saas_subscription_status, status, "at Microsoft");
@@ -119,8 +122,7 @@ async fn subscribed_keeps_its_old_plan_and_seats_until_a_change_has_succeeded() 
     let company = |it: &mut Microsoft| it.change_plan(id, "company");
     let team = |it: &mut Microsoft| it.change_plan(id, "team");
     let nine = |it: &mut Microsoft| it.change_quantity(id, 9);
-    let changes: [&dyn Fn(&mut Microsoft) -> Result<Uuid, WorldError>; 3] =
-        [&company, &team, &nine];
+    let changes: [&Change<'_>; 3] = [&company, &team, &nine];
     for change in changes {
         let before = scene.stands(id);
         scene.world.microsoft(|it| change(it)).unwrap();

@@ -200,10 +200,10 @@ impl Scene {
         self.world.microsoft(|it| it.send_webhook(&body.to_string()));
         let told = self.world.sandbox.deliver_webhooks().await;
         self.rest().await;
-        match told.last().unwrap().fate {
-            entitled::sandbox::Fate::Answered(status) => status,
-            other => panic!("{other:?}"),
-        }
+        let entitled::sandbox::Fate::Answered(status) = told.last().unwrap().fate else {
+            panic!("{told:?}");
+        };
+        status
     }
 
     /// One figure of `/metrics`, 0 where there is none.
