@@ -132,10 +132,10 @@ impl Scene {
         revisions.mark_unchanged();
         let still = Duration::from_millis(120);
         let mut seen = self.world.sandbox.requests().len();
-        loop {
+        while store.inbox().waiting > 0 {
             let moved = tokio::time::timeout(still, revisions.changed()).await.is_ok();
             let now = self.world.sandbox.requests().len();
-            if store.inbox().waiting == 0 || (!moved && now == seen) {
+            if !moved && now == seen {
                 return;
             }
             seen = now;
