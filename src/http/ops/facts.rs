@@ -62,7 +62,7 @@ fn rights(
     let labelled = subscriptions.iter().map(|(status, count)| ([("status", *status)], *count));
     gauge(encoder, "subscriptions", "Marketplace subscriptions", None, labelled)?;
 
-    let foreign = figures::without_product(mirror, catalog);
+    let foreign = super::unsold::count(mirror, catalog);
     let help = "Live marketplace subscriptions whose offer and plan no product has: no right";
     gauge(encoder, "subscriptions_without_product", help, None, [(NO_LABELS, foreign)])?;
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Ops;
-use crate::decision::{State, is_of_plan};
+use crate::decision::State;
 use crate::domain::{
     CapabilityStatus, Catalog, Change, Channel, Freshness, Mirror, Run, Source, SourceKey,
-    SourceState, Subscription,
+    SourceState,
 };
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::store::{ChangeFilter, RunFilter, StoreError, StoreReport};
@@ -174,20 +174,6 @@ pub(super) fn subscriptions_by_status(mirror: &Mirror) -> BTreeMap<&'static str,
         *counts.entry(word).or_default() += 1;
     }
     counts
-}
-
-/// Live subscriptions whose offer and plan no product has: they give no right. Another deployment
-/// of the same publisher may sell them, or the catalog lacks them.
-///
-/// Source: `marketplace-saas.md` section 2.1: all offers of a publisher are listed.
-pub(super) fn without_product(mirror: &Mirror, catalog: &Catalog) -> i64 {
-    use crate::domain::SubscriptionStatus as Status;
-    let ours = |it: &Subscription| {
-        let mut plans = catalog.products().flat_map(|it| &it.plans);
-        plans.any(|plan| plan.channel == Channel::Saas && is_of_plan(it, plan))
-    };
-    let live = mirror.subscriptions().filter(|it| it.status != Status::Unsubscribed);
-    i64::try_from(live.filter(|it| !ours(it)).count()).unwrap_or(i64::MAX)
 }
 
 /// Microsoft-managed licences by plan, from the counts of the tenants' SKUs.

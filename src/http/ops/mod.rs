@@ -13,6 +13,7 @@ mod figures;
 mod health;
 mod page;
 mod svg;
+mod unsold;
 
 use std::fmt;
 use std::sync::Arc;
