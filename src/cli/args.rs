@@ -1,6 +1,5 @@
 //! The command tree: what can be typed, and its help.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -8,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::notify::NotifyArgs;
+pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
-use crate::sandbox::Faults;
 
 use super::webhooks::{LedgerArgs, WebhooksCommand};
 
@@ -92,26 +91,6 @@ pub struct DemoArgs {
     /// Stop after the answers instead of staying up until Ctrl-C
     #[arg(long)]
     pub exit: bool,
-}
-
-/// `sandbox`.
-#[derive(Clone, Debug, Args)]
-pub struct SandboxArgs {
-    /// Where to listen; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8400")]
-    pub listen: SocketAddr,
-    /// The same seed makes the same customers and the same faults
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// How many customers' tenants to make up, besides the sample customers
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub tenants: usize,
-    /// How many users each of them has
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub users: usize,
-    /// Faults and how often, such as graph.429=0.05,delta.410=0.01,lag=30s
-    #[arg(long, value_name = "SPEC", default_value = "")]
-    pub faults: Faults,
 }
 
 /// `config`.

@@ -1,5 +1,7 @@
-//! `entitled demo`: the sandbox and a daemon against it, sample customers, sample questions.
+//! `entitled demo`: the sandbox and a daemon against it, sample customers, sample questions, and a
+//! subscription from its purchase to its end.
 
+mod acts;
 mod questions;
 mod world;
 
@@ -14,10 +16,13 @@ use crate::domain::Outcome;
 use crate::sandbox::{Options, Sandbox};
 use crate::store::Guard;
 use crate::sync::RunRequest;
+use acts::{Skipping, Stage};
 use questions::Answered;
+use uuid::Uuid;
 use world::World;
 
-/// Runs the demo; stays up until Ctrl-C unless `exit`.
+/// Runs the demo; stays up until Ctrl-C unless `exit`. It fails where an answer was not the expected
+/// one.
 ///
 /// # Errors
 ///
@@ -25,7 +30,8 @@ use world::World;
 pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     let out = &Printer::stdout(false);
     let world = World::new()?;
-    let (sandbox, served) = Sandbox::bind(Options::default(), clock()).await?;
+    let time = Skipping::new(clock());
+    let (sandbox, served) = Sandbox::bind(Options::default(), time.clock()).await?;
     let stop = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
     let stopped = stop.clone();
@@ -36,7 +42,7 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
 
     let config = world.config(&sandbox.base())?;
     let surroundings = Surroundings {
-        clock: clock(),
+        clock: time.clock(),
         sleep: std::sync::Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
         guard,
     };
@@ -54,9 +60,16 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     out.line("")?;
 
     sync(&daemon, out).await?;
-    let answers = questions::ask_all(&daemon, &sandbox).await?;
+    let client = &reqwest::Client::builder().no_proxy().build().context("make an HTTP client")?;
+    let answers = questions::ask_all(client, &daemon, &sandbox).await?;
     print(&answers, out)?;
-    print_next(&world, &daemon, out)?;
+    let stage = Stage { client, daemon: &daemon, sandbox: &sandbox, time: &time, out };
+    let (subscription, wrong) = stage.play().await?;
+    print_next(&world, &daemon, subscription, out)?;
+    let wrong = wrong + answers.iter().filter(|it| it.instead_of.is_some()).count();
+    if wrong > 0 {
+        out.line(&format!("{wrong} answer(s) are not the expected ones: look for INSTEAD OF"))?;
+    }
     if !exit {
         out.line("Running until Ctrl-C.")?;
         tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;
@@ -64,7 +77,7 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     stop.cancel();
     drop(running);
     while tasks.join_next().await.is_some() {}
-    Ok(Exit::Done)
+    Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
 }
 
 /// One synchronization, shown as it goes.
@@ -104,7 +117,8 @@ fn print(answers: &[Answered], out: &Printer) -> anyhow::Result<()> {
             [] => String::new(),
             features => format!(" with {}", features.join(", ")),
         };
-        out.line(&format!("     {mark} {}{by}{features}", answered.state))?;
+        let instead = answered.instead_of.map(|it| format!(" INSTEAD OF {it}")).unwrap_or_default();
+        out.line(&format!("     {mark} {}{by}{features}{instead}", answered.state))?;
         out.line(&format!("       {} ({})", answered.sentence, answered.reason))?;
     }
     let states: std::collections::BTreeSet<_> =
@@ -116,7 +130,12 @@ fn print(answers: &[Answered], out: &Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_next(world: &World, daemon: &Daemon, out: &Printer) -> anyhow::Result<()> {
+fn print_next(
+    world: &World,
+    daemon: &Daemon,
+    subscription: Uuid,
+    out: &Printer,
+) -> anyhow::Result<()> {
     use crate::sandbox::story;
     let path = world.config_path();
     let config = path.display();
@@ -128,6 +147,8 @@ fn print_next(world: &World, daemon: &Daemon, out: &Printer) -> anyhow::Result<(
     out.line(&format!("  {ours} query synoptic-panel {asked} --explain"))?;
     out.line(&format!("  {ours} seats --errors"))?;
     out.line(&format!("  {ours} log"))?;
+    out.line(&format!("  {ours} changes --subscription {subscription}"))?;
+    out.line(&format!("  {ours} subscriptions show {subscription}"))?;
     out.line(&format!("  open http://{} in a browser", daemon.ops))?;
     out.line(&format!(
         "  curl -s http://{}/v1/entitlements -H 'Authorization: Bearer {}' -d '{{\"product\":\"synoptic-panel\",\"host\":\"web\",\"tenant\":\"{}\",\"user\":\"{}\"}}'",

@@ -120,7 +120,7 @@ fn subscribed<'a>(
 /// Whether a subscription is one of this plan; previews carry the offer's id with a suffix.
 ///
 /// Source: `marketplace-saas.md` section 2.
-fn is_of_plan(subscription: &Subscription, plan: &Plan) -> bool {
+pub fn is_of_plan(subscription: &Subscription, plan: &Plan) -> bool {
     let service_id = &plan.service_id;
     let offer = subscription.offer.as_ref();
     let live = offer.strip_suffix("-preview").unwrap_or(offer);

@@ -23,7 +23,7 @@ pub use evidence::{
     Covered, Evidence, EvidenceId, Found, Knowledge, Known, License, LicenseKind, Proof, Question,
     Seat, Standing, Subscribed, UsageRight, Users,
 };
-pub use gather::{answer, explain, full_subscription, gather};
+pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 pub use rewind::{Past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};

@@ -166,6 +166,10 @@ fn token(world: &mut World, ask: &Ask, tenant: &str, two: bool) -> Reply {
     if world.strikes(Fault::Token503) {
         return Reply::html(503);
     }
+    if world.strikes(Fault::TokenNoPrincipal) {
+        let text = "The client application is missing a service principal in the tenant.";
+        return refusal(world, 400, "unauthorized_client", 7_000_229, text);
+    }
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&ask.body).into_owned().collect();
     let field =
         |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());

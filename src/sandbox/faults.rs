@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Fault {
     /// The token endpoint is unavailable.
     Token503,
+    /// Our app has no service principal in any tenant.
+    TokenNoPrincipal,
     /// The marketplace throttles (undocumented there, but tolerated by Microsoft's samples).
     Marketplace429,
     /// The marketplace fails.
@@ -23,6 +25,12 @@ pub enum Fault {
     MarketplaceEmptyPage,
     /// A page repeats its first item.
     MarketplaceDuplicates,
+    /// A next link begins with `https:// https://`, as the documents once had it.
+    MarketplaceBadLink,
+    /// What a landing token stands for comes without the dates of its term, as in August 2021.
+    ResolveWithoutTerm,
+    /// The plans a customer may move to lack the present one.
+    PlansWithoutCurrent,
     /// Graph throttles, with `Retry-After`.
     Graph429,
     /// Graph throttles and does not say for how long.
@@ -57,6 +65,14 @@ pub enum Fault {
     UsagePartial,
     /// A batch of usage is refused as a whole.
     UsageBatch400,
+    /// Operations are never listed.
+    OperationsHidden,
+    /// A change ends in `Conflict`, and nothing changes.
+    ChangeConflict,
+    /// A change that was accepted fails after all, and a webhook takes it back.
+    ChangeFailure,
+    /// A word on a reinstatement is refused with 400, as one reading of the documents has it.
+    ReinstateUnanswerable,
     /// A webhook is delivered twice.
     WebhookDuplicate,
     /// A webhook is never delivered.
@@ -69,42 +85,60 @@ pub enum Fault {
     WebhookMinimal,
 }
 
-/// Every fault with its name in a SPEC; the position is the index into [`Faults::chances`].
-const NAMES: [(Fault, &str); 30] = [
-    (Fault::Token503, "token.503"),
-    (Fault::Marketplace429, "marketplace.429"),
-    (Fault::Marketplace500, "marketplace.500"),
-    (Fault::Marketplace503Html, "marketplace.503_html"),
-    (Fault::MarketplaceTruncated, "marketplace.truncated"),
-    (Fault::Marketplace500After, "marketplace.500_after"),
-    (Fault::MarketplaceEmptyPage, "marketplace.empty_page"),
-    (Fault::MarketplaceDuplicates, "marketplace.duplicates"),
-    (Fault::Graph429, "graph.429"),
-    (Fault::Graph429WithoutRetryAfter, "graph.429_without_retry_after"),
-    (Fault::Graph500, "graph.500"),
-    (Fault::Graph503, "graph.503"),
-    (Fault::Graph503Html, "graph.503_html"),
-    (Fault::GraphTruncated, "graph.truncated"),
-    (Fault::GraphEmptyPage, "graph.empty_page"),
-    (Fault::GraphDuplicates, "graph.duplicates"),
-    (Fault::GraphExpiredPage, "graph.expired_page"),
-    (Fault::Batch429, "batch.429"),
-    (Fault::Batch503, "batch.503"),
-    (Fault::Delta410, "delta.410"),
-    (Fault::DeltaSyncStateNotFound, "delta.sync_state_not_found"),
-    (Fault::ActivationFailure, "activation.failure"),
-    (Fault::FailureIgnored, "operation.failure_ignored"),
-    (Fault::UsagePartial, "usage.partial"),
-    (Fault::UsageBatch400, "usage.batch_400"),
-    (Fault::WebhookDuplicate, "webhook.duplicate"),
-    (Fault::WebhookLoss, "webhook.loss"),
-    (Fault::WebhookReorder, "webhook.reorder"),
-    (Fault::WebhookForge, "webhook.forge"),
-    (Fault::WebhookMinimal, "webhook.minimal"),
+/// Every fault with its name in a SPEC and its meaning; the position is the index into
+/// [`Faults::chances`]. Help and README are made of it.
+#[rustfmt::skip]
+const NAMES: [(Fault, &str, &str); 38] = [
+    (Fault::Token503, "token.503", "the token endpoint is unavailable"),
+    (Fault::TokenNoPrincipal, "token.7000229", "our app has no service principal: AADSTS7000229"),
+    (Fault::Marketplace429, "marketplace.429", "the marketplace throttles"),
+    (Fault::Marketplace500, "marketplace.500", "the marketplace fails"),
+    (Fault::Marketplace503Html, "marketplace.503_html", "a gateway answers for the marketplace, in HTML"),
+    (Fault::MarketplaceTruncated, "marketplace.truncated", "a marketplace answer ends in mid-JSON"),
+    (Fault::Marketplace500After, "marketplace.500_after", "the marketplace does what it was asked, and fails to say so"),
+    (Fault::MarketplaceEmptyPage, "marketplace.empty_page", "a page of subscriptions is empty and still has a next link"),
+    (Fault::MarketplaceDuplicates, "marketplace.duplicates", "a page of subscriptions repeats its first item"),
+    (Fault::MarketplaceBadLink, "marketplace.bad_link", "a next link begins with `https:// https://`"),
+    (Fault::ResolveWithoutTerm, "resolve.without_term", "a landing token resolves without the dates of the term"),
+    (Fault::PlansWithoutCurrent, "plans.without_current", "the available plans lack the present one"),
+    (Fault::Graph429, "graph.429", "Graph throttles, with Retry-After"),
+    (Fault::Graph429WithoutRetryAfter, "graph.429_without_retry_after", "Graph throttles and does not say for how long"),
+    (Fault::Graph500, "graph.500", "Graph fails"),
+    (Fault::Graph503, "graph.503", "Graph is unavailable, in JSON"),
+    (Fault::Graph503Html, "graph.503_html", "a gateway answers for Graph, in HTML"),
+    (Fault::GraphTruncated, "graph.truncated", "a Graph answer ends in mid-JSON"),
+    (Fault::GraphEmptyPage, "graph.empty_page", "a page is empty and still has a next link"),
+    (Fault::GraphDuplicates, "graph.duplicates", "a page repeats some of its items"),
+    (Fault::GraphExpiredPage, "graph.expired_page", "the token of a next link is refused as expired"),
+    (Fault::Batch429, "batch.429", "one item of a batch is throttled inside an outer 200"),
+    (Fault::Batch503, "batch.503", "one item of a batch fails inside an outer 200"),
+    (Fault::Delta410, "delta.410", "a delta link is answered by 410 with a Location"),
+    (Fault::DeltaSyncStateNotFound, "delta.sync_state_not_found", "a delta link is answered by 400 syncStateNotFound"),
+    (Fault::ActivationFailure, "activation.failure", "an activation fails in the background: the subscription ends"),
+    (Fault::FailureIgnored, "operation.failure_ignored", "our Failure is ignored and the change is done all the same"),
+    (Fault::OperationsHidden, "operation.hidden", "operations are never listed"),
+    (Fault::ChangeConflict, "operation.conflict", "a change ends in Conflict and nothing changes"),
+    (Fault::ChangeFailure, "operation.failure", "an accepted change fails after all, and a webhook takes it back"),
+    (Fault::ReinstateUnanswerable, "operation.reinstate_400", "our word on a reinstatement is refused with 400"),
+    (Fault::UsagePartial, "usage.partial", "the answer to a batch of usage leaves an event out"),
+    (Fault::UsageBatch400, "usage.batch_400", "a batch of usage is refused as a whole"),
+    (Fault::WebhookDuplicate, "webhook.duplicate", "a webhook is delivered twice"),
+    (Fault::WebhookLoss, "webhook.loss", "a webhook is never delivered"),
+    (Fault::WebhookReorder, "webhook.reorder", "a webhook is held back for 5 s, so that later ones overtake it"),
+    (Fault::WebhookForge, "webhook.forge", "beside a webhook comes a forged one"),
+    (Fault::WebhookMinimal, "webhook.minimal", "a webhook has the old shape, whose members are empty"),
 ];
 
-/// The settings of a SPEC that are no probabilities.
-const SETTINGS: [&str; 6] = ["seed", "lag", "slow", "page", "budget", "activation"];
+/// The settings of a SPEC that are no probabilities: name, example, meaning.
+#[rustfmt::skip]
+const SETTINGS: [(&str, &str, &str); 6] = [
+    ("seed", "7", "another seed draws other faults"),
+    ("lag", "30s", "between a change of a group and its effect on users"),
+    ("activation", "5m", "between an accepted activation and its effect"),
+    ("slow", "200ms", "how much longer every answer takes"),
+    ("page", "5", "the largest page of lists; 0 leaves Microsoft's sizes"),
+    ("budget", "0.1", "factor on Graph's quotas; 0 never throttles"),
+];
 
 /// How much goes wrong. Parsed from `name=value,…`; the default is a faultless Microsoft.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,16 +173,25 @@ impl Default for Faults {
 }
 
 impl Faults {
+    /// All that a SPEC may name, as it is written and what it means.
+    pub fn listing() -> impl Iterator<Item = (String, &'static str)> {
+        let settings = SETTINGS.iter().map(|(name, example, what)| {
+            let written = format!("{name}={example}");
+            (written, *what)
+        });
+        settings.chain(NAMES.iter().map(|(_, name, what)| ((*name).to_owned(), *what)))
+    }
+
     /// Probability of `fault`, 0 to 1.
     pub fn chance(&self, fault: Fault) -> f64 {
-        let position = NAMES.iter().position(|(known, _)| *known == fault);
+        let position = NAMES.iter().position(|(known, ..)| *known == fault);
         position.and_then(|at| self.chances.get(at)).copied().unwrap_or(0.0)
     }
 
     /// Sets the probability of `fault`, clamped to 0 to 1.
     #[must_use]
     pub fn with(mut self, fault: Fault, chance: f64) -> Self {
-        let position = NAMES.iter().position(|(known, _)| *known == fault);
+        let position = NAMES.iter().position(|(known, ..)| *known == fault);
         if let Some(slot) = position.and_then(|at| self.chances.get_mut(at)) {
             *slot = chance.clamp(0.0, 1.0);
         }
@@ -177,7 +220,7 @@ impl Faults {
                 self.budget = budget;
             }
             _ => {
-                let position = NAMES.iter().position(|(_, known)| *known == name);
+                let position = NAMES.iter().position(|(_, known, _)| *known == name);
                 let slot = position.and_then(|at| self.chances.get_mut(at));
                 let slot = slot.ok_or_else(|| FaultsError::Name(name.to_owned()))?;
                 let chance: f64 =
@@ -230,8 +273,8 @@ pub enum FaultsError {
 }
 
 fn known() -> String {
-    let names = NAMES.iter().map(|(_, name)| *name);
-    SETTINGS.into_iter().chain(names).collect::<Vec<_>>().join(", ")
+    let names = NAMES.iter().map(|(_, name, _)| *name);
+    SETTINGS.iter().map(|(name, ..)| *name).chain(names).collect::<Vec<_>>().join(", ")
 }
 
 impl FromStr for Faults {
@@ -251,7 +294,7 @@ impl FromStr for Faults {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed={}", self.seed)?;
-        for ((_, name), chance) in NAMES.iter().zip(self.chances.iter()) {
+        for ((_, name, _), chance) in NAMES.iter().zip(self.chances.iter()) {
             if *chance > 0.0 {
                 write!(f, ",{name}={chance}")?;
             }
@@ -292,7 +335,7 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_own_name() {
-        for (fault, name) in NAMES {
+        for (fault, name, _) in NAMES {
             let faults: Faults = format!("{name}=0.5").parse().unwrap();
             assert_eq!(faults, Faults::default().with(fault, 0.5), "{name}");
         }

@@ -185,19 +185,18 @@ fn list(world: &mut World, ask: &Ask) -> Reply {
     }
     let empty = !cursor.after_empty && world.strikes(Fault::MarketplaceEmptyPage);
     let size = if empty { 0 } else { size(world, cursor.start) };
-    let mut items: Vec<&str> = world.shelf().from(cursor.start).take(size).collect();
+    let items: Vec<&str> = world.shelf().from(cursor.start).take(size).collect();
     let next = cursor.start + items.len();
     let first = items.first().map(|text| (*text).to_owned());
+    let mut body = format!("{{\"subscriptions\":[{}", items.join(","));
     let link = (next < total).then(|| {
         let token = Cursor { start: next, after_empty: empty }.encode(seed);
         let token = encode_lower(&token);
+        let bad = if world.strikes(Fault::MarketplaceBadLink) { "https:// " } else { "" };
         format!(
-            "{NEXT_HOST}/api/saas/subscriptions/?continuationToken={token}&api-version=2018-08-31"
+            "{bad}{NEXT_HOST}/api/saas/subscriptions/?continuationToken={token}&api-version=2018-08-31"
         )
     });
-    let mut body = String::from("{\"subscriptions\":[");
-    body.push_str(&items.join(","));
-    items.clear();
     if let Some(first) = first.filter(|_| world.strikes(Fault::MarketplaceDuplicates)) {
         body.push(',');
         body.push_str(&first);

@@ -30,6 +30,7 @@ mod store;
 mod sync;
 mod tidy;
 mod tokens;
+mod traps;
 mod usage;
 mod webhook;
 mod world;

@@ -5,6 +5,7 @@ mod graph;
 mod itself;
 mod marketplace;
 mod orders;
+mod quirks;
 mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -45,7 +45,7 @@ impl World {
         Self::with(Options::default(), "").await
     }
 
-    /// A world with more customers, or more configuration.
+    /// A world with more customers, or more configuration: keys of `[marketplace]`, then tables.
     pub async fn with(options: Options, extra: &str) -> Self {
         Self::made(options, &[], extra).await
     }
@@ -259,6 +259,8 @@ fn config_text(dir: &TempDir, sandbox: &str, extra: &str) -> String {
     let template = include_str!("../../src/cli/demo/entitled.toml").to_owned();
     let text = values.iter().fold(template, |text, (from, to)| text.replace(from, to));
     assert!(!text.contains('@'), "a placeholder is left: {text}");
+    let (marketplace, extra) = extra.split_at(extra.find('[').unwrap_or(extra.len()));
+    let text = text.replace("[marketplace]\n", &format!("[marketplace]\n{marketplace}\n"));
     let unnamed = story::CUSTOMERS.iter().filter(|it| !it.has_subscription);
     let tables = unnamed.map(|it| format!("\n[[tenant]]\nid = \"{}\"\n", it.tenant));
     // Keys for the webhook's section, which is there already.

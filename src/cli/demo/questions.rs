@@ -19,9 +19,11 @@ pub(super) struct Answered {
     pub(super) features: Vec<String>,
     pub(super) reason: String,
     pub(super) sentence: String,
+    /// What the story wants in its place, if it is another: state and reason.
+    pub(super) instead_of: Option<&'static str>,
 }
 
-struct Question {
+pub(super) struct Question {
     who: &'static str,
     tenant: Uuid,
     user: Uuid,
@@ -29,24 +31,35 @@ struct Question {
     name: &'static str,
     host: &'static str,
     place: &'static str,
+    /// State and reason.
+    expected: &'static str,
 }
 
 const SYNOPTIC: (&str, &str) = ("synoptic-panel", "Synoptic Panel");
-const SUITE: (&str, &str) = ("viz-suite", "Viz Suite");
+pub(super) const SUITE: (&str, &str) = ("viz-suite", "Viz Suite");
 const FIELD_APP: (&str, &str) = ("field-app", "Field App");
 const CALENDAR: (&str, &str) = ("calendar-pro", "Calendar Pro");
-const WEB: (&str, &str) = ("web", "on powerbi.com");
+pub(super) const WEB: (&str, &str) = ("web", "on powerbi.com");
 const DESKTOP: (&str, &str) = ("desktop", "in Desktop");
 const MOBILE: (&str, &str) = ("mobile", "on a phone");
 
-const fn by(
+pub(super) const fn by(
     person: story::Person,
     product: (&'static str, &'static str),
     host: (&'static str, &'static str),
     who: &'static str,
+    expected: &'static str,
 ) -> Question {
-    let (tenant, user) = (person.tenant, person.user);
-    Question { who, tenant, user, product: product.0, name: product.1, host: host.0, place: host.1 }
+    let story::Person { tenant, user, .. } = person;
+    let ((product, name), (host, place)) = (product, host);
+    Question { who, tenant, user, product, name, host, place, expected }
+}
+
+impl Question {
+    /// Who asks.
+    pub(super) fn who(&self) -> &'static str {
+        self.who
+    }
 }
 
 /// A tenant that nobody has ever heard of.
@@ -57,51 +70,150 @@ const STRANGER: story::Person = story::Person {
 };
 
 const QUESTIONS: [Question; 23] = [
-    by(story::ANA, SYNOPTIC, WEB, "Ana of Contoso, licence assigned to her"),
-    by(story::BEN, SYNOPTIC, DESKTOP, "Ben of Contoso, member of the group BI users"),
-    by(story::EVA, SYNOPTIC, MOBILE, "Eva of Contoso, directly and through a group"),
-    by(story::CLEO, SYNOPTIC, WEB, "Cleo of Contoso, whose group has run out of licences"),
-    by(story::FINN, SYNOPTIC, WEB, "Finn of Contoso, with the service plan switched off"),
-    by(story::DAN, SYNOPTIC, WEB, "Dan of Contoso, without a licence"),
-    by(story::DAN, CALENDAR, WEB, "Dan of Contoso"),
-    by(story::ANA, SYNOPTIC, ("embed", "embedded in a web shop"), "Ana of Contoso"),
-    by(story::ANA, SYNOPTIC, ("publish_to_web", "on a public web page"), "Ana of Contoso"),
-    by(story::GIL, SYNOPTIC, WEB, "Gil of Fabrikam, whose purchase has expired a few days ago"),
-    by(story::HANA, SYNOPTIC, WEB, "Hana of Northwind, whose purchase is suspended"),
-    by(story::LENA, CALENDAR, WEB, "Lena of Adventure, whose purchase is locked out"),
-    by(story::IVO, FIELD_APP, WEB, "Ivo of Tailspin, a Power Apps user"),
-    by(story::JO, SYNOPTIC, WEB, "Jo of Woodgrove, a customer without any licence"),
-    by(story::KAI, SYNOPTIC, WEB, "Kai of Litware, whose administrator did not consent"),
-    by(story::MIA, SUITE, WEB, "Mia of Proseware, whose company subscribed"),
-    by(story::NOA, SUITE, WEB, "Noa of Graphic, in a free trial"),
-    by(story::OLI, SUITE, WEB, "Oli of Lamna, bought and not activated"),
-    by(story::PIA, SUITE, WEB, "Pia of Relecloud, who did not pay"),
-    by(story::QUIN, SUITE, WEB, "Quin of Lucerne, who cancelled"),
-    by(story::WIM, SUITE, WEB, "Wim of Wingtip, first of five on three seats"),
-    by(story::RUTH, SUITE, WEB, "Ruth of Coho, bought through a reseller"),
-    by(STRANGER, SYNOPTIC, WEB, "A user of a tenant that nobody knows"),
+    by(story::ANA, SYNOPTIC, WEB, "Ana of Contoso, licence assigned to her", "active seat_direct"),
+    by(
+        story::BEN,
+        SYNOPTIC,
+        DESKTOP,
+        "Ben of Contoso, member of the group BI users",
+        "active seat_by_group",
+    ),
+    by(
+        story::EVA,
+        SYNOPTIC,
+        MOBILE,
+        "Eva of Contoso, directly and through a group",
+        "active seat_direct",
+    ),
+    by(
+        story::CLEO,
+        SYNOPTIC,
+        WEB,
+        "Cleo of Contoso, whose group has run out of licences",
+        "unlicensed seat_in_error",
+    ),
+    by(
+        story::FINN,
+        SYNOPTIC,
+        WEB,
+        "Finn of Contoso, with the service plan switched off",
+        "unlicensed seat_switched_off",
+    ),
+    by(story::DAN, SYNOPTIC, WEB, "Dan of Contoso, without a licence", "unlicensed not_licensed"),
+    by(story::DAN, CALENDAR, WEB, "Dan of Contoso", "unlicensed not_licensed"),
+    by(
+        story::ANA,
+        SYNOPTIC,
+        ("embed", "embedded in a web shop"),
+        "Ana of Contoso",
+        "unlicensed host_unsupported",
+    ),
+    by(
+        story::ANA,
+        SYNOPTIC,
+        ("publish_to_web", "on a public web page"),
+        "Ana of Contoso",
+        "unlicensed host_unsupported",
+    ),
+    by(
+        story::GIL,
+        SYNOPTIC,
+        WEB,
+        "Gil of Fabrikam, whose purchase has expired a few days ago",
+        "grace seat_grace",
+    ),
+    by(
+        story::HANA,
+        SYNOPTIC,
+        WEB,
+        "Hana of Northwind, whose purchase is suspended",
+        "suspended seat_suspended",
+    ),
+    by(
+        story::LENA,
+        CALENDAR,
+        WEB,
+        "Lena of Adventure, whose purchase is locked out",
+        "suspended seat_suspended",
+    ),
+    by(story::IVO, FIELD_APP, WEB, "Ivo of Tailspin, a Power Apps user", "active seat_direct"),
+    by(
+        story::JO,
+        SYNOPTIC,
+        WEB,
+        "Jo of Woodgrove, a customer without any licence",
+        "unlicensed not_licensed",
+    ),
+    by(
+        story::KAI,
+        SYNOPTIC,
+        WEB,
+        "Kai of Litware, whose administrator did not consent",
+        "unknown no_consent",
+    ),
+    by(
+        story::MIA,
+        SUITE,
+        WEB,
+        "Mia of Proseware, whose company subscribed",
+        "active subscription_active",
+    ),
+    by(story::NOA, SUITE, WEB, "Noa of Graphic, in a free trial", "trial subscription_trial"),
+    by(
+        story::OLI,
+        SUITE,
+        WEB,
+        "Oli of Lamna, bought and not activated",
+        "pending subscription_pending",
+    ),
+    by(
+        story::PIA,
+        SUITE,
+        WEB,
+        "Pia of Relecloud, who did not pay",
+        "suspended subscription_suspended",
+    ),
+    by(story::QUIN, SUITE, WEB, "Quin of Lucerne, who cancelled", "expired subscription_ended"),
+    by(
+        story::WIM,
+        SUITE,
+        WEB,
+        "Wim of Wingtip, first of five on three seats",
+        "active subscription_active",
+    ),
+    by(
+        story::RUTH,
+        SUITE,
+        WEB,
+        "Ruth of Coho, bought through a reseller",
+        "active subscription_active",
+    ),
+    by(STRANGER, SYNOPTIC, WEB, "A user of a tenant that nobody knows", "unknown never_read"),
 ];
 
 /// Asks all of them; then two more of Wingtip sit down, and a third finds no seat.
-pub(super) async fn ask_all(daemon: &Daemon, sandbox: &Sandbox) -> anyhow::Result<Vec<Answered>> {
-    let client = reqwest::Client::builder().no_proxy().build().context("make an HTTP client")?;
+pub(super) async fn ask_all(
+    client: &reqwest::Client,
+    daemon: &Daemon,
+    sandbox: &Sandbox,
+) -> anyhow::Result<Vec<Answered>> {
     let mut answers = Vec::new();
     for question in &QUESTIONS {
-        answers.push(ask(&client, daemon, sandbox, question).await?);
+        answers.push(ask(client, daemon, sandbox, question).await?);
     }
     let seats = [
-        by(story::XIA, SUITE, WEB, "Xia of Wingtip, second"),
-        by(story::YAN, SUITE, WEB, "Yan of Wingtip, third"),
-        by(story::ZOE, SUITE, WEB, "Zoe of Wingtip, fourth"),
+        by(story::XIA, SUITE, WEB, "Xia of Wingtip, second", "active subscription_active"),
+        by(story::YAN, SUITE, WEB, "Yan of Wingtip, third", "active subscription_active"),
+        by(story::ZOE, SUITE, WEB, "Zoe of Wingtip, fourth", "unlicensed no_free_seat"),
     ];
     for question in &seats {
-        answers.push(ask(&client, daemon, sandbox, question).await?);
+        answers.push(ask(client, daemon, sandbox, question).await?);
     }
     Ok(answers)
 }
 
 /// Asks as a visual does: with the user's own token.
-async fn ask(
+pub(super) async fn ask(
     client: &reqwest::Client,
     daemon: &Daemon,
     sandbox: &Sandbox,
@@ -130,10 +242,13 @@ async fn ask(
     let reason = text("reason").unwrap_or_default();
     let sentence = Reason::ALL.iter().find(|it| it.as_str() == reason).map(|it| it.sentence());
     let features = answer.get("features").and_then(Value::as_array).into_iter().flatten();
+    let state = text("state").unwrap_or_default();
+    let told = format!("{state} {reason}");
     Ok(Answered {
+        instead_of: (told != question.expected).then_some(question.expected),
         question: format!("{}: {} {}", question.who, question.name, question.place),
         usable: answer.get("usable").and_then(Value::as_bool).unwrap_or_default(),
-        state: text("state").unwrap_or_default(),
+        state,
         source: text("source"),
         features: features.filter_map(Value::as_str).map(str::to_owned).collect(),
         sentence: sentence.unwrap_or_default().to_owned(),

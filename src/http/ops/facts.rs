@@ -66,6 +66,10 @@ fn rights(
     let labelled = subscriptions.iter().map(|(status, count)| ([("status", *status)], *count));
     gauge(encoder, "subscriptions", "Marketplace subscriptions", None, labelled)?;
 
+    let foreign = super::unsold::count(mirror, catalog);
+    let help = "Live marketplace subscriptions whose offer and plan no product has: no right";
+    gauge(encoder, "subscriptions_without_product", help, None, [(NO_LABELS, foreign)])?;
+
     let mut consents: BTreeMap<&str, i64> = BTreeMap::new();
     for view in mirror.tenants() {
         *consents.entry(view.tenant.consent.as_str()).or_default() += 1;

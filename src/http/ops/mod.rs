@@ -15,6 +15,7 @@ mod life;
 mod notify;
 mod page;
 mod svg;
+mod unsold;
 mod usage;
 mod webhooks;
 

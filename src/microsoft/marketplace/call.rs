@@ -171,8 +171,8 @@ impl Marketplace {
             401 | 403 => says(
                 ErrorKind::Consent,
                 "our app may not read the subscriptions: in Partner Center (offer, Technical \
-                 configuration) tenant and application id must be those of [publisher] and \
-                 [identity], and the marketplace API needs a service principal in that tenant \
+                 configuration, of the preview too) tenant and application id must be those of \
+                 [publisher] and [identity], and the marketplace API needs a service principal in that tenant \
                  (`az ad sp create --id 20e940b3-4c77-4b0b-9a53-9e16a1b010a7`)",
             ),
             404 => says(ErrorKind::NotFound, "there is no such subscription"),

@@ -5,15 +5,17 @@ use uuid::Uuid;
 
 use super::fail;
 use crate::sandbox::World;
+use crate::sandbox::faults::Fault;
 use crate::sandbox::webhook::source;
 use crate::sandbox::wire::{Ask, Reply};
 use crate::sandbox::world::orders::{Operation, precise};
 
 /// Those that are being carried out. An unknown subscription has none, and none is an empty
 /// object.
-pub(super) fn all(world: &World, id: &str) -> Reply {
+pub(super) fn all(world: &mut World, id: &str) -> Reply {
+    let hidden = world.strikes(Fault::OperationsHidden);
     let listed = id.parse().map(|id| world.listed_operations(id)).unwrap_or_default();
-    if listed.is_empty() {
+    if hidden || listed.is_empty() {
         return Reply::json(200, &json!({}));
     }
     let listed: Vec<Value> = listed.into_iter().map(|it| shown(world, it)).collect();

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{NEXT_HOST, fail};
 use crate::sandbox::World;
+use crate::sandbox::faults::Fault;
 use crate::sandbox::wire::{Ask, Reply};
 use crate::sandbox::world::offer::{self, Offered};
 use crate::sandbox::world::requests::Cancel;
@@ -12,11 +13,14 @@ use crate::sandbox::world::requests::Cancel;
 const NO_SUBSCRIPTION: &str = "Subscription with the specified id is not found.";
 
 /// What a landing token stands for, in any state.
-pub(super) fn resolve(world: &World, ask: &Ask) -> Reply {
+pub(super) fn resolve(world: &mut World, ask: &Ask) -> Reply {
     let token = ask.header("x-ms-marketplace-token").unwrap_or_default();
-    let Some(subscription) = world.landed(token) else {
+    let Some(mut subscription) = world.landed(token) else {
         return fail(400, "The marketplace purchase identification token is not valid.");
     };
+    if world.strikes(Fault::ResolveWithoutTerm) {
+        (subscription.term.start_date, subscription.term.end_date) = (None, None);
+    }
     let body = json!({
         "id": subscription.id,
         "subscriptionName": subscription.name,
@@ -41,7 +45,7 @@ pub(super) fn activate(world: &mut World, ask: &Ask, id: &str) -> Reply {
 }
 
 /// The plans the customer may move to, all of the same geography.
-pub(super) fn plans(world: &World, ask: &Ask, id: &str) -> Reply {
+pub(super) fn plans(world: &mut World, ask: &Ask, id: &str) -> Reply {
     let Some(subscription) = id.parse().ok().and_then(|id: Uuid| world.subscription(id)) else {
         return fail(404, NO_SUBSCRIPTION);
     };
@@ -51,7 +55,9 @@ pub(super) fn plans(world: &World, ask: &Ask, id: &str) -> Reply {
     let wanted = |plan: &&Offered| {
         ask.option("planId").is_none_or(|it| it.is_empty() || it.eq_ignore_ascii_case(plan.id))
     };
-    let plans: Vec<Value> = offer::PLANS.iter().filter(wanted).map(shown).collect();
+    let hidden = world.strikes(Fault::PlansWithoutCurrent);
+    let there = |plan: &&Offered| !hidden || plan.id != subscription.plan_id;
+    let plans: Vec<Value> = offer::PLANS.iter().filter(wanted).filter(there).map(shown).collect();
     Reply::json(200, &json!({"plans": plans}))
 }
 

@@ -143,6 +143,11 @@ impl World {
         &self.keys
     }
 
+    /// How many subscriptions the publisher has, those that ended included.
+    pub fn subscription_count(&self) -> usize {
+        self.shelf.len()
+    }
+
     pub(crate) fn shelf(&self) -> &Shelf {
         &self.shelf
     }

@@ -66,6 +66,7 @@ pub(crate) enum Standing {
     InProgress,
     Succeeded,
     Failed,
+    Conflict,
 }
 
 impl Standing {
@@ -75,6 +76,7 @@ impl Standing {
             Self::InProgress => "InProgress",
             Self::Succeeded => "Succeeded",
             Self::Failed => "Failed",
+            Self::Conflict => "Conflict",
         }
     }
 
@@ -98,6 +100,13 @@ pub(crate) struct Operation {
     pub(crate) at: Timestamp,
     /// What the publisher said to it.
     pub(crate) verdict: Option<bool>,
+}
+
+impl Operation {
+    /// Whether it asks for another plan or quantity than there is.
+    fn is_change_of(&self, now: &Subscription) -> bool {
+        self.deed.asks() && (self.plan != now.plan_id || self.quantity != now.quantity)
+    }
 }
 
 /// Something that is to happen.
@@ -402,8 +411,20 @@ impl World {
         let needs = if operation.deed == Deed::Reinstate { "Suspended" } else { "Subscribed" };
         let ends = operation.deed == Deed::Unsubscribe;
         let done = done && (ends || subscription.saas_subscription_status == needs);
+        let conflict = done && operation.deed.asks() && self.strikes(Fault::ChangeConflict);
+        let fails =
+            done && operation.is_change_of(&subscription) && self.strikes(Fault::ChangeFailure);
+        let done = done && !conflict && !fails;
         if let Some(slot) = self.orders.operations.get_mut(&id) {
-            slot.standing = if done { Standing::Succeeded } else { Standing::Failed };
+            slot.standing = match (done, conflict) {
+                (true, _) => Standing::Succeeded,
+                (false, true) => Standing::Conflict,
+                (false, false) => Standing::Failed,
+            };
+        }
+        if fails {
+            // What was told is taken back: a change to what there is. Source: 8.8.
+            self.happen(operation.deed, &subscription, &subscription, Standing::InProgress, at);
         }
         if !done {
             return;

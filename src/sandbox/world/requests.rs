@@ -11,6 +11,7 @@ use super::orders::{BEGINNING, CARRYING_OUT, Deed, Operation, Standing, Step};
 use super::subscription::Subscription;
 use super::{World, WorldError};
 use crate::sandbox::chance;
+use crate::sandbox::faults::Fault;
 use crate::sandbox::wire::later;
 
 /// How long a landing token is good for.
@@ -183,8 +184,12 @@ impl World {
         if known.partner {
             return Err(500);
         }
+        let deed = known.deed;
         if known.standing != Standing::InProgress || known.verdict.is_some() {
             return Err(409);
+        }
+        if deed == Deed::Reinstate && self.strikes(Fault::ReinstateUnanswerable) {
+            return Err(400);
         }
         match word {
             "Success" => self.decided(id, true),

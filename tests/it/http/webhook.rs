@@ -16,6 +16,25 @@ fn genuine() -> String {
     wanted(|| Draft::good(Version::V2).signed())
 }
 
+async fn metrics(world: &World) -> String {
+    let url = format!("http://{}/metrics", world.ops);
+    world.client.get(url).send().await.unwrap().text().await.unwrap()
+}
+
+/// How often Entra's keys were read.
+fn fetches(world: &World) -> u64 {
+    u64::try_from(world.entra.fetches.load(std::sync::atomic::Ordering::SeqCst)).unwrap()
+}
+
+/// How many figures there are.
+async fn series(world: &World) -> usize {
+    metrics(world)
+        .await
+        .lines()
+        .filter(|it| !it.starts_with('#') && !it.contains("_bucket"))
+        .count()
+}
+
 async fn send(world: &World, token: &str) -> reqwest::Response {
     let request = world.client.post(world.url(WEBHOOK)).bearer_auth(token);
     request.body(BODY).send().await.unwrap()
@@ -24,7 +43,11 @@ async fn send(world: &World, token: &str) -> reqwest::Response {
 #[tokio::test]
 async fn every_hostile_token_is_a_401_without_effect_and_without_a_storm_of_fetches() {
     let world = World::new().await;
-    let mut sent = 0;
+    // Entra's keys are read and kept at the first token of all, here a user's own.
+    assert_eq!(send(&world, &Draft::good(Version::V2).signed()).await.status(), 401);
+    let (revision, fetched) = (world.store.mirror().revision(), fetches(&world));
+    let (series, bytes) = (series(&world).await, world.store.report().live_bytes);
+    let mut sent = 1;
     for (what, token) in hostile_webhooks() {
         // What cannot stand in a header never comes this far; the head's size is the edge's matter.
         let fits = token.len() < 12_000 && !token.trim().is_empty();
@@ -35,10 +58,20 @@ async fn every_hostile_token_is_a_401_without_effect_and_without_a_storm_of_fetc
         assert_eq!(send(&world, &token).await.status(), 401, "{what}");
         sent += 1;
     }
+    assert!(sent >= 400, "the corpus of the plan has at least 400: {sent}");
     assert!(sent > 500, "{sent}");
+    let commits = world.store.mirror().revision() - revision;
+    assert!(commits <= fetches(&world) - fetched, "nothing was committed but Entra's keys");
+    assert!(commits <= 1, "{commits}");
+    assert_eq!(world.store.report().live_bytes, bytes, "nothing was kept");
+    let counted = format!("entitled_webhooks_total{{outcome=\"unauthorized\"}} {sent}");
+    let metrics = metrics(&world).await;
+    assert!(metrics.lines().any(|it| it == counted), "each is counted: {metrics}");
+    // What each costs stays the same: nothing grows with what a token says or with their number.
+    let grown = self::series(&world).await - series;
+    assert!(grown <= 6, "{grown} new series for {sent} tokens");
     assert!(world.store.webhooks(&WebhookFilter::default()).is_empty());
-    let fetches = world.entra.fetches.load(std::sync::atomic::Ordering::SeqCst);
-    assert!(fetches <= 3, "{fetches}");
+    assert!(fetches(&world) <= 3, "{}", fetches(&world));
     assert_eq!(send(&world, &genuine()).await.status(), 200, "and a genuine one is let in");
     assert_eq!(world.store.webhooks(&WebhookFilter::default()).len(), 1);
 }

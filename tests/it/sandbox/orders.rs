@@ -66,6 +66,25 @@ impl Shop {
         self.get(&id.to_string()).await.json()["saasSubscriptionStatus"].as_str().unwrap().into()
     }
 
+    pub(super) async fn resolve(&self, token: &str) -> Answer {
+        let url = self.probe.url(&format!("{SAAS}/resolve?{VERSION}"));
+        let request = self.probe.http.post(url).bearer_auth(&self.token);
+        self.probe.send(request.header("x-ms-marketplace-token", token)).await
+    }
+
+    /// The available plans, asked for by one.
+    pub(super) async fn plans(&self, id: Uuid, plan: &str) -> Answer {
+        let url = format!("{SAAS}/{id}/listAvailablePlans?{VERSION}&planId={plan}");
+        let request = self.probe.http.get(self.probe.url(&url)).bearer_auth(&self.token);
+        self.probe.send(request).await
+    }
+
+    /// The publisher asks for another token, the old one having run out.
+    pub(super) async fn with_new_token(self) -> Self {
+        let token = self.probe.token(story::PUBLISHER_TENANT, MARKETPLACE).await;
+        Self { token, ..self }
+    }
+
     pub(super) async fn deliver(&self) -> Vec<Delivery> {
         self.probe.sandbox.deliver_webhooks().await
     }
