@@ -1,4 +1,4 @@
-//! `[marketplace]` and `[landing]`: what purchases need.
+//! `[marketplace]`: what webhooks of purchases need.
 
 use std::fmt;
 use std::str::FromStr;
@@ -46,9 +46,6 @@ impl FromStr for AcceptChanges {
     }
 }
 
-/// When the landing page takes effect.
-const LATER: &str = "accepted; takes effect in the version that serves the landing page";
-
 impl MarketplaceSection {
     /// `client_id` is that of `[identity]`.
     pub(super) fn read(root: &mut Section<'_>, client_id: Option<&str>) -> Self {
@@ -61,24 +58,6 @@ impl MarketplaceSection {
             let app_id = application_id(it, "app_id", app_id).unwrap_or_default();
             let accept_changes = it.or("accept_changes", AcceptChanges::Always);
             Self { app_id, accept_changes }
-        })
-    }
-}
-
-/// What the purchase landing page needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LandingSection {
-    /// The app that signs people in, if it is another than `identity.client_id`.
-    pub client_id: Option<String>,
-}
-
-impl LandingSection {
-    pub(super) fn read(root: &mut Section<'_>) -> Self {
-        root.section("landing", |it| {
-            let client_id = it.optional("client_id");
-            let client_id = application_id(it, "client_id", client_id);
-            it.note_later("client_id", LATER);
-            Self { client_id }
         })
     }
 }

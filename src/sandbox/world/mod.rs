@@ -34,6 +34,7 @@ use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
 use super::graph::throttle::Bucket;
 use super::keys::KeyRing;
+use super::sign_in::Visits;
 use super::webhook::Post;
 use super::wire::later;
 use super::{Clock, Options, story};
@@ -49,6 +50,7 @@ pub struct World {
     shelf: Shelf,
     pub(super) orders: Orders,
     pub(super) post: Post,
+    pub(super) visits: Visits,
     keys: KeyRing,
     /// Secrets of our app; false once expired.
     secrets: Vec<(String, bool)>,
@@ -97,6 +99,7 @@ impl World {
             shelf: Shelf::default(),
             orders: Orders::default(),
             post: Post::default(),
+            visits: Visits::default(),
             keys: KeyRing::new()?,
             secrets,
             faults: options.faults.clone(),
