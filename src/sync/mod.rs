@@ -18,6 +18,7 @@
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
 //! | [`keys`] | Entra's signing keys |
+//! | [`sign_in`] | people sign in to the landing page |
 
 pub mod directory;
 pub mod inbox;
@@ -27,6 +28,7 @@ mod one;
 pub mod plan;
 mod progress;
 pub mod reading;
+pub mod sign_in;
 pub mod subscriptions;
 pub mod task;
 
