@@ -29,6 +29,7 @@ use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger};
 use crate::sync::keys::EntraKeys;
+use crate::sync::orders::{self, Orders};
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
@@ -141,8 +142,8 @@ impl Daemon {
         let bound = bind(&config).await?;
         let store = open(&config, guard, &clock).await?;
         introduce(&config, &store, &clock).await?;
-        let microsoft =
-            Arc::new(Microsoft::new(settings::microsoft(&config), Arc::clone(&clock), sleep)?);
+        let to = settings::microsoft(&config);
+        let microsoft = Arc::new(Microsoft::new(to, Arc::clone(&clock), Arc::clone(&sleep))?);
         let sources = Sources {
             store: store.clone(),
             microsoft: Arc::clone(&microsoft),
@@ -156,12 +157,14 @@ impl Daemon {
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
         let accept = config.marketplace.accept_changes;
+        let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let inbox = inbox::worker(sources, accept, cancel.clone());
-        let parts = Parts { config, store, microsoft, sync, ledger, clock, cancel };
+        let parts = Parts { config, store, microsoft, sync, orders, ledger, clock, cancel };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
+        tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
         let running = Running { tasks, cancel: parts.cancel, store: parts.store };
         Ok((daemon, running))
@@ -174,6 +177,7 @@ struct Parts {
     store: Store,
     microsoft: Arc<Microsoft>,
     sync: SyncHandle,
+    orders: Orders,
     ledger: Ledger,
     clock: Clock,
     cancel: CancellationToken,
@@ -221,6 +225,7 @@ impl Parts {
             &self.config,
             self.store.clone(),
             self.sync.clone(),
+            self.orders.clone(),
             Arc::clone(&self.clock),
         ));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));

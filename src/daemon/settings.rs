@@ -9,6 +9,7 @@ use crate::config::{self, Config};
 use crate::http::admin::{AdminSettings, ConsentLink};
 use crate::microsoft::{self, Hosts};
 use crate::store::{Opened, Store};
+use crate::sync::orders::Orders;
 use crate::sync::{Clock, Limits, Schedule, SyncHandle};
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -127,6 +128,7 @@ pub(super) fn admin(
     config: &Config,
     store: Store,
     sync: SyncHandle,
+    orders: Orders,
     clock: Clock,
 ) -> AdminSettings {
     AdminSettings {
@@ -134,6 +136,7 @@ pub(super) fn admin(
         catalog: Arc::new(config.catalog.clone()),
         policy: config.policy(),
         sync,
+        orders,
         clock,
         consent: ConsentLink {
             login: config.microsoft.login.clone(),

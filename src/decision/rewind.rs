@@ -92,6 +92,10 @@ impl Facts {
 
     fn undo_subscription(&mut self, change: &Change, before: Option<&Fact>) {
         let Ok(id) = change.id.parse() else { return };
+        // What was asked or said about it changed nothing.
+        if matches!(change.after, Some(Fact::Words(_))) {
+            return;
+        }
         match before {
             Some(Fact::Subscription(before)) => {
                 self.subscriptions.insert(id, before.as_ref().clone());

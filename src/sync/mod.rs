@@ -17,6 +17,7 @@
 //! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
 //! | [`inbox`] | webhooks, worked off |
+//! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 //! | [`sign_in`] | people sign in to the landing page |
 
@@ -25,6 +26,7 @@ pub mod inbox;
 pub mod keys;
 mod metrics;
 mod one;
+pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;

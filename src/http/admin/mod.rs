@@ -42,6 +42,7 @@ use crate::domain::{
     Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
 };
 use crate::store::{Store, StoreError};
+use crate::sync::orders::Orders;
 use crate::sync::{Clock, SyncHandle};
 
 pub use socket::{Listener, SocketError};
@@ -56,6 +57,8 @@ pub struct AdminSettings {
     pub policy: Policy,
     /// The door to the scheduler.
     pub sync: SyncHandle,
+    /// The door to orders.
+    pub orders: Orders,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
