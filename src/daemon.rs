@@ -6,6 +6,7 @@
 //! that is tested every day.
 
 mod housekeeping;
+mod landing;
 mod settings;
 
 use std::io;
@@ -281,6 +282,13 @@ impl Parts {
             rules: settings::user_rules(&self.config),
             webhooks: settings::webhook_rules(&self.config),
             entra: Arc::clone(entra),
+            landing: Some(landing::settings(
+                &self.config,
+                &self.microsoft,
+                entra,
+                self.orders.clone(),
+                &self.clock,
+            )),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
             metrics: metrics.clone(),

@@ -110,8 +110,12 @@ impl Edge {
     fn check_head(&self, request: &Request) -> Result<(), Problem> {
         let limits = &self.limits;
         let uri_bytes = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
-        if uri_bytes > limits.uri_bytes {
-            let detail = format!("at most {} bytes; send data in the body", limits.uri_bytes);
+        let uri_bytes_max = match request.uri().path().starts_with(MICROSOFT_WRITES) {
+            true => limits.microsoft_uri_bytes,
+            false => limits.uri_bytes,
+        };
+        if uri_bytes > uri_bytes_max {
+            let detail = format!("at most {uri_bytes_max} bytes; send data in the body");
             return Err(Problem::uri_too_long(detail));
         }
         let headers = request.headers();
@@ -172,6 +176,9 @@ impl Edge {
         }
     }
 }
+
+/// Addresses that begin so come from Microsoft, with a purchase token or a code in them.
+const MICROSOFT_WRITES: &str = "/marketplace/landing";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, entitlements, keys, question, webhook};
+use super::{answer, entitlements, keys, landing, question, webhook};
 use crate::http::problem::ProblemBody;
 
 #[derive(OpenApi)]
@@ -17,6 +17,11 @@ use crate::http::problem::ProblemBody;
         entitlements::answer_one,
         entitlements::answer_batch,
         webhook::receive,
+        landing::open,
+        landing::account,
+        landing::come_back,
+        landing::purchase,
+        landing::activate,
         keys::jwks,
         document
     ),

@@ -99,6 +99,7 @@ impl World {
             ),
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
+            landing: None,
             rates: setup.rates,
             metrics: metrics.clone(),
             clock: Arc::clone(&time),
