@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::subscriptions::SubscriptionsArgs;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
 use crate::sandbox::Faults;
 
@@ -54,7 +55,8 @@ pub enum Command {
     Changes(ChangesArgs),
     /// Ask for a decision; exit code 3 if the answer is not usable. Takes no seat
     Query(QueryArgs),
-    /// Mirrored subscriptions of the marketplace
+    /// Mirrored subscriptions of the marketplace, and orders on them
+    #[command(args_conflicts_with_subcommands = true)]
     Subscriptions(SubscriptionsArgs),
     /// Mirrored seats with the paths they came by
     Seats(SeatsArgs),
@@ -200,24 +202,6 @@ pub struct QueryArgs {
     /// Show the whole trail: each evidence and how it was judged
     #[arg(long)]
     pub explain: bool,
-}
-
-/// `subscriptions`.
-#[derive(Clone, Debug, Args)]
-pub struct SubscriptionsArgs {
-    /// One subscription, in full.
-    #[command(subcommand)]
-    pub command: Option<SubscriptionsCommand>,
-}
-
-/// `subscriptions show`.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum SubscriptionsCommand {
-    /// One subscription, in full, with the record as Microsoft sent it
-    Show {
-        /// Its id
-        id: SubscriptionId,
-    },
 }
 
 /// `seats`.

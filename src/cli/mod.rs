@@ -9,6 +9,7 @@ pub mod config;
 mod demo;
 pub mod keys;
 pub mod log;
+pub mod orders;
 pub mod output;
 pub mod query;
 pub mod remote;

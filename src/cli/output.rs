@@ -240,7 +240,7 @@ fn plain(value: &Value) -> String {
 
 /// The text without what could steer a terminal or turn the reading direction: buyers choose
 /// subscriptions' names.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let unsafe_ = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

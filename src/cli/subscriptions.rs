@@ -1,11 +1,43 @@
-//! `subscriptions` and `subscriptions show`.
+//! `subscriptions` and `subscriptions show`; what is ordered is in `orders`.
 
+use clap::{Args, Subcommand};
 use reqwest::Method;
 
 use super::Exit;
-use super::args::{SubscriptionsArgs, SubscriptionsCommand};
+use super::orders::{self, OrderCommand};
 use super::output::{Column, Printer};
-use super::remote::{Pairs, Remote};
+use super::remote::{Pairs, Remote, pairs};
+use crate::domain::{SubscriptionId, TenantId};
+
+/// `subscriptions`.
+#[derive(Clone, Debug, Args)]
+pub struct SubscriptionsArgs {
+    /// One subscription, or an order.
+    #[command(subcommand)]
+    pub command: Option<SubscriptionsCommand>,
+    /// Only those of this customer
+    #[arg(long, value_name = "T")]
+    pub tenant: Option<TenantId>,
+    /// Only those in this status; its beginning will do: pending, subscribed, suspended, unsubscribed
+    #[arg(long, value_name = "S")]
+    pub status: Option<String>,
+    /// Only those of this offer, with or without its -preview
+    #[arg(long, value_name = "O")]
+    pub offer: Option<String>,
+}
+
+/// `subscriptions show`, and orders.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SubscriptionsCommand {
+    /// One subscription, in full, with the record as Microsoft sent it
+    Show {
+        /// Its id
+        id: SubscriptionId,
+    },
+    /// What is ordered.
+    #[command(flatten)]
+    Order(OrderCommand),
+}
 
 /// The order of a subscription's fields for people.
 const ORDER: [&str; 15] = [
@@ -36,8 +68,9 @@ pub async fn run(
     printer: Printer,
     args: &SubscriptionsArgs,
 ) -> Result<Exit, anyhow::Error> {
-    match args.command {
-        None => list(remote, printer).await,
+    match &args.command {
+        None => list(remote, printer, args).await,
+        Some(SubscriptionsCommand::Order(command)) => orders::run(remote, printer, command).await,
         Some(SubscriptionsCommand::Show { id }) => {
             let path = format!("/subscriptions/{id}");
             let row = remote.one(Method::GET, &path, &Pairs::new()).await?;
@@ -47,7 +80,16 @@ pub async fn run(
     }
 }
 
-async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> {
+async fn list(
+    remote: &Remote,
+    printer: Printer,
+    args: &SubscriptionsArgs,
+) -> Result<Exit, anyhow::Error> {
+    let asked = pairs([
+        ("tenant", args.tenant.map(|it| it.to_string())),
+        ("status", args.status.clone()),
+        ("offer", args.offer.clone()),
+    ]);
     let columns = [
         Column::text("id", "/id"),
         Column::text("name", "/name"),
@@ -59,8 +101,12 @@ async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> 
         Column::time("term ends", "/term_end"),
         Column::text("trial", "/free_trial"),
     ];
-    let empty = "no subscription is mirrored yet; run `entitled sync subscriptions`, or look at \
-                 `entitled status`";
-    remote.print(printer, ("/subscriptions", &Pairs::new()), &columns, empty).await?;
+    let empty = if asked.is_empty() {
+        "no subscription is mirrored yet; run `entitled sync subscriptions`, or look at `entitled \
+         status`"
+    } else {
+        "no mirrored subscription is like that; see all with `entitled subscriptions`"
+    };
+    remote.print(printer, ("/subscriptions", &asked), &columns, empty).await?;
     Ok(Exit::Done)
 }

@@ -92,6 +92,8 @@ problems! {
     head_too_large = REQUEST_HEADER_FIELDS_TOO_LARGE "head-too-large" "The request's head is too large",
     /// A field is wrong.
     invalid = UNPROCESSABLE_ENTITY "invalid-field" "A field cannot be accepted",
+    /// As things stand it cannot be done.
+    conflict = CONFLICT "conflict" "It cannot be done as things stand",
     /// Too many requests.
     too_many = TOO_MANY_REQUESTS "too-many-requests" "Too many requests",
     /// We lack something for a moment.

@@ -11,11 +11,19 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `order` | orders, and what becomes of them, as types |
 //! | `purchase` | purchase tokens, activations, plans |
+//! | `allowed` | what can be known before anything is asked |
+//! | `ask` | a change or an end: asked once, read back after a failure |
+//! | `follow` | what Microsoft took, followed to its end |
 //! | `reading` | one subscription, read now, and the mirror brought to it |
 //! | `error` | why an order came to nothing, by what a person must do |
 
+mod allowed;
+mod ask;
 mod error;
+mod follow;
+mod order;
 mod purchase;
 mod reading;
 
@@ -34,6 +42,7 @@ use crate::domain::{Cause, PurchaseToken, Subscription, SubscriptionId};
 use crate::microsoft::Sleep;
 
 pub use self::error::OrderError;
+pub use self::order::{Activated, Order, OrderEnd, OrderStep, Ordered, Preview, Purchase, Request};
 pub use crate::microsoft::{AvailablePlan, BillingTerm};
 
 /// Orders that wait to be begun; more are made to wait by whoever asks.
@@ -44,35 +53,6 @@ const WAITING: usize = 64;
 pub struct Orders {
     work: Work,
     begin: mpsc::Sender<BoxFuture<'static, ()>>,
-}
-
-/// What a purchase token stands for.
-#[derive(Clone, Debug)]
-pub struct Purchase {
-    /// The subscription, read on its own: what the token brings may lack the term.
-    pub subscription: Subscription,
-    /// Its plan with name and prices, where Microsoft tells it: the present plan may be missing
-    /// from the list of plans, and an ended subscription has none.
-    pub plan: Option<AvailablePlan>,
-}
-
-/// What became of an activation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Activated {
-    /// Microsoft took it; until it takes effect, which may need minutes, the subscription reads as
-    /// before: see [`Orders::look`].
-    Accepted(Subscription),
-    /// It is live.
-    Already(Subscription),
-}
-
-impl Activated {
-    /// The subscription as it was read last.
-    pub const fn subscription(&self) -> &Subscription {
-        match self {
-            Self::Accepted(it) | Self::Already(it) => it,
-        }
-    }
 }
 
 /// The orders of a daemon, and the future that carries them out until cancelled.
@@ -166,6 +146,68 @@ impl Orders {
     /// Source: marketplace-saas.md section 6.5.
     pub async fn plans(&self, id: SubscriptionId) -> Result<Vec<AvailablePlan>, OrderError> {
         self.work.plans(id).await
+    }
+
+    /// Changes plan or quantity, or ends the subscription, and follows that to its end if it is
+    /// to be waited for. What is so already is success without a request.
+    ///
+    /// # Errors
+    ///
+    /// [`OrderError`]: what can be known here is refused before anything is asked. Nothing is asked
+    /// a second time before it is seen that the first time did nothing.
+    ///
+    /// Source: marketplace-saas.md sections 3.4, 6.6 and 6.7.
+    pub async fn order(
+        &self,
+        id: SubscriptionId,
+        request: Request,
+        progress: mpsc::Sender<OrderStep>,
+    ) -> Result<Ordered, OrderError> {
+        let work = self.work.clone();
+        self.run(async move { work.order(id, &request, &progress).await }).await
+    }
+
+    /// What an order would mean: the subscription as it is now, and who pays what. Asks for nothing.
+    ///
+    /// # Errors
+    ///
+    /// What forbids it, as for [`Self::order`].
+    pub async fn preview(
+        &self,
+        id: SubscriptionId,
+        order: &Order,
+        force: bool,
+    ) -> Result<Preview, OrderError> {
+        self.work.preview(id, order, force, &Cause::Command).await
+    }
+
+    /// Follows an operation, whoever asked for it, to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`OrderError::NoOperation`] when Microsoft knows none of this id, [`OrderError::NoOrder`]
+    /// when it is none that can be ordered, [`OrderError::Failed`] when it came to nothing.
+    pub async fn follow(
+        &self,
+        id: SubscriptionId,
+        operation: &str,
+        progress: &mpsc::Sender<OrderStep>,
+    ) -> Result<Ordered, OrderError> {
+        self.work.follow(id, operation, &Cause::Command, progress).await
+    }
+
+    /// Looks at a subscription that is being activated until it is live.
+    ///
+    /// # Errors
+    ///
+    /// [`OrderError::NotActivated`] when it has ended instead.
+    pub async fn follow_activation(
+        &self,
+        id: SubscriptionId,
+        by: &Cause,
+        progress: &mpsc::Sender<OrderStep>,
+    ) -> Result<Ordered, OrderError> {
+        self.work.follow_activation(id, by, progress).await
     }
 
     /// Carries out on a task of its own, so that nothing is cut in two when whoever asks leaves.

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `GET /status` | one object |
 //! | `GET /subscriptions`, `/subscriptions/{id}` | rows; one with its raw record |
+//! | `GET /subscriptions/{id}/plans`, `…/order` | rows; what an order would mean |
+//! | `POST /subscriptions/{id}/activate`, `…/order`, `…/operations/{id}` | progress, then the end |
 //! | `GET /seats`, `/seats/usage` | rows; used against bought |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
@@ -16,11 +18,13 @@
 
 mod lines;
 mod log;
+mod orders;
 mod query;
 mod rows;
 mod seats;
 mod socket;
 mod status;
+mod subscriptions;
 mod sync;
 
 use std::str::FromStr;
@@ -149,8 +153,12 @@ pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationTo
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/status", get(status::show))
-        .route("/subscriptions", get(subscriptions))
+        .route("/subscriptions", get(subscriptions::list))
         .route("/subscriptions/{id}", get(subscription))
+        .route("/subscriptions/{id}/plans", get(orders::plans))
+        .route("/subscriptions/{id}/activate", post(orders::activate))
+        .route("/subscriptions/{id}/order", get(orders::preview).post(orders::order))
+        .route("/subscriptions/{id}/operations/{operation}", post(orders::follow))
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
         .route("/tenants", get(tenants))
@@ -167,13 +175,6 @@ fn router(admin: Admin) -> Router {
                 .into_response()
         }))
         .with_state(Arc::new(admin))
-}
-
-async fn subscriptions(State(admin): Shared) -> Response {
-    let mirror = admin.store.snapshot();
-    lines::rows(move |sink| {
-        mirror.subscriptions().try_for_each(|it| sink.row(&rows::subscription(it)))
-    })
 }
 
 async fn subscription(

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::domain::{SubscriptionId, SubscriptionStatus};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::SubscriptionId;
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::store::StoreError;
 
@@ -32,16 +34,99 @@ pub enum OrderError {
          reinstates it; until then nothing can be changed"
     )]
     Suspended(SubscriptionId),
-    /// Its status does not allow it.
-    #[error("subscription {id} is {}: {needs}", status.as_str())]
-    Status {
+    /// Not activated yet.
+    #[error(
+        "subscription {0} is not activated: do that first (`entitled subscriptions activate {0}`)"
+    )]
+    NotActive(SubscriptionId),
+    /// The activation failed at Microsoft.
+    #[error(
+        "Microsoft took the activation of subscription {0}, could not carry it out and has ended \
+         the subscription: the customer has to buy again, and if that fails too, ask Microsoft's \
+         support"
+    )]
+    NotActivated(SubscriptionId),
+    /// A purchase through a reseller, usually.
+    #[error(
+        "`{needed}` is not among the operations Microsoft allows for subscription {id}, as for most \
+         purchases through a reseller: the customer has to ask where they bought it"
+    )]
+    NotAllowed {
         /// The subscription.
         id: SubscriptionId,
-        /// Where it stands.
-        status: SubscriptionStatus,
-        /// What would have to be, and how to get there.
-        needs: &'static str,
+        /// `Update` or `Delete`.
+        needed: &'static str,
     },
+    /// This customer cannot have that plan.
+    #[error(
+        "Microsoft does not offer plan `{plan}` to this customer; offered are: {offered} (--force \
+         asks all the same)"
+    )]
+    NotOffered {
+        /// The plan.
+        plan: Arc<str>,
+        /// Those that are.
+        offered: Arc<str>,
+    },
+    /// No longer sold.
+    #[error("plan `{0}` is no longer sold: choose another (--force asks all the same)")]
+    StopSell(Arc<str>),
+    /// No seats to change.
+    #[error(
+        "plan `{0}` is sold at a flat rate and has no seats to change: change the plan instead"
+    )]
+    FlatRate(Arc<str>),
+    /// More or fewer seats than the plan has.
+    #[error("plan `{plan}` has {} seats: choose a number of these", range(*least, *most))]
+    Seats {
+        /// The plan.
+        plan: Arc<str>,
+        /// As few.
+        least: u64,
+        /// As many, if there is a limit.
+        most: Option<u64>,
+    },
+    /// Paid for a year or longer.
+    #[error(
+        "subscription {id} was bought more than 72 hours ago for a year or longer{}: nobody but the \
+         customer can end it, in the marketplace (--force asks all the same)",
+        until(*over)
+    )]
+    LongTerm {
+        /// The subscription.
+        id: SubscriptionId,
+        /// When its term is over.
+        over: Option<Timestamp>,
+    },
+    /// Microsoft took it and did not do it.
+    #[error(
+        "Microsoft took the order and could not carry it out (operation {operation}): nothing has \
+         changed; if it fails again, ask Microsoft's support with that id"
+    )]
+    Failed {
+        /// The operation.
+        operation: Arc<str>,
+    },
+    /// It was taken, and its end cannot be read.
+    #[error(
+        "Microsoft took the order as operation {operation} and it goes on there, but its end cannot \
+         be read: {because}"
+    )]
+    Lost {
+        /// The operation.
+        operation: Arc<str>,
+        /// Why not.
+        because: Box<OrderError>,
+    },
+    /// No such operation.
+    #[error(
+        "Microsoft knows no operation {0} of this subscription (any more): what came of it shows \
+         the subscription"
+    )]
+    NoOperation(Arc<str>),
+    /// Microsoft's or the customer's doing, not to be ordered.
+    #[error("the operation is no order but a `{0}`, which the webhook's inbox follows")]
+    NoOrder(Arc<str>),
     /// An order of ours on the same subscription is under way.
     #[error(
         "another order on subscription {0} is under way here: wait until it has ended (`entitled \
@@ -109,7 +194,18 @@ impl OrderError {
             | Self::Unknown(_)
             | Self::Ended(_)
             | Self::Suspended(_)
-            | Self::Status { .. }
+            | Self::NotActive(_)
+            | Self::NotActivated(_)
+            | Self::NotAllowed { .. }
+            | Self::NotOffered { .. }
+            | Self::StopSell(_)
+            | Self::FlatRate(_)
+            | Self::Seats { .. }
+            | Self::LongTerm { .. }
+            | Self::Failed { .. }
+            | Self::Lost { .. }
+            | Self::NoOperation(_)
+            | Self::NoOrder(_)
             | Self::Rejected(_)
             | Self::Registration(_)
             | Self::Unreadable(_) => false,
@@ -123,7 +219,18 @@ impl OrderError {
             Self::Unknown(_) => "unknown",
             Self::Ended(_) => "ended",
             Self::Suspended(_) => "suspended",
-            Self::Status { .. } => "status",
+            Self::NotActive(_) => "not_active",
+            Self::NotActivated(_) => "not_activated",
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::NotOffered { .. } => "not_offered",
+            Self::StopSell(_) => "stop_sell",
+            Self::FlatRate(_) => "flat_rate",
+            Self::Seats { .. } => "seats",
+            Self::LongTerm { .. } => "long_term",
+            Self::Failed { .. } => "failed",
+            Self::Lost { .. } => "lost",
+            Self::NoOperation(_) => "no_operation",
+            Self::NoOrder(_) => "no_order",
             Self::Busy(_) => "busy",
             Self::Locked(_) => "locked",
             Self::Rejected(_) => "rejected",
@@ -133,6 +240,14 @@ impl OrderError {
             Self::Unsure { .. } | Self::PerhapsActivated(_) => "unsure",
             Self::Store(_) => "store",
             Self::Stopping => "stopping",
+        }
+    }
+
+    /// The same, of an order that was taken before it could no longer be followed.
+    pub(super) fn after(self, operation: Arc<str>) -> Self {
+        match self {
+            over @ (Self::Failed { .. } | Self::Stopping | Self::Store(_)) => over,
+            because => Self::Lost { operation, because: Box::new(because) },
         }
     }
 
@@ -151,4 +266,17 @@ impl OrderError {
             | ErrorKind::Refused => Self::Unreadable(error.to_string().into()),
         }
     }
+}
+
+fn range(least: u64, most: Option<u64>) -> String {
+    match most {
+        Some(most) => format!("{least} to {most}"),
+        None => format!("{least} or more"),
+    }
+}
+
+/// The last day of a term that is over then.
+fn until(over: Option<Timestamp>) -> String {
+    let last = over.and_then(|it| it.checked_sub(SignedDuration::from_hours(24)).ok());
+    last.map(|it| format!(" (until {})", it.strftime("%Y-%m-%d"))).unwrap_or_default()
 }

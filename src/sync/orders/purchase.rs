@@ -23,7 +23,7 @@ impl Work {
     }
 
     /// The plan that was bought, as far as Microsoft tells it: its name is worth no failure.
-    async fn present_plan(&self, subscription: &Subscription) -> Option<AvailablePlan> {
+    pub(super) async fn present_plan(&self, subscription: &Subscription) -> Option<AvailablePlan> {
         if subscription.status == SubscriptionStatus::Unsubscribed {
             return None;
         }
@@ -48,7 +48,7 @@ impl Work {
         }
     }
 
-    async fn told_plans(
+    pub(super) async fn told_plans(
         &self,
         id: SubscriptionId,
         plan: Option<&str>,
