@@ -1,5 +1,6 @@
 //! `entitled demo`: the sandbox and a daemon against it, sample customers, sample questions.
 
+mod landing;
 mod questions;
 mod world;
 
@@ -34,7 +35,7 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     });
     out.line(&format!("Microsoft stand-in     {}", sandbox.base()))?;
 
-    let config = world.config(&sandbox.base())?;
+    let config = landing::reachable(world.config(&sandbox.base())?)?;
     let surroundings = Surroundings {
         clock: clock(),
         sleep: std::sync::Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
@@ -57,6 +58,10 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     let answers = questions::ask_all(&daemon, &sandbox).await?;
     print(&answers, out)?;
     print_next(&world, &daemon, out)?;
+    let link = landing::link(&sandbox, &daemon)?;
+    out.line("A purchase to activate in a browser; sign in as jo@woodgrove.example:")?;
+    out.line(&format!("  {link}"))?;
+    out.line("")?;
     if !exit {
         out.line("Running until Ctrl-C.")?;
         tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;

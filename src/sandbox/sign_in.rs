@@ -216,7 +216,9 @@ pub(super) fn redeem(world: &mut World, form: &[(String, String)]) -> Reply {
     let assertion = !field("client_assertion").is_empty();
     if !assertion && field("client_secret") != secret {
         let (code, text) = match field("client_secret") {
-            "" => (7_000_218, "The request body must contain 'client_assertion' or 'client_secret'."),
+            "" => {
+                (7_000_218, "The request body must contain 'client_assertion' or 'client_secret'.")
+            }
             it if it == story::EXPIRED_SECRET => {
                 (7_000_222, "The provided client secret keys for app are expired.")
             }

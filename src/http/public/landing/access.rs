@@ -93,8 +93,7 @@ mod tests {
         let (tenant, user, email) = person;
         let email = email.map(str::to_owned);
         let person = Person { tenant, user, name: None, login: email.clone(), email };
-        let addresses =
-            Addresses { beneficiary: Some("Pat@Home.example".into()), purchaser: None };
+        let addresses = Addresses { beneficiary: Some("Pat@Home.example".into()), purchaser: None };
         let [beneficiary, purchaser] = parties;
         let got = may(&person, &subscription(beneficiary, purchaser), &addresses);
         assert_eq!(got, expected, "{parties:?} {tenant} {user}");

@@ -57,6 +57,14 @@ impl Activations {
     }
 }
 
+/// What an operator does about a refusal of our app.
+///
+/// Source: `marketplace-saas.md` sections 2.1 and 11 (traps 37 and 41).
+const REGISTRATION: &str = "Microsoft refuses our app (403). Check that the offer's technical \
+    configuration in Partner Center, of the preview too, names [publisher] tenant and [identity] \
+    client_id, and that the marketplace API has a service principal in that tenant: az ad sp \
+    create --id 20e940b3-4c77-4b0b-9a53-9e16a1b010a7. Then run `entitled sync subscriptions`.";
+
 /// Microsoft was asked and took too long to answer.
 #[derive(Debug, thiserror::Error)]
 #[error("Microsoft took longer than {} s", MICROSOFT_MAX.as_secs())]
@@ -168,56 +176,35 @@ impl Visit<'_> {
     }
 
     fn not_activated(&self, error: OrderError) -> Result<Answer, Answer> {
-        match error {
-            // Something else came first: the page says what.
-            OrderError::Ended(_) | OrderError::Suspended(_) | OrderError::Status { .. } => {
-                Ok(Answer::to(self.page_of("purchase")))
-            }
-            OrderError::Rejected(_) | OrderError::Locked(_) => {
-                warn!(error = &error as &dyn std::error::Error, "Microsoft refuses an activation");
-                let page = words::refused(self.has_support());
-                Ok(page.button(&self.page_of("purchase"), "Back to the purchase").into())
-            }
-            other => self.failed(other),
+        // Something else came first: the page says what.
+        if matches!(error, OrderError::Ended(_) | OrderError::Suspended(_)) {
+            return Ok(Answer::to(self.page_of("purchase")));
         }
+        if matches!(error, OrderError::Rejected(_) | OrderError::Locked(_)) {
+            warn!(error = &error as &dyn std::error::Error, "Microsoft refuses an activation");
+            let page = words::refused(self.has_support());
+            return Ok(page.button(&self.page_of("purchase"), "Back to the purchase").into());
+        }
+        self.failed(error)
     }
 
     /// The page for what Microsoft, or our own store, would not do.
     fn failed(&self, failed: OrderError) -> Result<Answer, Answer> {
-        let registration = "Microsoft refuses our app (403). Check that the offer's technical \
-             configuration in Partner Center, of the preview too, names [publisher] tenant and \
-             [identity] client_id, and that the marketplace API has a service principal in that \
-             tenant: az ad sp create --id 20e940b3-4c77-4b0b-9a53-9e16a1b010a7. Then run \
-             `entitled sync subscriptions`.";
-        match failed {
-            OrderError::Expired => {
-                self.wrong()?;
-                info!("A buyer came with a purchase token that Microsoft does not know (any more)");
-                Ok(words::expired().into())
-            }
-            OrderError::Registration(_) => {
-                let error = &failed as &dyn std::error::Error;
-                error!(error, remedy = registration, "A buyer's purchase cannot be looked up");
-                Ok(words::trouble(registration, self.has_support()).into())
-            }
-            OrderError::Unknown(_) | OrderError::Unreadable(_) => {
-                let error = &failed as &dyn std::error::Error;
-                error!(error, "A buyer's purchase cannot be shown");
-                let words = "What Microsoft tells of this purchase cannot be used; the daemon's \
-                             log says why.";
-                Ok(words::trouble(words, self.has_support()).into())
-            }
-            OrderError::Away(_)
-            | OrderError::Unsure { .. }
-            | OrderError::PerhapsActivated(_)
-            | OrderError::Busy(_)
-            | OrderError::Locked(_)
-            | OrderError::Rejected(_)
-            | OrderError::Ended(_)
-            | OrderError::Suspended(_)
-            | OrderError::Status { .. }
-            | OrderError::Store(_)
-            | OrderError::Stopping => Ok(self.away().because(failed)),
+        const UNUSABLE: &str = "What Microsoft tells of this purchase cannot be used; the daemon's \
+            log says why.";
+        let error = &failed as &dyn std::error::Error;
+        if matches!(failed, OrderError::Expired) {
+            self.wrong()?;
+            info!("A buyer came with a purchase token that Microsoft does not know (any more)");
+            Ok(words::expired().into())
+        } else if matches!(failed, OrderError::Registration(_)) {
+            error!(error, remedy = REGISTRATION, "A buyer's purchase cannot be looked up");
+            Ok(words::trouble(REGISTRATION, self.has_support()).into())
+        } else if failed.is_transient() {
+            Ok(self.away().because(failed))
+        } else {
+            error!(error, "A buyer's purchase cannot be shown");
+            Ok(words::trouble(UNUSABLE, self.has_support()).into())
         }
     }
 

@@ -291,9 +291,7 @@ fn respond(visit: &Visit<'_>, answer: Answer) -> Response {
         (body, _) => body,
     };
     let mut response = match body {
-        AnswerBody::Page(page) => {
-            page.into_response(&landing.publisher, landing.support.as_ref())
-        }
+        AnswerBody::Page(page) => page.into_response(&landing.publisher, landing.support.as_ref()),
         AnswerBody::To(address) => match HeaderValue::try_from(address) {
             Ok(address) => (StatusCode::SEE_OTHER, [(header::LOCATION, address)]).into_response(),
             Err(_unsendable) => words::malformed().into_response(&landing.publisher, None),

@@ -85,8 +85,13 @@ impl Page {
     /// Numbered steps.
     #[must_use]
     pub(super) fn steps(self, steps: &[&str]) -> Self {
-        let items = steps.iter().map(|it| format!("<li>{}</li>", Text(it)));
-        self.html(&format!("<ol>{}</ol>\n", items.collect::<String>()))
+        self.html(&format!("<ol>{}</ol>\n", items(steps)))
+    }
+
+    /// One of these.
+    #[must_use]
+    pub(super) fn choices(self, choices: &[&str]) -> Self {
+        self.html(&format!("<ul>{}</ul>\n", items(choices)))
     }
 
     /// A link that looks like the thing to do.
@@ -134,6 +139,10 @@ impl Page {
         html.push_str("</footer>\n</body>\n</html>\n");
         html
     }
+}
+
+fn items(texts: &[&str]) -> String {
+    texts.iter().map(|it| format!("<li>{}</li>", Text(it))).collect()
 }
 
 fn push(html: &mut String, what: std::fmt::Arguments<'_>) {

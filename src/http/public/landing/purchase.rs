@@ -115,14 +115,15 @@ impl Shown<'_> {
     }
 
     fn active(&self) -> Page {
-        let covered = match self.known.map(|(_, plan)| plan.coverage) {
-            Some(Coverage::Tenant) if self.subscription.beneficiary.tenant_id().is_some() => {
-                "Everybody in your organization can use it now."
-            }
-            Some(Coverage::Seats) => {
-                "The first to use it take the seats; a seat that is not used becomes free again."
-            }
-            Some(Coverage::Tenant) | None => "It can be used now.",
+        let company = self.subscription.beneficiary.tenant_id().is_some();
+        let coverage = self.known.map(|(_, plan)| plan.coverage).filter(|_| company);
+        let covered = match (coverage, self.subscription.quantity) {
+            (Some(Coverage::Tenant), _) => "Everybody in the organization can use it now.".into(),
+            (Some(Coverage::Seats), Some(quantity)) => format!(
+                "The first {quantity} people of the organization who use it take the seats; a seat \
+                 that is not used for some time is free again."
+            ),
+            (Some(Coverage::Seats), None) | (None, _) => "It can be used now.".to_owned(),
         };
         Page::new(StatusCode::OK, format!("{} is active", capital(self.product())))
             .state("ok", "Active")
@@ -203,7 +204,10 @@ impl Shown<'_> {
     /// What was bought, for whom and by whom.
     fn facts(&self) -> String {
         let it = self.subscription;
-        let mut rows = vec![("Product", Text(&capital(self.product())).to_string())];
+        let product = capital(self.product());
+        let offer = format!("<small>offer {}</small>", Text(&it.offer));
+        let offer = if self.known.is_some() { offer } else { String::new() };
+        let mut rows = vec![("Product", format!("{}{offer}", Text(&product)))];
         let plan = self.plan_name.unwrap_or(&it.plan);
         rows.push(("Plan", Text(plan).to_string()));
         if let Some(quantity) = it.quantity {
@@ -236,7 +240,7 @@ impl Shown<'_> {
             words.push_str(", free trial");
         }
         match it.auto_renew {
-            Some(true) if it.status != SubscriptionStatus::Unsubscribed => {
+            Some(true) if it.status == SubscriptionStatus::Subscribed => {
                 words.push_str(", renews by itself");
             }
             Some(false) => words.push_str(", does not renew"),

@@ -9,13 +9,15 @@ use crate::http::markup::Text;
 /// How a buyer gets a fresh link.
 ///
 /// Source: `marketplace-saas.md` section 4.
-const REOPEN: [&str; 3] = [
+const REOPEN: [&str; 2] = [
     "Bought in the Azure portal: open portal.azure.com, go to SaaS, choose the subscription, and \
      click Configure account now (or Open SaaS account on publisher's site).",
     "Bought in Microsoft AppSource or the Microsoft 365 admin center: open admin.microsoft.com, go \
      to Billing, Your products, choose the subscription, and click Configure account (or Manage).",
-    "You come back to this page with a new link.",
 ];
+
+/// What comes of it.
+const COME_BACK: &str = "Either way brings you back to this page, with a new link.";
 
 /// There is no token in the address.
 pub(super) fn no_token() -> Page {
@@ -24,7 +26,8 @@ pub(super) fn no_token() -> Page {
             "This page completes a purchase that was made at Microsoft. It needs the link that \
              Microsoft makes for you, and that link is missing or incomplete here.",
         )
-        .steps(&REOPEN)
+        .choices(&REOPEN)
+        .text(COME_BACK)
 }
 
 /// Microsoft does not know the token, or no longer.
@@ -35,7 +38,8 @@ pub(super) fn expired() -> Page {
             "A link from Microsoft is good for 24 hours, and this one is too old or incomplete. \
              Your purchase is safe: you only need a new link.",
         )
-        .steps(&REOPEN)
+        .choices(&REOPEN)
+        .text(COME_BACK)
 }
 
 /// There is no session, or no longer.
@@ -46,17 +50,16 @@ pub(super) fn over() -> Page {
             "For your safety a visit to this page ends after an hour, and your browser has to \
              accept cookies for it. Your purchase is safe.",
         )
-        .steps(&REOPEN)
+        .choices(&REOPEN)
+        .text(COME_BACK)
 }
 
 /// The form is another visit's.
 pub(super) fn other_form() -> Page {
-    Page::new(StatusCode::FORBIDDEN, "Please try again")
-        .state("warn", "Nothing was changed")
-        .text(
-            "What was sent does not belong to the purchase that is open in this browser now, \
+    Page::new(StatusCode::FORBIDDEN, "Please try again").state("warn", "Nothing was changed").text(
+        "What was sent does not belong to the purchase that is open in this browser now, \
              perhaps because two purchases were opened at once.",
-        )
+    )
 }
 
 /// Somebody came back from a sign-in that was not begun here.
@@ -108,7 +111,7 @@ pub(super) fn not_yours(person: &Person, path: &str) -> Page {
         )
         .text("Please use the account that you use at Microsoft for this purchase.")
         .button(&format!("{path}/account"), "Use another account")
-        .html(&person_line(person, path))
+        .html(&format!("<p class=\"who\">Signed in as {}.</p>\n", shown(person)))
 }
 
 /// Microsoft cannot be asked now.
@@ -169,17 +172,21 @@ pub(super) fn support_line(has_support: bool) -> &'static str {
 
 /// Who is signed in, and how to be somebody else.
 pub(super) fn person_line(person: &Person, path: &str) -> String {
+    let (shown, path) = (shown(person), Text(path));
+    format!(
+        "<p class=\"who\">Signed in as {shown}. <a href=\"{path}/account\">Use another account</a>\
+         </p>\n"
+    )
+}
+
+/// What a person is called, as HTML.
+fn shown(person: &Person) -> String {
     let login = person.login.as_deref().or(person.email.as_deref());
-    let shown = match (person.name.as_deref(), login) {
+    match (person.name.as_deref(), login) {
         (Some(name), Some(login)) if name != login => {
             format!("<strong>{}</strong> ({})", Text(name), Text(login))
         }
         (Some(one), _) | (None, Some(one)) => format!("<strong>{}</strong>", Text(one)),
         (None, None) => "<strong>an account without a name</strong>".to_owned(),
-    };
-    let path = Text(path);
-    format!(
-        "<p class=\"who\">Signed in as {shown}. <a href=\"{path}/account\">Use another account</a>\
-         </p>\n"
-    )
+    }
 }
