@@ -106,6 +106,8 @@ pub struct Daemon {
     pub store: Store,
     /// Its scheduler.
     pub sync: SyncHandle,
+    /// Its orders.
+    pub orders: Orders,
 }
 
 /// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
@@ -198,6 +200,7 @@ impl Parts {
             admin: self.config.listen.admin.clone(),
             store: self.store.clone(),
             sync: self.sync.clone(),
+            orders: self.orders.clone(),
         })
     }
 

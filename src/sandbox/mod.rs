@@ -14,6 +14,7 @@ mod keys;
 mod marketplace;
 mod serve;
 pub mod story;
+mod stumble;
 mod webhook;
 mod wire;
 mod world;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 pub use entra::{TokenRequest, TokenVersion};
 pub use faults::{Fault, Faults, FaultsError};
+pub use stumble::Stumble;
 pub use webhook::{Delivery, Fate, Forgery, Webhook};
 pub use world::subscription::{Buyer, Subscription, Term};
 pub use world::{NewUser, Purchase, Seat, SkuUnits, World, WorldError};

@@ -61,16 +61,16 @@ pub fn orders(
     sleep: Sleep,
     cancel: CancellationToken,
 ) -> (Orders, impl Future<Output = Result<(), SyncError>> + Send) {
-    let (begin, begun) = mpsc::channel(WAITING);
+    let (begin, waiting) = mpsc::channel(WAITING);
     let busy = Arc::default();
     let work = Work { sources, sleep, cancel: cancel.clone(), busy };
-    (Orders { work, begin }, carry_out(begun, cancel))
+    (Orders { work, begin }, carry_out(waiting, cancel))
 }
 
 /// Runs what is begun. When cancelled it takes nothing more and lets what was begun come to a good
 /// place: the waits of an order end by themselves then.
 async fn carry_out(
-    mut begun: mpsc::Receiver<BoxFuture<'static, ()>>,
+    mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>,
     cancel: CancellationToken,
 ) -> Result<(), SyncError> {
     let mut tasks = JoinSet::new();
@@ -79,7 +79,7 @@ async fn carry_out(
             biased;
             () = cancel.cancelled() => break,
             Some(ended) = tasks.join_next() => report(ended),
-            Some(order) = begun.recv() => {
+            Some(order) = waiting.recv() => {
                 tasks.spawn(order);
             }
         }

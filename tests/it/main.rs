@@ -20,6 +20,7 @@ mod daemon;
 mod decision;
 mod http;
 mod microsoft;
+mod orders;
 mod power;
 mod recorded;
 mod sandbox;

@@ -65,7 +65,7 @@ enum Found {
     /// Something else is.
     Another,
     /// The subscription is as before, and nothing is going on.
-    Nothing(Subscription),
+    Nothing(Box<Subscription>),
 }
 
 /// Who orders what, and where they hear of it.
@@ -278,7 +278,7 @@ impl Work {
             }
             match waits.next().filter(|_| unsure) {
                 Some(wait) => self.wait(wait).await?,
-                None => return Ok(Found::Nothing(now)),
+                None => return Ok(Found::Nothing(Box::new(now))),
             }
         }
     }

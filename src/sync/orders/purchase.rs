@@ -109,12 +109,11 @@ impl Work {
         }
         self.apply(reading, by, Some(format!("activation failed: {error}"))).await?;
         activatable(&now)?;
-        Err(match error.kind() {
-            // Microsoft has the subscription: 404 was about its state, which has just changed.
-            ErrorKind::NotFound => OrderError::Rejected(error),
-            _ if unsure => OrderError::PerhapsActivated(error),
-            _ => OrderError::of(id, error),
-        })
+        // Microsoft has the subscription: a 404 was about its state, which has just changed.
+        if error.kind() == ErrorKind::NotFound {
+            return Err(OrderError::Rejected(error));
+        }
+        Err(if unsure { OrderError::PerhapsActivated(error) } else { OrderError::of(id, error) })
     }
 }
 
