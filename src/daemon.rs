@@ -246,6 +246,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         sync.register(&mut registry);
+        self.orders.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),

@@ -10,7 +10,7 @@ use super::wire::{Ask, Reply};
 pub struct Stumble {
     /// `GET`, `PATCH`, …
     pub method: String,
-    /// What the path ends with, such as `activate`, `operations` or an id.
+    /// What the path ends with: `activate`, `operations`, an id, or `operations/*` for any one.
     pub path_end: String,
     /// The status; 0 hangs up in the middle of the answer.
     pub status: u16,
@@ -45,7 +45,11 @@ impl Stumble {
 
     pub(super) fn fits(&self, ask: &Ask) -> bool {
         self.method.eq_ignore_ascii_case(ask.method.as_str())
-            && ask.segments.last().is_some_and(|it| it.eq_ignore_ascii_case(&self.path_end))
+            && match (self.path_end.strip_suffix("/*"), ask.segments.as_slice()) {
+                (Some(above), [.., it, _]) => it.eq_ignore_ascii_case(above),
+                (None, [.., it]) => it.eq_ignore_ascii_case(&self.path_end),
+                (Some(_) | None, _) => false,
+            }
     }
 
     pub(super) fn reply(&self) -> Reply {

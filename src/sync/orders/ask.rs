@@ -91,7 +91,7 @@ impl Work {
     ) -> Result<Ordered, OrderError> {
         let Request { order, by, force, wait } = request;
         let client = Client { id, by, progress };
-        let _held = self.hold(id)?;
+        let _held = self.desk.hold(id).ok_or(OrderError::Busy(id))?;
         let before = self.look(id, by).await?;
         if shows(&before, order) {
             return Ok(Ordered::already(before));

@@ -70,11 +70,22 @@ impl Work {
         id: SubscriptionId,
         by: &Cause,
     ) -> Result<Activated, OrderError> {
-        let before = self.look(id, by).await?;
+        let mut before = self.look(id, by).await?;
         if let Some(settled) = activatable(&before)? {
             return Ok(settled);
         }
-        let _held = self.hold(id)?;
+        let _held = match self.desk.hold(id) {
+            Some(held) => held,
+            // Pressed twice, or by two: what the other one came to is looked at.
+            None => {
+                let held = self.desk.turn(id).await;
+                before = self.look(id, by).await?;
+                if let Some(settled) = activatable(&before)? {
+                    return Ok(settled);
+                }
+                held
+            }
+        };
         let (plan, quantity) = (Arc::clone(&before.plan), before.quantity);
         let marketplace = self.sources.microsoft.marketplace();
         match marketplace.activate(&Meter::new(), id, &plan, quantity).await {

@@ -39,47 +39,65 @@ async fn seats_are_changed() {
 async fn an_operation_is_looked_at_until_it_is_over() {
     let it = Bought::new().await;
     let says = |status: &str| {
-        json!({"id": "0", "subscriptionId": it.id, "action": "ChangePlan", "planId": "company",
-            "status": status, "operationRequestSource": "Partner"})
-        .to_string()
+        let operation = json!({"id": "0", "subscriptionId": it.id, "action": "ChangePlan",
+            "planId": "company", "status": status, "operationRequestSource": "Partner"});
+        Stumble::new("GET", "operations/*", 200, 1).saying(&operation.to_string())
     };
-    let (send, receive) = tokio::sync::oneshot::channel();
-    let told = async {
-        let (progress, mut steps) = mpsc::channel(64);
-        let request = Bought::request(plan("company"));
-        let orders = it.world.daemon.orders.clone();
-        let id = it.subscription();
-        let order = orders.order(id, request, progress);
-        let mut heard = Vec::new();
-        let mut send = Some(send);
-        let listen = async {
-            while let Some(step) = steps.recv().await {
-                if let (OrderStep::Accepted { operation }, Some(send)) = (&step, send.take()) {
-                    send.send(operation.to_string()).unwrap();
-                }
-                heard.push(step);
-            }
-        };
-        let (ordered, ()) = tokio::join!(order, listen);
-        (ordered, heard)
-    };
-    let trip = async {
-        let operation: String = receive.await.unwrap();
-        let next =
-            |status: u16, body: &str| Stumble::new("GET", &operation, status, 1).saying(body);
-        it.stumble(next(200, &says("NotStarted")));
-        it.stumble(next(400, "")); // not known yet
-        it.stumble(next(200, "{}")); // cannot be understood
-        it.stumble(next(500, ""));
-        it.stumble(next(200, &says("InProgress")));
-        it.stumble(next(200, &says("Frozen")));
-    };
-    let ((ordered, steps), ()) = tokio::join!(told, trip);
+    let next = |status| Stumble::new("GET", "operations/*", status, 1);
+    let steps = [
+        says("NotStarted"),
+        next(400),                         // not known yet
+        next(404),                         // as the documents have it
+        next(200).saying("{}"),            // cannot be understood
+        Stumble { times: 4, ..next(500) }, // away for a while
+        says("InProgress"),
+        says("Frozen"),
+    ];
+    for step in steps {
+        it.stumble(step);
+    }
+    let (ordered, steps) = it.told(Bought::request(plan("company"))).await;
     ended(ordered, OrderEnd::Done);
-    let words = words(&steps);
-    assert_eq!(words.last(), Some(&"Succeeded"), "{words:?}");
-    assert!(words.contains(&"InProgress") && words.contains(&"unknown"), "{words:?}");
-    assert!(it.world.slept() >= Duration::from_secs(50), "{:?}", it.world.slept());
+    let unknown = ["unknown"; 3];
+    let [first, rest @ ..] = &words(&steps)[..] else { panic!("{steps:?}") };
+    assert_eq!((*first, rest[0], &rest[1..4]), ("accepted", "NotStarted", &unknown[..]));
+    assert_eq!(rest[4..], ["reading back", "InProgress", "Frozen", "Succeeded"]);
+    assert!(it.world.slept() >= Duration::from_secs(80), "{:?}", it.world.slept());
+    it.is("company", None, "Subscribed");
+}
+
+#[tokio::test]
+async fn an_operation_that_goes_on_for_long_is_no_failure() {
+    let it = Bought::new().await;
+    let before = it.world.microsoft(|world| world.subscription(it.id)).unwrap();
+    let request = Request { wait: false, ..Bought::request(plan("company")) };
+    let id = ended(it.told(request).await.0, OrderEnd::UnderWay).operation.unwrap();
+    let operation = json!({"id": *id, "subscriptionId": it.id, "action": "ChangePlan",
+        "planId": "company", "status": "InProgress"});
+    it.stumble(Stumble::new("GET", "operations/*", 200, 999).saying(&operation.to_string()));
+    it.stumble(it.trip("GET", 200, 999).saying(&serde_json::to_string(&before).unwrap()));
+    let (progress, _steps) = mpsc::channel(256);
+    let followed = it.world.daemon.orders.follow(it.subscription(), &id, &progress).await;
+    let followed = ended(followed, OrderEnd::UnderWay);
+    assert_eq!(followed.operation.as_deref(), Some(&*id));
+    let looks = it.asked("GET", &format!("/operations/{id}"));
+    assert!((60..=100).contains(&looks), "a quarter of an hour, every ten seconds: {looks}");
+}
+
+#[tokio::test]
+async fn a_202_that_names_no_operation_is_read_back() {
+    let it = Bought::new().await;
+    it.stumble(it.trip("PATCH", 202, 1).but_done());
+    ended(it.order(plan("company")).await, OrderEnd::Done);
+    assert_eq!(it.asked("PATCH", ""), 1);
+    it.is("company", None, "Subscribed");
+}
+
+#[tokio::test]
+async fn an_operation_that_microsoft_forgets_ends_as_the_subscription_shows() {
+    let it = Bought::new().await;
+    it.stumble(Stumble::new("GET", "operations/*", 404, 99));
+    ended(it.order(plan("company")).await, OrderEnd::Done);
     it.is("company", None, "Subscribed");
 }
 
@@ -133,39 +151,34 @@ async fn what_microsoft_refuses_is_read_back_and_noted() {
     let journal = it.journal();
     assert_eq!(journal[0], "command: asked for plan gold in place of team");
     assert!(journal[1].starts_with("command: plan gold came to nothing: Microsoft refuses"));
-    // What the subscription shows by then says more than a 400.
-    let check = async |change: fn(&mut Subscription), word: &str| {
-        let it = Bought::new().await;
-        let orders = it.world.daemon.orders.clone();
-        let (progress, _steps) = mpsc::channel(64);
-        let order = orders.order(it.subscription(), Bought::request(plan("company")), progress);
-        it.stumble(it.trip("PATCH", 400, 1));
-        let meanwhile = async {
-            while it.asked("PATCH", "") == 0 {
-                tokio::task::yield_now().await;
-            }
-            it.edit(change);
-        };
-        // Seen only when it is read back: the stand-in changes in between.
-        let (told, ()) = tokio::join!(order, meanwhile);
-        let told = told.map_err(|error| error.word());
-        assert!(matches!(told, Err(it) if it == word || it == "rejected"), "{told:?}");
-    };
-    check(|it| it.saas_subscription_status = "Suspended".to_owned(), "suspended").await;
-    check(|it| it.saas_subscription_status = "Unsubscribed".to_owned(), "ended").await;
 }
 
 #[tokio::test]
-async fn a_change_that_was_made_meanwhile_is_no_failure() {
+async fn what_the_subscription_shows_by_then_says_more_than_a_400() {
+    for (status, word) in [("Suspended", "suspended"), ("Unsubscribed", "ended")] {
+        let it = Bought::new().await;
+        let live = it.world.microsoft(|world| world.subscription(it.id)).unwrap();
+        it.stumble(it.trip("GET", 200, 1).saying(&serde_json::to_string(&live).unwrap()));
+        it.status(status);
+        refused(it.order(plan("company")).await, word, &[]);
+        assert_eq!(it.asked("PATCH", ""), 1);
+        it.is("team", Some(25), status);
+    }
+}
+
+#[tokio::test]
+async fn a_400_to_what_is_being_done_already_is_no_failure() {
+    // Throttled in words, done in deed: the second try meets the first one's lock.
     let it = Bought::new().await;
-    // The same order came first from somewhere else: a 400 says that nothing would change.
-    let taken = it.trip("PATCH", 400, 1).but_done();
-    it.stumble(taken);
-    it.world.advance(SignedDuration::from_secs(1));
-    let ordered = it.order(plan("company")).await;
-    assert!(ordered.is_ok() || ordered.as_ref().is_err_and(|it| it.word() == "rejected"));
-    it.world.advance(SignedDuration::from_secs(10));
-    ended(it.order(plan("company")).await, OrderEnd::Already);
+    it.stumble(it.trip("PATCH", 429, 1).but_done());
+    ended(it.order(plan("company")).await, OrderEnd::Done);
+    it.is("company", None, "Subscribed");
+    // And once it is over, that nothing would change.
+    let it = Bought::new().await;
+    it.stumble(it.trip("PATCH", 429, 1).but_done());
+    it.stumble(it.trip("PATCH", 429, 2));
+    ended(it.order(plan("company")).await, OrderEnd::Done);
+    assert_eq!(it.asked("PATCH", ""), 4);
     it.is("company", None, "Subscribed");
 }
 

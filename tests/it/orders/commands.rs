@@ -121,3 +121,35 @@ async fn subscriptions_are_listed_by_customer_status_and_offer() {
     assert!(none.out.contains("no mirrored subscription is like that"), "{}", none.out);
     it.run("--tenant nonsense").await.fails(2, &["nonsense"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_ends_the_waiting_and_not_the_order() {
+    let it = Bought::new().await;
+    let config = it.world.config_path();
+    // Slow enough to be interrupted: each answer takes its time.
+    it.world.microsoft(|world| world.set_faults("slow=300ms".parse().unwrap()));
+    let child = Command::new(env!("CARGO_BIN_EXE_entitled"))
+        .env_clear()
+        .args(["--config", config.to_str().unwrap(), "subscriptions", "change-plan"])
+        .args([&it.id.to_string(), "company"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while it.journal().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let ended = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+    let output = ended.await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("goes on without us") && said.contains("subscriptions show"), "{said}");
+    let mut revisions = it.world.daemon.store.revisions();
+    while it.journal().len() < 2 {
+        revisions.changed().await.unwrap();
+    }
+    it.is("company", None, "Subscribed");
+}

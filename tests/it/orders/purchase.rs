@@ -187,23 +187,22 @@ async fn an_activation_that_did_not_happen_says_so() {
 #[tokio::test]
 async fn an_activation_of_which_nothing_can_be_read_back_is_open() {
     let it = Bought::pending("").await;
-    it.stumble(Stumble::new("POST", "activate", 500, 4));
-    // The first look of an activation goes well.
-    it.stumble(it.trip("GET", 500, 0));
-    it.world.microsoft(|world| world.stumble(Stumble::new("GET", "listAvailablePlans", 500, 9)));
-    let after_first = it.trip("GET", 500, 4);
-    let orders = it.world.daemon.orders.clone();
-    let sandbox = it.world.sandbox.clone();
-    let id = it.subscription();
-    let activating = orders.activate(id, Cause::Command);
-    let away = async {
-        while it.asked("POST", "/activate") == 0 {
-            tokio::task::yield_now().await;
-        }
-        sandbox.with_world(|world| world.stumble(after_first));
-    };
-    let (told, ()) = tokio::join!(activating, away);
-    refused(told, "unsure", &["subscriptions show", "is not known"]);
+    let pending = it.world.microsoft(|world| world.subscription(it.id)).unwrap();
+    it.stumble(it.trip("GET", 200, 1).saying(&serde_json::to_string(&pending).unwrap()));
+    it.stumble(it.trip("GET", 500, 4));
+    it.stumble(Stumble::new("POST", "activate", 500, 4).but_done());
+    refused(it.activate().await, "unsure", &["subscriptions show", "is not known"]);
+    assert_eq!(it.asked("POST", "/activate"), 4);
+}
+
+#[tokio::test]
+async fn two_who_activate_at_once_both_succeed() {
+    let it = Bought::pending("activation=0s").await;
+    let (one, two) = tokio::join!(it.activate(), it.activate());
+    assert!(matches!(one, Ok(Activated::Accepted(_))), "{one:?}");
+    assert!(matches!(two, Ok(Activated::Already(_))), "{two:?}");
+    assert_eq!(it.asked("POST", "/activate"), 1);
+    it.is("team", Some(25), "Subscribed");
 }
 
 #[tokio::test]

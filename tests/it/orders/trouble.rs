@@ -18,7 +18,8 @@ impl Bought {
 #[tokio::test]
 async fn what_happened_though_nothing_was_said_is_found_and_not_asked_again() {
     for (method, order) in ORDERS {
-        for status in [500, 502, 503, 504, 0] {
+        let statuses = if method == "PATCH" { &[500, 503, 0][..] } else { &[504, 0] };
+        for status in statuses.iter().copied() {
             let it = Bought::new().await;
             it.stumble(it.trip(method, status, 1).but_done());
             ended(it.order(order()).await, OrderEnd::Done);
@@ -96,11 +97,11 @@ async fn throttling_is_waited_for_and_a_stale_token_renewed_once() {
 #[tokio::test]
 async fn a_registration_that_is_wrong_is_permanent_and_told_with_the_remedy() {
     for (method, order) in ORDERS {
-        for status in [401, 403] {
-            let it = Bought::new().await;
+        let it = Bought::new().await;
+        for (asked, status) in [(2, 401), (4, 403)] {
             it.stumble(it.trip(method, status, 2));
             refused(it.order(order()).await, "registration", &["Partner Center"]);
-            assert_eq!(it.asked(method, ""), 2);
+            assert_eq!(it.asked(method, ""), asked);
             it.is("team", Some(25), "Subscribed");
         }
     }
@@ -120,23 +121,10 @@ async fn a_subscription_that_microsoft_does_not_know_is_told() {
 #[tokio::test]
 async fn an_order_that_was_taken_and_can_no_longer_be_read_goes_on_at_microsoft() {
     let it = Bought::new().await;
-    let orders = it.world.daemon.orders.clone();
-    let (progress, mut steps) = mpsc::channel(64);
-    let order = orders.order(it.subscription(), Bought::request(plan("company")), progress);
-    let forbid = async {
-        let Some(OrderStep::Accepted { operation }) = steps.recv().await else { panic!() };
-        it.stumble(Stumble::new("GET", &operation, 403, 9));
-        operation
-    };
-    let (told, operation) = tokio::join!(order, forbid);
-    match told {
-        // The first look may have been quicker than the test.
-        Ok(ordered) => assert_eq!(ordered.end, OrderEnd::Done),
-        Err(error) => {
-            assert_eq!(error.word(), "lost", "{error}");
-            assert!(error.to_string().contains(&*operation));
-        }
-    }
+    it.stumble(Stumble::new("GET", "operations/*", 403, 9));
+    let (told, steps) = it.told(Bought::request(plan("company"))).await;
+    let Some(OrderStep::Accepted { operation }) = steps.first() else { panic!("{steps:?}") };
+    refused(told, "lost", &[operation, "goes on there", "Partner Center"]);
 }
 
 #[tokio::test]
@@ -164,6 +152,9 @@ async fn our_own_change_comes_back_by_webhook_and_is_never_acknowledged() {
     assert_eq!(came[0].answered, None);
     assert_eq!(it.asked("PATCH", &format!("/operations/{operation}")), 0);
     it.is("company", None, "Subscribed");
+    let (_, metrics) = it.world.ops("/metrics").await;
+    let counted = "entitled_orders_total{order=\"change_plan\",outcome=\"done\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
