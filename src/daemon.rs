@@ -107,6 +107,8 @@ pub struct Daemon {
     pub store: Store,
     /// Its scheduler.
     pub sync: SyncHandle,
+    /// Its orders.
+    pub orders: Orders,
 }
 
 /// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
@@ -199,6 +201,7 @@ impl Parts {
             admin: self.config.listen.admin.clone(),
             store: self.store.clone(),
             sync: self.sync.clone(),
+            orders: self.orders.clone(),
         })
     }
 
@@ -244,6 +247,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         sync.register(&mut registry);
+        self.orders.register(&mut registry);
         OpsSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),

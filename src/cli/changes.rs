@@ -54,6 +54,7 @@ fn readable(mut row: Value) -> Value {
     let side = |name: &str| row.get(name).cloned().unwrap_or_default();
     let (before, after) = (side("before"), side("after"));
     let words = match (&before, &after) {
+        (Value::Null, Value::String(said)) => said.clone(),
         (Value::Null, _) => "new".to_owned(),
         (_, Value::Null) => "gone".to_owned(),
         (Value::Object(old), Value::Object(new)) => {
@@ -96,6 +97,7 @@ mod tests {
         };
         check(Value::Null, json!({"a": 1}), "new");
         check(json!({"a": 1}), Value::Null, "gone");
+        check(Value::Null, json!("asked for the end"), "asked for the end");
         let old = json!({"status": "Subscribed", "plan": "x", "observed_at": 1});
         let new = json!({"status": "Suspended", "plan": "x", "observed_at": 2});
         check(old, new, "status: Subscribed → Suspended");

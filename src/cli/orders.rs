@@ -244,7 +244,7 @@ async fn carry_out(
     let shown = Progress::default();
     let mut heard = Heard { line: Some(shown.line(what)), ..Heard::default() };
     let take = |lines: Vec<Value>| {
-        lines.iter().for_each(|it| heard.line(it));
+        heard.lines(&lines);
         Ok(())
     };
     let asked = remote.rows(Method::POST, path, asked, take);
@@ -266,6 +266,12 @@ struct Heard {
 }
 
 impl Heard {
+    fn lines(&mut self, lines: &[Value]) {
+        for line in lines {
+            self.line(line);
+        }
+    }
+
     fn line(&mut self, line: &Value) {
         if let Some(step) = line.get("progress") {
             let operation = step.get("operation").and_then(Value::as_str).map(str::to_owned);
@@ -416,7 +422,7 @@ mod tests {
         let id = "5d0c1f22-7a31-4c8e-1b2f-90aa3344ee10".parse().unwrap();
         let end = |lines: &[Value], left| {
             let mut heard = Heard::default();
-            lines.iter().for_each(|it| heard.line(it));
+            heard.lines(lines);
             let ended = heard.end(Printer::stdout(true), id, "cancellation", left);
             ended.map_err(|error| {
                 let advised = error.downcast_ref::<Advised>().unwrap();
@@ -428,7 +434,7 @@ mod tests {
         let done = json!({"done": true});
         assert_eq!(end(&[step.clone(), ordered.clone(), done.clone()], false), Ok(Exit::Done));
         assert!(end(&[ordered], false).is_err(), "cut off");
-        let left = end(&[step.clone()], true).unwrap_err();
+        let left = end(std::slice::from_ref(&step), true).unwrap_err();
         assert!(left.contains("goes on without us"), "{left}");
         assert!(left.ends_with(&format!("entitled subscriptions follow {id} op-1")), "{left}");
         let error = json!({"error": {"type": "locked", "detail": "it is locked"}});

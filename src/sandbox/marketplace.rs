@@ -26,7 +26,12 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
     world.settle_orders();
     let made = world.fresh_id();
     let request = ask.header("x-ms-requestid").map_or_else(|| made.to_string(), str::to_owned);
-    let reply = if world.strikes(Fault::Marketplace503Html) {
+    let reply = if let Some(stumble) = world.stumbles(ask) {
+        if stumble.done {
+            route(world, ask, path, &request);
+        }
+        stumble.reply()
+    } else if world.strikes(Fault::Marketplace503Html) {
         Reply::html(503)
     } else if world.strikes(Fault::Marketplace500) {
         let body = json!({"error": {"code": "InternalServerError", "message": "try again"}});

@@ -15,6 +15,7 @@ mod marketplace;
 mod serve;
 mod sign_in;
 pub mod story;
+mod stumble;
 mod webhook;
 mod wire;
 mod world;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 
 pub use entra::{TokenRequest, TokenVersion};
 pub use faults::{Fault, Faults, FaultsError};
+pub use stumble::Stumble;
 pub use webhook::{Delivery, Fate, Forgery, Webhook};
 pub use world::subscription::{Buyer, Subscription, Term};
 pub use world::{NewUser, Purchase, Seat, SkuUnits, World, WorldError};

@@ -1,6 +1,7 @@
 //! The listener: connections, request log, and which part of Microsoft a path belongs to.
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use axum::Router;
@@ -95,6 +96,10 @@ fn dispatch(world: &mut World, ask: &Ask) -> Reply {
 }
 
 fn response(reply: Reply) -> Response {
+    if reply.status == 0 {
+        let broken = futures_util::stream::once(async { Err::<Bytes, _>(io::Error::other("cut")) });
+        return Response::new(Body::from_stream(broken));
+    }
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -17,26 +17,30 @@
 //! | `ask` | a change or an end: asked once, read back after a failure |
 //! | `follow` | what Microsoft took, followed to its end |
 //! | `reading` | one subscription, read now, and the mirror brought to it |
+//! | `figures` | what became of orders, counted |
 //! | `error` | why an order came to nothing, by what a person must do |
 
 mod allowed;
 mod ask;
 mod error;
+mod figures;
 mod follow;
 mod order;
 mod purchase;
 mod reading;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use prometheus_client::registry::Registry;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error};
 
+use self::figures::Figures;
 use super::{Sources, SyncError};
 use crate::domain::{Cause, PurchaseToken, Subscription, SubscriptionId};
 use crate::microsoft::Sleep;
@@ -61,16 +65,16 @@ pub fn orders(
     sleep: Sleep,
     cancel: CancellationToken,
 ) -> (Orders, impl Future<Output = Result<(), SyncError>> + Send) {
-    let (begin, begun) = mpsc::channel(WAITING);
-    let busy = Arc::default();
-    let work = Work { sources, sleep, cancel: cancel.clone(), busy };
-    (Orders { work, begin }, carry_out(begun, cancel))
+    let (begin, waiting) = mpsc::channel(WAITING);
+    let (desk, figures) = (Desk::default(), Figures::default());
+    let work = Work { sources, sleep, cancel: cancel.clone(), desk, figures };
+    (Orders { work, begin }, carry_out(waiting, cancel))
 }
 
 /// Runs what is begun. When cancelled it takes nothing more and lets what was begun come to a good
 /// place: the waits of an order end by themselves then.
 async fn carry_out(
-    mut begun: mpsc::Receiver<BoxFuture<'static, ()>>,
+    mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>,
     cancel: CancellationToken,
 ) -> Result<(), SyncError> {
     let mut tasks = JoinSet::new();
@@ -79,7 +83,7 @@ async fn carry_out(
             biased;
             () = cancel.cancelled() => break,
             Some(ended) = tasks.join_next() => report(ended),
-            Some(order) = begun.recv() => {
+            Some(order) = waiting.recv() => {
                 tasks.spawn(order);
             }
         }
@@ -122,7 +126,9 @@ impl Orders {
     /// Source: marketplace-saas.md section 6.2.
     pub async fn activate(&self, id: SubscriptionId, by: Cause) -> Result<Activated, OrderError> {
         let work = self.work.clone();
-        self.run(async move { work.activate(id, &by).await }).await
+        let activated = self.run(async move { work.activate(id, &by).await }).await;
+        self.work.figures.activated(&activated);
+        activated
     }
 
     /// The subscription as Microsoft has it now; the mirror is brought to it.
@@ -163,8 +169,13 @@ impl Orders {
         request: Request,
         progress: mpsc::Sender<OrderStep>,
     ) -> Result<Ordered, OrderError> {
-        let work = self.work.clone();
-        self.run(async move { work.order(id, &request, &progress).await }).await
+        let (work, figures) = (self.work.clone(), self.work.figures.clone());
+        let order = async move {
+            let ordered = work.order(id, &request, &progress).await;
+            figures.ordered(&request.order, &ordered);
+            ordered
+        };
+        self.run(order).await
     }
 
     /// What an order would mean: the subscription as it is now, and who pays what. Asks for nothing.
@@ -210,6 +221,11 @@ impl Orders {
         self.work.follow_activation(id, by, progress).await
     }
 
+    /// Registers what became of orders as `entitled_orders`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.work.figures.register(registry);
+    }
+
     /// Carries out on a task of its own, so that nothing is cut in two when whoever asks leaves.
     async fn run<T: Send + 'static>(
         &self,
@@ -229,31 +245,56 @@ struct Work {
     sources: Sources,
     sleep: Sleep,
     cancel: CancellationToken,
-    busy: Arc<Mutex<BTreeSet<SubscriptionId>>>,
+    desk: Desk,
+    figures: Figures,
+}
+
+/// Which subscriptions have an order under way. Cheap to clone: all clones are one.
+#[derive(Clone, Default)]
+struct Desk(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    busy: Mutex<BTreeSet<SubscriptionId>>,
+    freed: Notify,
 }
 
 /// A subscription that one order has for itself.
 struct Held {
     id: SubscriptionId,
-    busy: Arc<Mutex<BTreeSet<SubscriptionId>>>,
+    desk: Desk,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.desk.busy().remove(&self.id);
+        self.desk.0.freed.notify_waiters();
+    }
+}
+
+impl Desk {
+    fn busy(&self) -> MutexGuard<'_, BTreeSet<SubscriptionId>> {
+        self.0.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One order at a time for each subscription: `None` while another one has it.
+    fn hold(&self, id: SubscriptionId) -> Option<Held> {
+        self.busy().insert(id).then(|| Held { id, desk: self.clone() })
+    }
+
+    /// The same, when its turn has come.
+    async fn turn(&self, id: SubscriptionId) -> Held {
+        loop {
+            let freed = self.0.freed.notified();
+            if let Some(held) = self.hold(id) {
+                return held;
+            }
+            freed.await;
+        }
     }
 }
 
 impl Work {
-    /// One order at a time for each subscription.
-    fn hold(&self, id: SubscriptionId) -> Result<Held, OrderError> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        if !busy.insert(id) {
-            return Err(OrderError::Busy(id));
-        }
-        Ok(Held { id, busy: Arc::clone(&self.busy) })
-    }
-
     /// Waits, unless the daemon stops.
     async fn wait(&self, wait: Duration) -> Result<(), OrderError> {
         tokio::select! {

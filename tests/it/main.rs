@@ -21,6 +21,7 @@ mod decision;
 mod http;
 mod landing;
 mod microsoft;
+mod orders;
 mod power;
 mod recorded;
 mod sandbox;

@@ -153,9 +153,9 @@ where
 
 fn refused(error: OrderError) -> Problem {
     let detail = error.to_string();
-    match error {
-        OrderError::Unknown(_) => Problem::not_found(detail),
-        OrderError::Store(_) => Problem::internal(detail).because(error),
+    match error.word() {
+        "unknown" => Problem::not_found(detail),
+        "store" => Problem::internal(detail).because(error),
         _ => Problem::conflict(detail),
     }
 }

@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::sandbox::World;
 use crate::sandbox::webhook::{Forgery, Webhook};
 use crate::sandbox::world::{Purchase, WorldError};
+use crate::sandbox::{Stumble, World};
 
 /// One order: `{"suspend": "<subscription>"}`. Names are those of the methods of [`World`].
 #[derive(Deserialize)]
@@ -28,6 +28,7 @@ pub(super) enum Order {
     Reinstate(Uuid),
     Renew(Uuid),
     Unsubscribe(Uuid),
+    Stumble(Stumble),
     /// `null`: nowhere.
     SetWebhook(Option<Webhook>),
     /// Any JSON, with a genuine token.
@@ -49,6 +50,10 @@ pub(super) fn apply(world: &mut World, order: Order) -> Result<Value, WorldError
         }
         Order::SendWebhook(body) => {
             world.send_webhook(body.get());
+            return Ok(json!({}));
+        }
+        Order::Stumble(stumble) => {
+            world.stumble(stumble);
             return Ok(json!({}));
         }
         Order::ForgeWebhook { subscription, forgery } => {

@@ -35,8 +35,9 @@ use super::faults::{Fault, Faults};
 use super::graph::throttle::Bucket;
 use super::keys::KeyRing;
 use super::sign_in::Visits;
+use super::stumble::Stumble;
 use super::webhook::Post;
-use super::wire::later;
+use super::wire::{Ask, later};
 use super::{Clock, Options, story};
 
 /// The state of the stand-in.
@@ -60,6 +61,7 @@ pub struct World {
     bucket: Bucket,
     out: bool,
     foreign_app: bool,
+    stumbles: Vec<Stumble>,
 }
 
 impl fmt::Debug for World {
@@ -108,6 +110,7 @@ impl World {
             bucket: Bucket::default(),
             out: false,
             foreign_app: false,
+            stumbles: Vec::new(),
         };
         opening::build(&mut world);
         population::build(&mut world, options.tenants, options.users);
@@ -178,6 +181,18 @@ impl World {
     pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
         let chance = self.faults.chance(fault);
         self.fate.hits(chance)
+    }
+
+    /// Lets the marketplace stumble over its next requests of a kind, after those ordered before.
+    pub fn stumble(&mut self, stumble: Stumble) {
+        self.stumbles.push(stumble);
+    }
+
+    /// What this request stumbles over.
+    pub(crate) fn stumbles(&mut self, ask: &Ask) -> Option<Stumble> {
+        let stumble = self.stumbles.iter_mut().find(|it| it.times > 0 && it.fits(ask))?;
+        stumble.times -= 1;
+        Some(stumble.clone())
     }
 
     /// Whether Graph takes our app for somebody else's, who sees nobody's usage rights.

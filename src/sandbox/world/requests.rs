@@ -16,6 +16,9 @@ use crate::sandbox::wire::later;
 /// How long a landing token is good for.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
+/// How long a cancellation costs nothing; annual terms cannot be ended later.
+const FREE_FOR: SignedDuration = SignedDuration::from_hours(72);
+
 /// Why a request is refused: the status and what Microsoft would say.
 pub(crate) type Refusal = (u16, &'static str);
 
@@ -136,12 +139,23 @@ impl World {
         if !subscription.allowed_customer_operations.iter().any(|it| it == "Delete") {
             return Err((400, "Delete is not an allowed operation."));
         }
+        if is_long(&subscription) && !self.is_free(&subscription) {
+            return Err((400, "An annual subscription cannot be canceled after 72 hours."));
+        }
         match self.open_operation(id).map(|it| it.deed) {
             Some(Deed::Reinstate) => self.abandon(id),
             Some(_) => return Err((409, "Another operation is pending on the subscription.")),
             None => {}
         }
         Ok(Cancel::Accepted(self.request(operation, Deed::Unsubscribe, &subscription)))
+    }
+
+    /// Whether it was bought less than 72 hours ago, or never activated.
+    /// Source: marketplace-saas.md 6.7.
+    fn is_free(&self, subscription: &Subscription) -> bool {
+        let bought: Option<Timestamp> = subscription.created.parse().ok();
+        subscription.saas_subscription_status == "PendingFulfillmentStart"
+            || bought.is_none_or(|it| self.now() <= later(it, FREE_FOR))
     }
 
     fn request(&mut self, id: Uuid, deed: Deed, after: &Subscription) -> Uuid {
@@ -193,4 +207,9 @@ impl World {
         let (high, low) = self.fresh_id().as_u64_pair();
         chance::odd_guid(&[high, low])
     }
+}
+
+/// Whether the term is counted in years.
+fn is_long(subscription: &Subscription) -> bool {
+    subscription.term.term_unit.ends_with('Y') && subscription.term.term_unit != "PAY"
 }

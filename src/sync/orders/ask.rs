@@ -65,7 +65,7 @@ enum Found {
     /// Something else is.
     Another,
     /// The subscription is as before, and nothing is going on.
-    Nothing(Subscription),
+    Nothing(Box<Subscription>),
 }
 
 /// Who orders what, and where they hear of it.
@@ -91,7 +91,7 @@ impl Work {
     ) -> Result<Ordered, OrderError> {
         let Request { order, by, force, wait } = request;
         let client = Client { id, by, progress };
-        let _held = self.hold(id)?;
+        let _held = self.desk.hold(id).ok_or(OrderError::Busy(id))?;
         let before = self.look(id, by).await?;
         if shows(&before, order) {
             return Ok(Ordered::already(before));
@@ -278,7 +278,7 @@ impl Work {
             }
             match waits.next().filter(|_| unsure) {
                 Some(wait) => self.wait(wait).await?,
-                None => return Ok(Found::Nothing(now)),
+                None => return Ok(Found::Nothing(Box::new(now))),
             }
         }
     }

@@ -245,10 +245,10 @@ impl OrderError {
 
     /// The same, of an order that was taken before it could no longer be followed.
     pub(super) fn after(self, operation: Arc<str>) -> Self {
-        match self {
-            over @ (Self::Failed { .. } | Self::Stopping | Self::Store(_)) => over,
-            because => Self::Lost { operation, because: Box::new(because) },
+        if matches!(self, Self::Failed { .. } | Self::Stopping | Self::Store(_)) {
+            return self;
         }
+        Self::Lost { operation, because: Box::new(self) }
     }
 
     /// What a failed call about this subscription means, when it changed nothing.

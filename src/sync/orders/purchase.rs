@@ -70,11 +70,22 @@ impl Work {
         id: SubscriptionId,
         by: &Cause,
     ) -> Result<Activated, OrderError> {
-        let before = self.look(id, by).await?;
+        let mut before = self.look(id, by).await?;
         if let Some(settled) = activatable(&before)? {
             return Ok(settled);
         }
-        let _held = self.hold(id)?;
+        let _held = match self.desk.hold(id) {
+            Some(held) => held,
+            // Pressed twice, or by two: what the other one came to is looked at.
+            None => {
+                let held = self.desk.turn(id).await;
+                before = self.look(id, by).await?;
+                if let Some(settled) = activatable(&before)? {
+                    return Ok(settled);
+                }
+                held
+            }
+        };
         let (plan, quantity) = (Arc::clone(&before.plan), before.quantity);
         let marketplace = self.sources.microsoft.marketplace();
         match marketplace.activate(&Meter::new(), id, &plan, quantity).await {
@@ -109,12 +120,11 @@ impl Work {
         }
         self.apply(reading, by, Some(format!("activation failed: {error}"))).await?;
         activatable(&now)?;
-        Err(match error.kind() {
-            // Microsoft has the subscription: 404 was about its state, which has just changed.
-            ErrorKind::NotFound => OrderError::Rejected(error),
-            _ if unsure => OrderError::PerhapsActivated(error),
-            _ => OrderError::of(id, error),
-        })
+        // Microsoft has the subscription: a 404 was about its state, which has just changed.
+        if error.kind() == ErrorKind::NotFound {
+            return Err(OrderError::Rejected(error));
+        }
+        Err(if unsure { OrderError::PerhapsActivated(error) } else { OrderError::of(id, error) })
     }
 }
 
