@@ -110,9 +110,10 @@ impl Edge {
     fn check_head(&self, request: &Request) -> Result<(), Problem> {
         let limits = &self.limits;
         let uri_bytes = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
-        let uri_bytes_max = match request.uri().path().starts_with(MICROSOFT_WRITES) {
-            true => limits.microsoft_uri_bytes,
-            false => limits.uri_bytes,
+        let uri_bytes_max = if request.uri().path().starts_with(MICROSOFT_WRITES) {
+            limits.microsoft_uri_bytes
+        } else {
+            limits.uri_bytes
         };
         if uri_bytes > uri_bytes_max {
             let detail = format!("at most {uri_bytes_max} bytes; send data in the body");

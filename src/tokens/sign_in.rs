@@ -1,6 +1,6 @@
 //! Is this the ID token of the person who has just signed in to our landing page?
 //!
-//! Source: Microsoft identity platform, "ID tokens", "ID token claims reference", "OpenID Connect";
+//! Source: Microsoft identity platform, "ID tokens", "ID token claims reference", "`OpenID` Connect";
 //! `marketplace-saas.md` sections 2.1 and 5.2.
 
 use std::fmt;

@@ -99,7 +99,7 @@ impl Landing {
 struct Answer {
     body: AnswerBody,
     /// What the browser keeps from now on, if it is something else.
-    keep: Option<Ticket>,
+    keep: Option<Box<Ticket>>,
     cause: Option<Cause>,
 }
 
@@ -115,7 +115,7 @@ impl Answer {
     }
 
     fn keeping(self, ticket: Ticket) -> Self {
-        Self { keep: Some(ticket), ..self }
+        Self { keep: Some(Box::new(ticket)), ..self }
     }
 
     fn because(self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {

@@ -142,7 +142,11 @@ impl Page {
 }
 
 fn items(texts: &[&str]) -> String {
-    texts.iter().map(|it| format!("<li>{}</li>", Text(it))).collect()
+    let mut html = String::new();
+    for text in texts {
+        push(&mut html, format_args!("<li>{}</li>", Text(text)));
+    }
+    html
 }
 
 fn push(html: &mut String, what: std::fmt::Arguments<'_>) {

@@ -222,7 +222,7 @@ impl Shown<'_> {
         }
         rows.push(("Reference", Text(&it.id.to_string()).to_string()));
         let rows = rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>\n"));
-        format!("<h2>Your purchase</h2>\n<dl>\n{}</dl>\n", rows.collect::<String>())
+        format!("<h2>Your purchase</h2>\n<dl>\n{}</dl>\n", rows.collect::<Vec<_>>().concat())
     }
 
     fn term(&self) -> String {

@@ -88,9 +88,10 @@ impl Seal {
     pub(super) fn new(secret: &[u8; 32], path: &str, secure: bool) -> Option<Self> {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let key = hmac::sign(&secret, b"entitled landing cookie 1");
-        let (name, more) = match secure {
-            true => ("__Secure-entitled_landing", "; Secure"),
-            false => ("entitled_landing", ""),
+        let (name, more) = if secure {
+            ("__Secure-entitled_landing", "; Secure")
+        } else {
+            ("entitled_landing", "")
         };
         Some(Self {
             key: RandomizedNonceKey::new(&AES_256_GCM, key.as_ref()).ok()?,
