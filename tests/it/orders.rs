@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use entitled::domain::{Cause, Fact, PurchaseToken, SubscriptionId};
 use entitled::sandbox::{Faults, Options, Purchase, Stumble, Subscription, story};
-use entitled::store::ChangeFilter;
+use entitled::store::{ChangeFilter, WebhookFilter};
 use entitled::sync::orders::{Order, OrderEnd, OrderError, OrderStep, Ordered, Request};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
