@@ -29,7 +29,7 @@ impl Bought {
     async fn new() -> Self {
         let it = Self::pending("").await;
         it.edit(|it| {
-            it.saas_subscription_status = "Subscribed".to_owned();
+            "Subscribed".clone_into(&mut it.saas_subscription_status);
             it.term.start_date = Some("2026-11-18T00:00:00Z".to_owned());
             it.term.end_date = Some("2026-12-17T00:00:00Z".to_owned());
         });

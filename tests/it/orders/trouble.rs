@@ -2,8 +2,10 @@
 
 use super::*;
 
-const ORDERS: [(&str, fn() -> Order); 2] =
-    [("PATCH", || plan("company")), ("DELETE", || Order::Cancel)];
+/// How an order is asked for, and what it is.
+type Asked = (&'static str, fn() -> Order);
+
+const ORDERS: [Asked; 2] = [("PATCH", || plan("company")), ("DELETE", || Order::Cancel)];
 
 impl Bought {
     #[track_caller]
