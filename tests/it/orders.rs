@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use entitled::domain::{Cause, Fact, PurchaseToken, SubscriptionId};
 use entitled::sandbox::{Faults, Options, Purchase, Stumble, Subscription, story};
-use entitled::store::ChangeFilter;
+use entitled::store::{ChangeFilter, WebhookFilter};
 use entitled::sync::orders::{Order, OrderEnd, OrderError, OrderStep, Ordered, Request};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ impl Bought {
     async fn new() -> Self {
         let it = Self::pending("").await;
         it.edit(|it| {
-            it.saas_subscription_status = "Subscribed".to_owned();
+            "Subscribed".clone_into(&mut it.saas_subscription_status);
             it.term.start_date = Some("2026-11-18T00:00:00Z".to_owned());
             it.term.end_date = Some("2026-12-17T00:00:00Z".to_owned());
         });

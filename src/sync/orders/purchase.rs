@@ -74,17 +74,16 @@ impl Work {
         if let Some(settled) = activatable(&before)? {
             return Ok(settled);
         }
-        let _held = match self.desk.hold(id) {
-            Some(held) => held,
+        let _held = if let Some(held) = self.desk.hold(id) {
+            held
+        } else {
             // Pressed twice, or by two: what the other one came to is looked at.
-            None => {
-                let held = self.desk.turn(id).await;
-                before = self.look(id, by).await?;
-                if let Some(settled) = activatable(&before)? {
-                    return Ok(settled);
-                }
-                held
+            let held = self.desk.turn(id).await;
+            before = self.look(id, by).await?;
+            if let Some(settled) = activatable(&before)? {
+                return Ok(settled);
             }
+            held
         };
         let (plan, quantity) = (Arc::clone(&before.plan), before.quantity);
         let marketplace = self.sources.microsoft.marketplace();

@@ -125,7 +125,10 @@ async fn an_activation_that_fails_in_the_background_ends_the_purchase() {
     refused(error, "not_activated", &["has ended the subscription", "buy again"]);
     it.is("team", Some(25), "Unsubscribed");
     let told = it.world.sandbox.deliver_webhooks().await;
-    assert_eq!((told.len(), it.world.daemon.store.webhooks(&Default::default()).len()), (1, 1));
+    assert_eq!(
+        (told.len(), it.world.daemon.store.webhooks(&WebhookFilter::default()).len()),
+        (1, 1)
+    );
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 
 use super::*;
 
-const ORDERS: [(&str, fn() -> Order); 2] =
-    [("PATCH", || plan("company")), ("DELETE", || Order::Cancel)];
+/// How an order is asked for, and what it is.
+type Asked = (&'static str, fn() -> Order);
+
+const ORDERS: [Asked; 2] = [("PATCH", || plan("company")), ("DELETE", || Order::Cancel)];
 
 impl Bought {
     #[track_caller]
@@ -146,7 +148,7 @@ async fn our_own_change_comes_back_by_webhook_and_is_never_acknowledged() {
     while it.world.daemon.store.inbox().waiting > 0 {
         revisions.changed().await.unwrap();
     }
-    let came = it.world.daemon.store.webhooks(&Default::default());
+    let came = it.world.daemon.store.webhooks(&WebhookFilter::default());
     let operation = done.operation.unwrap();
     assert_eq!(came[0].said.operation.as_deref(), Some(&*operation));
     assert_eq!(came[0].answered, None);
