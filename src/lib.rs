@@ -33,6 +33,7 @@ pub mod decision;
 pub mod domain;
 pub mod http;
 pub mod microsoft;
+mod planted;
 pub mod sandbox;
 pub mod store;
 pub mod sync;

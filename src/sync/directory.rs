@@ -14,19 +14,22 @@ use tracing::{debug, info, warn};
 use super::plan::{self, Found, Planned};
 use super::progress::Gauge;
 use super::reading::{Reading, Relevant, Said};
-use super::{Begun, End, Sources, SyncError, Tally, ended, failure};
+use super::upstream::DirectoryReads;
+use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, closed, failure};
 use crate::domain::{
-    Change, Commit, Consent, OddRecord, Outcome, RawRecord, Run, Sku, SourceState, Tenant,
+    Catalog, Change, Commit, Consent, OddRecord, Outcome, RawRecord, Run, Sku, SourceState, Tenant,
     TenantId, TenantView,
 };
-use crate::microsoft::{
-    BatchMiss, DeltaFrom, ErrorKind, Graph, Link, MicrosoftError, PageEnd, Read,
-};
+use crate::microsoft::{BatchMiss, DeltaFrom, ErrorKind, Link, MicrosoftError, PageEnd, Read};
+use crate::planted::{self, Mistake, planted};
 
 /// A delta token of directory objects lives 7 days; one this old is not tried any more.
 ///
 /// Source: Graph, delta query overview (`graph-licensing.md` section 5.6).
 const CURSOR_LIFE: SignedDuration = SignedDuration::from_hours(6 * 24);
+
+/// How soon everything is read again after a run that did not understand all it read.
+const AGAIN_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// How a run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +40,18 @@ enum Mode {
     Delta { sweep: bool },
 }
 
-fn mode(sources: &Sources, state: &SourceState, asked: bool, now: Timestamp) -> Mode {
+fn mode<G>(with: &With<'_, G>, state: &SourceState, asked: bool, now: Timestamp) -> Mode {
     let old = |since: Option<Timestamp>, limit| {
-        since.is_none_or(|since| now.duration_since(since) >= limit)
+        // What lies ahead was noted before the clock was set back: nobody knows how old it is.
+        since.is_none_or(|since| since > now || now.duration_since(since) >= limit)
     };
     if state.cursor.is_none() || old(state.cursor_issued, CURSOR_LIFE) {
         return Mode::Enumerate;
     }
     let sweep = asked
         || state.held_back > 0
-        || state.catalog != sources.catalog.fingerprint()
-        || old(state.last_full, sources.limits.sweep);
+        || state.catalog != with.catalog.fingerprint()
+        || old(state.last_full, with.limits.sweep);
     Mode::Delta { sweep }
 }
 
@@ -58,6 +62,26 @@ struct Complete {
     full: bool,
     seen: u64,
     odd: Vec<OddRecord>,
+}
+
+/// What a round works with.
+pub(super) struct With<'a, G> {
+    /// Who is asked.
+    pub(super) graph: &'a G,
+    /// Which SKUs are ours.
+    pub(super) catalog: &'a Catalog,
+    /// When everything is read anew, and what may be removed.
+    pub(super) limits: Limits,
+    /// The time.
+    pub(super) clock: &'a Clock,
+}
+
+/// What a round comes to: to be committed as a whole, or not at all.
+pub(super) struct Round {
+    pub(super) commit: Commit,
+    pub(super) run: Run,
+    /// Why nothing was applied, if so.
+    pub(super) error: Option<MicrosoftError>,
 }
 
 /// Reads a tenant and brings the mirror to it.
@@ -76,15 +100,42 @@ pub(crate) async fn run(
     let mirror = sources.store.snapshot();
     let unread = || Arc::new(TenantView::unread(Tenant::heard_of(tenant, None)));
     let view = mirror.tenant(tenant).map_or_else(unread, Arc::clone);
-    let reader = Reader { sources, tenant, view: &view, begun, gauge };
+    let with = With {
+        graph: sources.microsoft.graph(),
+        catalog: &sources.catalog,
+        limits: sources.limits,
+        clock: &sources.clock,
+    };
+    let Round { commit, run, error } = round(&with, &view, begun, gauge).await;
+    for part in planted::parts(commit) {
+        sources.store.commit(part).await?;
+    }
+    if error.is_none() {
+        info!(
+            tenant.id = %tenant, run.seen = run.seen, run.added = run.added,
+            run.changed = run.changed, run.removed = run.removed, "Read a directory"
+        );
+    }
+    Ok((run, error))
+}
+
+/// One round over a tenant: everything is read, then planned. Writes nothing.
+pub(super) async fn round<G: DirectoryReads>(
+    with: &With<'_, G>,
+    view: &TenantView,
+    begun: &mut Begun,
+    gauge: &Gauge,
+) -> Round {
+    let tenant = view.tenant.id;
+    let reader = Reader { with, tenant, view, begun, gauge };
     let read = match reader.read().await {
         Ok(read) => read,
-        Err(error) => return failed(sources, &view, begun, gauge, error).await,
+        Err(error) => return failed(with, view, begun, gauge, error),
     };
     begun.full = read.full;
-    let now = (sources.clock)();
+    let now = (with.clock)();
     let Planned { mut commit, mut tally, held } =
-        plan::directory(&view, read.found, begun, sources.limits, now);
+        plan::directory(view, read.found, begun, with.limits, now);
     tally.seen = read.seen;
     tally.odd = u64::try_from(read.odd.len()).unwrap_or(u64::MAX);
     commit.odd = read.odd;
@@ -96,47 +147,52 @@ pub(crate) async fn run(
             End { outcome: Outcome::Partial, error: Some(error.into()) }
         }
     };
-    let (run, mut state) = ended(sources, begun, gauge, tally, end);
+    let (run, mut state) = closed(view.directory.clone(), now, begun, gauge, tally, end);
     state.cursor = Some(read.cursor);
     state.cursor_issued = Some(begun.started);
-    state.catalog = sources.catalog.fingerprint();
+    state.catalog = with.catalog.fingerprint();
     state.held_back = held.map_or(0, |(seats, _)| u32::try_from(seats).unwrap_or(u32::MAX));
     if held.is_none() {
         state.last_complete = Some(begun.started);
-        if read.full {
+        if tally.odd > 0 {
+            // The cursor is beyond a row that was not understood, and delta tells nothing twice.
+            let last = state.last_full.filter(|_| !read.full);
+            state.last_full = soon_again(last, begun.started, with.limits.sweep);
+        } else if read.full {
             state.last_full = Some(begun.started);
         }
     }
     commit.sources.push((begun.key, state));
     commit.runs.push(run.clone());
-    sources.store.commit(commit).await?;
-    info!(
-        tenant.id = %tenant, run.seen = tally.seen, run.added = tally.added,
-        run.changed = tally.changed, run.removed = tally.removed, "Read a directory"
-    );
-    Ok((run, None))
+    Round { commit, run, error: None }
 }
 
-/// Writes down a run that applied nothing, and what it says about the tenant's consent.
-async fn failed(
-    sources: &Sources,
+/// When the last full read was, put back so far that the next one is due within
+/// [`AGAIN_WITHIN`].
+fn soon_again(last: Option<Timestamp>, now: Timestamp, sweep: SignedDuration) -> Option<Timestamp> {
+    let due = now.checked_sub(sweep.saturating_sub(AGAIN_WITHIN).max(SignedDuration::ZERO)).ok()?;
+    Some(last.map_or(due, |last| last.min(due)))
+}
+
+/// A run that applied nothing, and what it says about the tenant's consent.
+fn failed<G>(
+    with: &With<'_, G>,
     view: &TenantView,
     begun: &Begun,
     gauge: &Gauge,
     error: MicrosoftError,
-) -> Result<(Run, Option<MicrosoftError>), SyncError> {
-    let (run, mut state) = ended(sources, begun, gauge, Tally::default(), End::failed(&error));
-    if matches!(error.kind(), ErrorKind::Resync) {
+) -> Round {
+    let (before, now) = (view.directory.clone(), (with.clock)());
+    let (run, mut state) = closed(before, now, begun, gauge, Tally::default(), End::failed(&error));
+    if matches!(error.kind(), ErrorKind::Resync) && !planted(Mistake::KeepDeadCursor) {
         state.cursor = None;
     }
     let mut commit = failure(run.clone(), begun.key, state);
     if let Some(tenant) = after_refusal(view, error.kind()) {
-        let (at, cause) = ((sources.clock)(), begun.cause());
-        commit.changes.push(Change::of_tenant(at, cause, Some(&view.tenant), &tenant));
+        commit.changes.push(Change::of_tenant(now, begun.cause(), Some(&view.tenant), &tenant));
         commit.tenants.push(tenant);
     }
-    sources.store.commit(commit).await?;
-    Ok((run, Some(error)))
+    Round { commit, run, error: Some(error) }
 }
 
 /// The tenant as a refusal shows it, if that differs from what is known.
@@ -158,26 +214,30 @@ fn after_refusal(view: &TenantView, kind: ErrorKind) -> Option<Tenant> {
     (tenant != view.tenant).then_some(tenant)
 }
 
-struct Reader<'a> {
-    sources: &'a Sources,
+struct Reader<'a, G> {
+    with: &'a With<'a, G>,
     tenant: TenantId,
     view: &'a TenantView,
     begun: &'a Begun,
     gauge: &'a Gauge,
 }
 
-impl Reader<'_> {
-    fn graph(&self) -> &Graph {
-        self.sources.microsoft.graph()
+impl<G: DirectoryReads> Reader<'_, G> {
+    fn graph(&self) -> &G {
+        self.with.graph
     }
 
     /// Reads by the mode that the mirror asks for; a cursor that Microsoft no longer takes means
     /// a full enumeration, in the same run.
     async fn read(&self) -> Result<Complete, MicrosoftError> {
         let state = &self.view.directory;
-        let mode = mode(self.sources, state, self.begun.full, self.begun.started);
+        let mode = mode(self.with, state, self.begun.full, self.begun.started);
         match self.read_by(mode).await {
-            Err(error) if error.kind() == ErrorKind::Resync && mode != Mode::Enumerate => {
+            Err(error)
+                if error.kind() == ErrorKind::Resync
+                    && mode != Mode::Enumerate
+                    && !planted(Mistake::KeepDeadCursor) =>
+            {
                 info!(tenant.id = %self.tenant, "The delta cursor is no longer valid: reading in full");
                 self.read_by(Mode::Enumerate).await
             }
@@ -189,7 +249,7 @@ impl Reader<'_> {
         let name = self.name().await;
         let mut odd = Vec::new();
         let mut skus = self.skus(&mut odd).await?;
-        let mut relevant = Relevant::among(&skus, &self.sources.catalog);
+        let mut relevant = Relevant::among(&skus, self.with.catalog);
 
         let start = match mode {
             Mode::Enumerate => None,
@@ -205,7 +265,12 @@ impl Reader<'_> {
         if strangers.count() > 0 {
             // Somebody holds a SKU that the list did not have yet: it was made in between.
             skus = self.skus(&mut odd).await?;
-            relevant = Relevant::among(&skus, &self.sources.catalog);
+            relevant = Relevant::among(&skus, self.with.catalog);
+        }
+        if mode != Mode::Enumerate && swept.is_none() && self.names_new_skus(&skus, &relevant) {
+            // Who held one before it was listed, or while its record could not be understood, was
+            // told by earlier rounds, and delta tells nothing twice.
+            swept = Some(self.sweep(&relevant, &mut odd).await?);
         }
         self.ask(&mut told, &relevant, &mut odd).await?;
         if let Some(swept) = &mut swept {
@@ -214,11 +279,7 @@ impl Reader<'_> {
 
         let seen = told.seen.saturating_add(swept.as_ref().map_or(0, |it| it.seen));
         skus.retain(|it| relevant.is_ours(it.id));
-        if !odd.is_empty() {
-            // One of the records that could not be understood may be a SKU that is missed.
-            let kept = self.view.skus.iter().filter(|it| !relevant.knows(it.id)).cloned();
-            skus.extend(kept);
-        }
+        let full = swept.is_some();
         let mut found = Found { skus, name, ..Found::default() };
         match mode {
             Mode::Enumerate => {
@@ -231,13 +292,19 @@ impl Reader<'_> {
             }
         }
         if let (Some(enumerated), false) = (&mut found.enumerated, odd.is_empty()) {
-            // … or a user: absence proves nothing in this run.
+            // One of the records that could not be understood may be a user: absence proves
+            // nothing in this run.
             for (user, licences) in self.view.users.iter() {
                 enumerated.entry(user).or_insert(Some(licences));
             }
         }
-        let full = mode != Mode::Delta { sweep: false };
+        let full = full || mode == Mode::Enumerate;
         Ok(Complete { found, cursor, full, seen, odd })
+    }
+
+    /// Whether a SKU of ours is listed that the mirror does not have.
+    fn names_new_skus(&self, skus: &[Sku], relevant: &Relevant) -> bool {
+        skus.iter().any(|it| relevant.is_ours(it.id) && self.view.sku(it.id).is_none())
     }
 
     /// What the tenant calls itself, asked once. It is a nicety: a refusal of it says nothing.
@@ -262,8 +329,15 @@ impl Reader<'_> {
     /// All SKUs, with the moment at which each will next change its status.
     async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<Vec<Sku>, MicrosoftError> {
         let records = self.graph().subscribed_skus(&self.gauge.meter, self.tenant).await?;
+        let before = odd.len();
         let mut skus: Vec<Sku> =
             records.into_iter().filter_map(|it| self.understood(it, odd)).collect();
+        if odd.len() > before {
+            // One of those that could not be understood may be one that is known: it stays, and
+            // with it whatever users hold of it.
+            let listed: BTreeSet<_> = skus.iter().map(|it| it.id).collect();
+            skus.extend(self.view.skus.iter().filter(|it| !listed.contains(&it.id)).cloned());
+        }
         let lifecycles = match self.graph().lifecycles(&self.gauge.meter, self.tenant).await {
             Ok(lifecycles) => lifecycles,
             Err(error) => {

@@ -13,6 +13,7 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | `upstream` | what a round asks of Graph, as a seam |
 //! | `one` | one run, whatever becomes of it |
 //! | `metrics` | what the scheduler counts |
 //! | `progress` | how far a run is, for whoever watches |
@@ -31,8 +32,11 @@ pub mod plan;
 mod progress;
 pub mod reading;
 pub mod sign_in;
+#[cfg(test)]
+mod sim;
 pub mod subscriptions;
 pub mod task;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -141,13 +145,25 @@ pub(crate) fn ended(
     end: End,
 ) -> (Run, SourceState) {
     let before = sources.store.snapshot().source(begun.key).cloned().unwrap_or_default();
+    closed(before, (sources.clock)(), begun, gauge, tally, end)
+}
+
+/// As [`ended`], for one who knows the state of the source and the time.
+pub(crate) fn closed(
+    before: SourceState,
+    ended: Timestamp,
+    begun: &Begun,
+    gauge: &Gauge,
+    tally: Tally,
+    end: End,
+) -> (Run, SourceState) {
     let run = Run {
         id: begun.id,
         key: begun.key,
         trigger: begun.trigger,
         full: begun.full,
         started: begun.started,
-        ended: (sources.clock)(),
+        ended,
         outcome: end.outcome,
         seen: tally.seen,
         added: tally.added,

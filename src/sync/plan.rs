@@ -16,6 +16,7 @@ use crate::domain::{
     Cause, Change, Commit, Consent, Licence, Mirror, RawRecord, RunId, Sku, SkuId, Subscription,
     SubscriptionId, Tenant, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
 };
+use crate::planted::{self, Mistake, planted};
 
 /// Seats that one full read may always remove, however small the tenant.
 ///
@@ -135,7 +136,7 @@ pub(crate) fn directory(
         } else {
             UserWrites::Patch(writes.into_iter().collect())
         };
-        commit.users.push(TenantUsers { tenant: view.tenant.id, writes });
+        commit.users.push(TenantUsers { tenant: planted::owner(view.tenant.id), writes });
     }
     let held = (planner.held > 0).then_some((planner.held, planner.total));
     Planned { commit, tally: planner.tally, held }
@@ -187,6 +188,9 @@ impl Planner<'_> {
             let kept = |it: &&Licence| after.as_ref().is_some_and(|after| assigns(after, it.sku));
             let assigned = before.licences.iter().filter(|it| it.assigned);
             let lost = assigned.clone().count().saturating_sub(assigned.filter(kept).count());
+            if lost > 0 && planted(Mistake::MergeFullRead) {
+                continue;
+            }
             if lost > 0 && before.missing_since.is_none() {
                 losses.push(Loss { user, before, after, seats: lost });
             } else {
@@ -239,7 +243,9 @@ impl Planner<'_> {
 
     /// Whether losing this many of so many seats waits for a second read.
     fn brakes(&self, lost: usize, total: usize) -> bool {
-        lost > ALWAYS_REMOVABLE && self.limits.remove_limit.is_exceeded_by(lost, total)
+        !planted(Mistake::NoBrake)
+            && lost > ALWAYS_REMOVABLE
+            && self.limits.remove_limit.is_exceeded_by(lost, total)
     }
 
     /// Writes what a user holds if it differs, and notes the change if it is one.

@@ -9,6 +9,7 @@ use crate::domain::{
     Catalog, Channel, Licence, Path, Sku, SkuId, TenantView, UserId, UserLicences,
 };
 use crate::microsoft::{AssignedLicence, UserRow};
+use crate::planted::{Mistake, planted};
 
 /// Which SKUs of a tenant carry a plan of ours.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +77,9 @@ impl Reading {
     pub fn take(&mut self, row: &UserRow, relevant: &Relevant, mirrored: &TenantView) {
         self.seen = self.seen.saturating_add(1);
         let said = said(row, relevant);
+        if said == Said::Removed && planted(Mistake::IgnoreRemovals) {
+            return;
+        }
         if let Said::Holds(licences) = &said {
             let assigned = licences.iter().map(|it| it.sku);
             self.strangers.extend(assigned.filter(|sku| !relevant.knows(*sku)));

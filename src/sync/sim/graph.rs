@@ -1,0 +1,257 @@
+//! Graph in the simulation: pages, cursors, and everything that goes wrong with them.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use jiff::Timestamp;
+
+use super::chance::Chance;
+use super::tenant::{Tenant, tenant_id, user_id};
+use crate::domain::{RawRecord, Sku, SkuId, TenantId, UserId};
+use crate::microsoft::{
+    BatchMiss, DeltaFrom, DeltaPage, ErrorKind, Link, Meter, MicrosoftError, Organization, Page,
+    PageEnd, Read, UserRow,
+};
+use crate::sync::upstream::DirectoryReads;
+
+/// What may go wrong, each once in so many calls; 0 is never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trouble {
+    pub(super) fails: usize,
+    pub(super) page_dies: usize,
+    pub(super) cursors_die: usize,
+    pub(super) odd: usize,
+    /// Something happens in the tenant between two calls.
+    pub(super) busy: usize,
+    /// A list that Microsoft calls complete is empty, though there is somebody.
+    pub(super) empty: usize,
+}
+
+/// Graph, as the real rounds see it.
+pub(super) struct Graph(Mutex<State>);
+
+pub(super) struct State {
+    pub(super) tenants: Vec<Tenant>,
+    pub(super) chance: Chance,
+    pub(super) trouble: Trouble,
+    /// Whether a list has been empty that should not have been.
+    pub(super) was_empty: bool,
+    /// Sequences under way, by the number in their links.
+    sequences: Vec<Sequence>,
+}
+
+#[derive(Clone)]
+struct Sequence {
+    tenant: usize,
+    /// Still to be told.
+    left: VecDeque<u8>,
+    /// What the next cursor stands for.
+    began: u64,
+    minimal: bool,
+}
+
+type Answer<T> = Result<T, MicrosoftError>;
+
+impl Graph {
+    pub(super) fn new(tenants: Vec<Tenant>, chance: Chance) -> Self {
+        let trouble = Trouble::default();
+        let was_empty = false;
+        Self(Mutex::new(State { tenants, chance, trouble, was_empty, sequences: Vec::new() }))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl State {
+    /// A call arrives: something may happen first, and it may fail.
+    fn call(&mut self, tenant: TenantId, in_sequence: bool) -> Answer<usize> {
+        let index = self.tenants.len();
+        let tenant = (0..index).find(|it| tenant_id(*it) == tenant).unwrap();
+        let Trouble { fails, page_dies, cursors_die, busy, .. } = self.trouble;
+        while self.chance.once_in(busy) {
+            self.tenants[tenant].happen(&mut self.chance);
+        }
+        if self.tenants[tenant].refuses {
+            return Err(MicrosoftError::new(ErrorKind::Consent, "not allowed"));
+        }
+        if self.chance.once_in(cursors_die) {
+            self.tenants[tenant].now += 1;
+            self.tenants[tenant].oldest = self.tenants[tenant].now;
+        }
+        if in_sequence && self.chance.once_in(page_dies) {
+            return Err(MicrosoftError::new(ErrorKind::RestartSequence, "the page token died"));
+        }
+        if self.chance.once_in(fails) {
+            const KINDS: [ErrorKind; 4] = [
+                ErrorKind::Transient,
+                ErrorKind::Throttled,
+                ErrorKind::Unreadable,
+                ErrorKind::Credential,
+            ];
+            let kind = KINDS[self.chance.below(KINDS.len())];
+            return Err(MicrosoftError::new(kind, "a bad moment"));
+        }
+        Ok(tenant)
+    }
+
+    /// Whether a list shows nobody this time: once in a history, for against the same lie twice in a
+    /// row there is no help.
+    fn lies(&mut self) -> bool {
+        let lies = !self.was_empty && self.chance.once_in(self.trouble.empty);
+        self.was_empty |= lies;
+        lies
+    }
+
+    fn read<T>(&mut self, it: T) -> Read<T> {
+        if self.chance.once_in(self.trouble.odd) {
+            return Read::Odd { why: "odd".into(), raw: RawRecord::from("{}") };
+        }
+        Read::Understood(it, RawRecord::from("{}"))
+    }
+
+    /// A user as a delta tells him.
+    fn told(&mut self, tenant: usize, user: u8, minimal: bool) -> UserRow {
+        let Some(row) = self.tenants[tenant].row(user) else { return Tenant::gone(user) };
+        match self.chance.below(4) {
+            // Delta may or may not bring the paths along.
+            0 => row,
+            1 if minimal && row.assigned.as_ref().is_none_or(Vec::is_empty) => row,
+            _ => UserRow { states: None, ..row },
+        }
+    }
+
+    fn page(&mut self, sequence: usize) -> (Vec<Read<UserRow>>, bool) {
+        let mut rows = Vec::new();
+        for _ in 0..self.chance.below(6) {
+            let Sequence { tenant, minimal, .. } = self.sequences[sequence];
+            let Some(user) = self.sequences[sequence].left.pop_front() else { break };
+            if self.chance.once_in(8) {
+                // He comes once more on a later page.
+                self.sequences[sequence].left.push_back(user);
+            }
+            let row = self.told(tenant, user, minimal);
+            let row = self.read(row);
+            rows.push(row);
+        }
+        (rows, self.sequences[sequence].left.is_empty())
+    }
+
+    fn link(&mut self, sequence: usize) -> Link {
+        // A link leads to one place: what was told before is told again there, if asked again.
+        let next = self.sequences.len();
+        self.sequences.push(self.sequences[sequence].clone());
+        Link::after(None, format!("{next}"), true).unwrap()
+    }
+}
+
+fn number(link: &Link) -> usize {
+    link.as_str().parse().unwrap()
+}
+
+impl DirectoryReads for Graph {
+    async fn organization(&self, _: &Meter, tenant: TenantId) -> Answer<Organization> {
+        self.state().call(tenant, false)?;
+        Ok(Organization { name: Some("Sim".into()) })
+    }
+
+    async fn subscribed_skus(&self, _: &Meter, tenant: TenantId) -> Answer<Vec<Read<Sku>>> {
+        let mut state = self.state();
+        let tenant = state.call(tenant, false)?;
+        let skus = state.tenants[tenant].skus();
+        Ok(skus.into_iter().map(|it| state.read(it)).collect())
+    }
+
+    async fn lifecycles(&self, _: &Meter, tenant: TenantId) -> Answer<Vec<(SkuId, Timestamp)>> {
+        self.state().call(tenant, false)?;
+        Ok(Vec::new())
+    }
+
+    async fn delta_page(
+        &self,
+        _: &Meter,
+        tenant: TenantId,
+        from: DeltaFrom<'_>,
+    ) -> Answer<DeltaPage> {
+        let mut state = self.state();
+        let tenant = state.call(tenant, matches!(from, DeltaFrom::Next(_)))?;
+        let lies = matches!(from, DeltaFrom::Start) && state.lies();
+        let model = &state.tenants[tenant];
+        let began = model.now;
+        let sequence = match from {
+            DeltaFrom::Next(link) => number(link),
+            DeltaFrom::Start | DeltaFrom::Cursor(_) => {
+                let (left, minimal) = match from {
+                    DeltaFrom::Cursor(cursor) => {
+                        let since: u64 = cursor.parse().unwrap();
+                        if since < model.oldest {
+                            let why = "the cursor is dead";
+                            return Err(MicrosoftError::new(ErrorKind::Resync, why));
+                        }
+                        (model.changed_since(since), true)
+                    }
+                    DeltaFrom::Start | DeltaFrom::Next(_) if lies => (Vec::new(), false),
+                    DeltaFrom::Start | DeltaFrom::Next(_) => (model.everyone(), false),
+                };
+                state.sequences.push(Sequence { tenant, left: left.into(), began, minimal });
+                state.sequences.len() - 1
+            }
+        };
+        let (rows, last) = state.page(sequence);
+        let end = if last {
+            PageEnd::Delta(state.sequences[sequence].began.to_string().into())
+        } else {
+            PageEnd::Next(state.link(sequence))
+        };
+        Ok(DeltaPage { rows, end })
+    }
+
+    async fn users_page(
+        &self,
+        _: &Meter,
+        tenant: TenantId,
+        next: Option<&Link>,
+    ) -> Answer<Page<UserRow>> {
+        let mut state = self.state();
+        let tenant = state.call(tenant, next.is_some())?;
+        let after = next.map(number);
+        let mut everyone = state.tenants[tenant].everyone();
+        if state.lies() {
+            everyone.clear();
+        }
+        let mut users =
+            everyone.into_iter().filter(|it| after.is_none_or(|at| usize::from(*it) > at));
+        let size = state.chance.below(5) + 1;
+        let here: Vec<u8> = users.by_ref().take(size).collect();
+        let more = users.next().is_some();
+        let next = here
+            .last()
+            .filter(|_| more)
+            .map(|it| Link::after(None, it.to_string(), false).unwrap());
+        let mut records = Vec::new();
+        for user in here {
+            if let Some(row) = state.tenants[tenant].row(user) {
+                records.push(state.read(row));
+            }
+        }
+        Ok(Page { records, next })
+    }
+
+    async fn assignment_states(
+        &self,
+        _: &Meter,
+        tenant: TenantId,
+        users: &[UserId],
+    ) -> Answer<Vec<(UserId, Result<UserRow, BatchMiss>)>> {
+        let mut state = self.state();
+        let tenant = state.call(tenant, false)?;
+        let of = |state: &mut State, user: &UserId| {
+            let known = (0..=u8::MAX).find(|it| user_id(*it) == *user).unwrap();
+            let row = state.tenants[tenant].row(known).ok_or(BatchMiss::Gone);
+            let odd = state.chance.once_in(state.trouble.odd);
+            (*user, if odd { Err(BatchMiss::Odd("odd".into())) } else { row })
+        };
+        Ok(users.iter().map(|user| of(&mut state, user)).collect())
+    }
+}

@@ -1,0 +1,256 @@
+//! A tenant as Microsoft sees it, and what may happen in it.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::chance::Chance;
+use crate::domain::{
+    CapabilityStatus, GroupId, Licence, Path, PathState, Sku, SkuId, TenantId, Units, UserId,
+    UserLicences, Via,
+};
+use crate::microsoft::{AssignedLicence, Removed, UserRow};
+
+/// SKUs of ours; the one after them is somebody else's.
+pub(super) const OURS: u8 = 2;
+const SKUS: u8 = 3;
+const USERS: u8 = 12;
+const GROUPS: u8 = 2;
+
+pub(super) fn tenant_id(tenant: usize) -> TenantId {
+    TenantId::from_uuid(Uuid::from_u128(0x7e << 64 | tenant as u128 + 1)).unwrap()
+}
+
+pub(super) fn user_id(user: u8) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(0x05e7 << 64 | u128::from(user) + 1))
+}
+
+pub(super) fn sku_id(sku: u8) -> SkuId {
+    SkuId::from_uuid(Uuid::from_u128(0x5c << 64 | u128::from(sku) + 1))
+}
+
+fn group_id(group: u8) -> GroupId {
+    GroupId::from_uuid(Uuid::from_u128(0x96 << 64 | u128::from(group) + 1))
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct User {
+    deleted: bool,
+    /// SKUs assigned to himself; a bit each.
+    direct: u8,
+    /// Of each group, the SKUs that failed for him.
+    failed: [u8; GROUPS as usize],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    /// A bit for each user.
+    members: u16,
+    /// A bit for each SKU.
+    skus: u8,
+}
+
+/// A tenant as Microsoft sees it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tenant {
+    users: BTreeMap<u8, User>,
+    groups: [Group; GROUPS as usize],
+    skus: BTreeMap<u8, CapabilityStatus>,
+    /// When each user last changed in a way that delta tells, and what he holds as delta sees it.
+    told: BTreeMap<u8, (u64, Option<u8>)>,
+    pub(super) now: u64,
+    pub(super) refuses: bool,
+    /// Cursors issued before this are dead.
+    pub(super) oldest: u64,
+}
+
+fn bits(mask: u8) -> impl Iterator<Item = u8> {
+    (0..SKUS).filter(move |it| mask & 1 << it != 0)
+}
+
+impl Tenant {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        let mut tenant = Self::default();
+        for sku in 0..SKUS {
+            if !chance.once_in(4) {
+                tenant.skus.insert(sku, CapabilityStatus::Enabled);
+            }
+        }
+        for _ in 0..chance.below(24) {
+            tenant.happen(chance);
+        }
+        tenant.refuses = false;
+        tenant
+    }
+
+    /// Something happens.
+    pub(super) fn happen(&mut self, chance: &mut Chance) {
+        let user = u8::try_from(chance.below(usize::from(USERS))).unwrap();
+        let group = chance.below(usize::from(GROUPS));
+        let sku = u8::try_from(chance.below(usize::from(SKUS))).unwrap();
+        let (sku_bit, user_bit) = (1_u8 << sku, 1_u16 << user);
+        let listed = self.skus.contains_key(&sku);
+        let known = self.users.get_mut(&user);
+        match (chance.below(20), known) {
+            (0..6, _) if listed => {
+                let it = self.users.entry(user).or_default();
+                it.deleted = false;
+                it.direct |= sku_bit;
+            }
+            (6..8, Some(it)) => it.direct &= !sku_bit,
+            (8..11, Some(it)) if !it.deleted => self.groups[group].members |= user_bit,
+            (11, _) => self.groups[group].members &= !user_bit,
+            (12, _) if listed => self.groups[group].skus |= sku_bit,
+            (13, _) => self.groups[group].skus &= !sku_bit,
+            (14, Some(it)) => it.failed[group] ^= sku_bit,
+            (15, Some(it)) => it.deleted = true,
+            (16, Some(it)) => it.deleted = false,
+            (17, _) => self.lapse(sku, chance),
+            (18, _) if chance.once_in(3) => self.everybody(chance),
+            (19, _) => self.refuses = !self.refuses && chance.once_in(2),
+            _ => {}
+        }
+        self.tell();
+    }
+
+    /// A SKU's status moves on, or it goes, or it comes.
+    fn lapse(&mut self, sku: u8, chance: &mut Chance) {
+        const STATES: [CapabilityStatus; 3] =
+            [CapabilityStatus::Enabled, CapabilityStatus::Warning, CapabilityStatus::Suspended];
+        if chance.once_in(4) && self.skus.remove(&sku).is_some() {
+            self.users.values_mut().for_each(|it| it.direct &= !(1 << sku));
+            self.groups.iter_mut().for_each(|it| it.skus &= !(1 << sku));
+        } else {
+            self.skus.insert(sku, STATES[chance.below(STATES.len())].clone());
+        }
+    }
+
+    /// Somebody assigns to all, or takes from all.
+    fn everybody(&mut self, chance: &mut Chance) {
+        if chance.once_in(2) && self.skus.contains_key(&0) {
+            for user in 0..USERS {
+                self.users.entry(user).or_default().direct |= 1;
+            }
+        } else {
+            self.users.values_mut().for_each(|it| it.direct = 0);
+        }
+    }
+
+    /// Notes for delta who changed. Assignment paths are not tracked by it.
+    ///
+    /// Source: graph-licensing.md section 2.1.
+    fn tell(&mut self) {
+        self.now += 1;
+        for (user, it) in &self.users {
+            let holds = (!it.deleted).then(|| self.assigned(*user, it));
+            if self.told.get(user).is_none_or(|(_, before)| *before != holds) {
+                self.told.insert(*user, (self.now, holds));
+            }
+        }
+    }
+
+    fn groups_of(&self, user: u8) -> impl Iterator<Item = (usize, &Group)> {
+        self.groups.iter().enumerate().filter(move |(_, it)| it.members & 1 << user != 0)
+    }
+
+    /// The SKUs that a user has, by whatever way.
+    fn assigned(&self, user: u8, it: &User) -> u8 {
+        let through = self.groups_of(user).map(|(group, of)| of.skus & !it.failed[group]);
+        through.fold(it.direct, |all, more| all | more)
+    }
+
+    /// The ways by which SKUs reach a user.
+    fn paths(&self, user: u8, it: &User) -> Vec<(u8, Path)> {
+        let path = |via, state, error: Option<&str>| Path {
+            via,
+            state,
+            error: error.map(Into::into),
+            disabled_plans: Vec::new(),
+        };
+        let direct = bits(it.direct).map(|sku| (sku, path(Via::Direct, PathState::Active, None)));
+        let mut paths: Vec<_> = direct.collect();
+        for (group, of) in self.groups_of(user) {
+            let via = Via::Group(group_id(u8::try_from(group).unwrap()));
+            paths.extend(bits(of.skus).map(|sku| {
+                let failed = it.failed[group] & 1 << sku != 0;
+                let fails = || path(via, PathState::Error, Some("CountViolation"));
+                (sku, if failed { fails() } else { path(via, PathState::Active, None) })
+            }));
+        }
+        paths
+    }
+
+    /// Those who changed after a moment, those who changed first first.
+    pub(super) fn changed_since(&self, since: u64) -> Vec<u8> {
+        let mut changed: Vec<_> = self
+            .told
+            .iter()
+            .filter(|(_, (at, _))| *at > since)
+            .map(|(it, (at, _))| (*at, *it))
+            .collect();
+        changed.sort_unstable();
+        changed.into_iter().map(|(_, user)| user).collect()
+    }
+
+    /// Everybody who is there.
+    pub(super) fn everyone(&self) -> Vec<u8> {
+        self.users.iter().filter(|(_, it)| !it.deleted).map(|(user, _)| *user).collect()
+    }
+
+    /// A user's row, complete; `None` if he is gone.
+    pub(super) fn row(&self, user: u8) -> Option<UserRow> {
+        let it = self.users.get(&user).filter(|it| !it.deleted)?;
+        let licence = |sku| AssignedLicence { sku: sku_id(sku), disabled_plans: Vec::new() };
+        let states = self.paths(user, it).into_iter().map(|(sku, path)| (sku_id(sku), path));
+        Some(UserRow {
+            id: user_id(user),
+            removed: None,
+            assigned: Some(bits(self.assigned(user, it)).map(licence).collect()),
+            states: Some(states.collect()),
+        })
+    }
+
+    /// The row that says that a user is gone.
+    pub(super) fn gone(user: u8) -> UserRow {
+        UserRow { id: user_id(user), removed: Some(Removed::Changed), assigned: None, states: None }
+    }
+
+    /// The SKUs that are listed.
+    pub(super) fn skus(&self) -> Vec<Sku> {
+        let sku = |(id, status): (&u8, &CapabilityStatus)| Sku {
+            id: sku_id(*id),
+            part_number: format!("SKU{id}").into(),
+            status: status.clone(),
+            service_plans: Vec::new(),
+            units: Units::default(),
+            next_lifecycle: None,
+            missing_since: None,
+        };
+        self.skus.iter().map(sku).collect()
+    }
+
+    /// The SKUs of ours, as a mirror should have them.
+    pub(super) fn our_skus(&self) -> Vec<Sku> {
+        self.skus().into_iter().filter(|it| (0..OURS).any(|sku| it.id == sku_id(sku))).collect()
+    }
+
+    /// What each user holds of ours, as a mirror should have it.
+    pub(super) fn truth(&self) -> BTreeMap<UserId, UserLicences> {
+        let of = |(user, it): (&u8, &User)| {
+            let assigned = self.assigned(*user, it);
+            let mut licences: BTreeMap<u8, Licence> = BTreeMap::new();
+            for (sku, path) in self.paths(*user, it).into_iter().filter(|(sku, _)| *sku < OURS) {
+                let blank = Licence {
+                    sku: sku_id(sku),
+                    assigned: assigned & 1 << sku != 0,
+                    disabled_plans: Vec::new(),
+                    paths: Vec::new(),
+                };
+                licences.entry(sku).or_insert(blank).paths.push(path);
+            }
+            let holds = UserLicences::new(licences.into_values());
+            (!holds.is_empty()).then(|| (user_id(*user), holds))
+        };
+        self.users.iter().filter(|(_, it)| !it.deleted).filter_map(of).collect()
+    }
+}
