@@ -289,8 +289,15 @@ fn every_key_of_the_configuration_is_in_the_example() {
     let loaded = crate::config::example(secrets.path());
     let documented = documented_keys();
     // What only the environment may hold, and the lists themselves.
-    let elsewhere =
-        ["identity.secret", "identity.certificate", "caller[].key", "caller", "product", "tenant"];
+    let elsewhere = [
+        "identity.secret",
+        "identity.certificate",
+        "landing.secret",
+        "caller[].key",
+        "caller",
+        "product",
+        "tenant",
+    ];
     for key in loaded.keys {
         let known = documented.contains(&key)
             || elsewhere.contains(&key.as_str())
