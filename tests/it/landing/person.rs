@@ -78,7 +78,7 @@ impl Browser {
     pub(super) async fn get(&mut self, path: &str) -> Page {
         let mut page = self.step(path).await;
         while page.status == 303 {
-            page = self.step(&page.header("location").to_owned()).await;
+            page = self.step(page.header("location")).await;
         }
         page
     }
@@ -94,7 +94,7 @@ impl Browser {
         let form = page.html.split_once("name=\"form\" value=\"").expect("a form").1;
         let form = form.split_once('"').unwrap().0.to_owned();
         let page = self.post(&[("form", &form)], &[]).await;
-        if page.status == 303 { self.get(&page.header("location").to_owned()).await } else { page }
+        if page.status == 303 { self.get(page.header("location")).await } else { page }
     }
 
     /// Sends a form.
