@@ -110,10 +110,8 @@ impl Browser {
     async fn send(&mut self, path: &str, request: reqwest::RequestBuilder) -> Page {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = match cookies.is_empty() {
-            true => request,
-            false => request.header("cookie", cookies.join("; ")),
-        };
+        let request =
+            if cookies.is_empty() { request } else { request.header("cookie", cookies.join("; ")) };
         let answer = request.send().await.unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         for set in headers.get_all("set-cookie") {

@@ -1,4 +1,4 @@
-//! Chromium, headless, by WebDriver: as much of it as the tests of the pages need.
+//! Chromium, headless, by `WebDriver`: as much of it as the tests of the pages need.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// How long a page may take to be there, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The member that holds an element's id (W3C WebDriver, section 12.1).
+/// The member that holds an element's id (W3C `WebDriver`, section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with one window. Dropped, it and its helper end.
@@ -61,8 +61,8 @@ impl Chromium {
         });
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let base = format!("http://127.0.0.1:{}/session", port.unwrap());
+        let data = format!("--user-data-dir={}", profile.path().join("data").display());
         let mut it = Self { driver, http, session: base, _output: output, _profile: profile };
-        let data = format!("--user-data-dir={}", it._profile.path().join("data").display());
         let args = [
             "--headless",
             "--no-sandbox",
@@ -144,7 +144,7 @@ impl Chromium {
             let body = json!({"script": script, "args": []});
             let answer = self.http.post(format!("{}/execute/sync", self.session)).json(&body);
             let answer: Value = answer.send().await.unwrap().json().await.unwrap();
-            seen = answer["value"].as_str().unwrap_or_default().to_owned();
+            answer["value"].as_str().unwrap_or_default().clone_into(&mut seen);
         }
     }
 
