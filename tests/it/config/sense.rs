@@ -151,7 +151,8 @@ fn what_the_landing_page_says_and_who_signs_in_for_it() {
     for wrong in ["javascript:alert(1)", "http://vizmaker.example", "help"] {
         one_problem(landing(&format!("support = \"{wrong}\"")), "landing.support", "mailbox");
     }
-    one_problem(landing("publisher = \" \""), "landing.publisher", "the name");
+    let long = format!("publisher = \"{}\"", "x".repeat(81));
+    one_problem(landing(&long), "landing.publisher", "the name");
     one_problem(landing("client_id = \"x\""), "landing.client_id", "no GUID");
     one_problem(landing("secret = \"x\""), "landing.secret", "never read from the configuration");
     warned(landing(app), "landing.client_id", "ENTITLED_LANDING__SECRET");
