@@ -6,6 +6,7 @@
 //! that is tested every day.
 
 mod housekeeping;
+mod landing;
 mod settings;
 
 use std::io;
@@ -21,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::domain::{Cause, Change, Commit, Tenant};
-use crate::http::admin::{self, AdminState, SocketError};
+use crate::http::admin::{self, AdminSettings, AdminState, SocketError};
 use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
@@ -219,10 +220,10 @@ struct Parts {
     sync: SyncHandle,
     orders: Orders,
     ledger: Ledger,
+    watch: Watch,
+    watched: LifeFigures,
     usage: UsageSender,
     notify: NotifyHandle,
-    watched: LifeFigures,
-    watch: Watch,
     clock: Clock,
     cancel: CancellationToken,
 }
@@ -268,16 +269,7 @@ impl Parts {
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 
-        let admin = AdminState::new(settings::admin(
-            &self.config,
-            self.store.clone(),
-            self.sync.clone(),
-            self.usage.clone(),
-            self.orders.clone(),
-            self.notify.clone(),
-            self.watch.clone(),
-            Arc::clone(&self.clock),
-        ));
+        let admin = AdminState::new(self.admin_settings());
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
 
         let watch = self.watch.clone().run(self.cancel.clone());
@@ -288,6 +280,21 @@ impl Parts {
             housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
+    }
+
+    fn admin_settings(&self) -> AdminSettings {
+        AdminSettings {
+            store: self.store.clone(),
+            catalog: Arc::new(self.config.catalog.clone()),
+            policy: self.config.policy(),
+            sync: self.sync.clone(),
+            usage: self.usage.clone(),
+            orders: self.orders.clone(),
+            notify: self.notify.clone(),
+            watch: self.watch.clone(),
+            clock: Arc::clone(&self.clock),
+            consent: settings::consent_link(&self.config),
+        }
     }
 
     fn ops_settings(&self, entra: &Arc<EntraKeys>, metrics: Metrics) -> OpsSettings {
@@ -341,6 +348,13 @@ impl Parts {
             webhooks: settings::webhook_rules(&self.config),
             watch: self.watch.clone(),
             entra: Arc::clone(entra),
+            landing: Some(landing::settings(
+                &self.config,
+                &self.microsoft,
+                entra,
+                self.orders.clone(),
+                &self.clock,
+            )),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
             metrics: metrics.clone(),

@@ -18,22 +18,12 @@ pub(crate) enum Mistake {
     MergeFullRead,
     /// The cursor is written before the data that it stands for.
     CursorFirst,
-    /// What a webhook says is believed.
-    BelieveWebhook,
-    /// A webhook is acknowledged before it is on disk.
-    AcknowledgeFirst,
     /// Each page of a delta round is committed as it comes.
     CommitPages,
     /// A mass removal is applied at once.
     NoBrake,
-    /// When the next run is due hangs on the wall clock.
-    WallClock,
-    /// A webhook that comes twice is worked twice.
-    NoDeduplication,
     /// What one tenant's users hold is written to another tenant.
     ForeignTenant,
-    /// A link is followed to whatever host it names.
-    FollowAnyHost,
     /// A cursor that Microsoft no longer takes is tried again for ever.
     KeepDeadCursor,
 }

@@ -2,6 +2,7 @@
 //! subscription from its purchase to its end.
 
 mod acts;
+mod landing;
 mod questions;
 mod world;
 
@@ -40,7 +41,7 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     });
     out.line(&format!("Microsoft stand-in     {}", sandbox.base()))?;
 
-    let config = world.config(&sandbox.base())?;
+    let config = landing::reachable(world.config(&sandbox.base())?)?;
     let surroundings = Surroundings {
         clock: time.clock(),
         sleep: std::sync::Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
@@ -70,6 +71,10 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     if wrong > 0 {
         out.line(&format!("{wrong} answer(s) are not the expected ones: look for INSTEAD OF"))?;
     }
+    let link = landing::link(&sandbox, &daemon)?;
+    out.line("A purchase to activate in a browser; sign in as jo@woodgrove.example:")?;
+    out.line(&format!("  {link}"))?;
+    out.line("")?;
     if !exit {
         out.line("Running until Ctrl-C.")?;
         tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;

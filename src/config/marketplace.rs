@@ -1,4 +1,4 @@
-//! `[marketplace]` and `[landing]`: what purchases need.
+//! `[marketplace]`: what webhooks of purchases need.
 
 use std::fmt;
 use std::str::FromStr;
@@ -60,9 +60,6 @@ impl FromStr for AcceptChanges {
 /// What is kept by default: long enough that a customer who comes back the next month finds all.
 const KEEP_CANCELLED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// When the landing page takes effect.
-const LATER: &str = "accepted; takes effect in the version that serves the landing page";
-
 impl MarketplaceSection {
     /// `client_id` is that of `[identity]`.
     pub(super) fn read(root: &mut Section<'_>, client_id: Option<&str>) -> Self {
@@ -82,25 +79,7 @@ impl MarketplaceSection {
                 );
             }
             let alarm_after = it.period("alarm_after", SignedDuration::from_hours(24));
-            Self { app_id, accept_changes, alarm_after, keep_cancelled }
-        })
-    }
-}
-
-/// What the purchase landing page needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LandingSection {
-    /// The app that signs people in, if it is another than `identity.client_id`.
-    pub client_id: Option<String>,
-}
-
-impl LandingSection {
-    pub(super) fn read(root: &mut Section<'_>) -> Self {
-        root.section("landing", |it| {
-            let client_id = it.optional("client_id");
-            let client_id = application_id(it, "client_id", client_id);
-            it.note_later("client_id", LATER);
-            Self { client_id }
+            Self { app_id, accept_changes, keep_cancelled, alarm_after }
         })
     }
 }

@@ -8,14 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{self, Config};
-use crate::http::admin::{AdminSettings, ConsentLink};
+use crate::http::admin::ConsentLink;
 use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
-use crate::sync::inbox::Watch;
-use crate::sync::orders::Orders;
-use crate::sync::usage::UsageSender;
-use crate::sync::{Clock, Limits, Schedule, SyncHandle};
+use crate::sync::{Clock, Limits, Schedule};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -148,32 +145,12 @@ pub(super) fn notifier(
     notify::notifier(store, &config.notify, patience, clock, cancel.clone())
 }
 
-/// What the command line's other end works with.
-pub(super) fn admin(
-    config: &Config,
-    store: Store,
-    sync: SyncHandle,
-    usage: UsageSender,
-    orders: Orders,
-    notify: NotifyHandle,
-    watch: Watch,
-    clock: Clock,
-) -> AdminSettings {
-    AdminSettings {
-        store,
-        catalog: Arc::new(config.catalog.clone()),
-        policy: config.policy(),
-        sync,
-        usage,
-        orders,
-        notify,
-        watch,
-        clock,
-        consent: ConsentLink {
-            login: config.microsoft.login.clone(),
-            graph: config.microsoft.graph.clone(),
-            client_id: config.identity.client_id.clone(),
-            public_url: config.listen.public_url.clone(),
-        },
+/// What a link to admin consent is made of.
+pub(super) fn consent_link(config: &Config) -> ConsentLink {
+    ConsentLink {
+        login: config.microsoft.login.clone(),
+        graph: config.microsoft.graph.clone(),
+        client_id: config.identity.client_id.clone(),
+        public_url: config.listen.public_url.clone(),
     }
 }

@@ -110,8 +110,13 @@ impl Edge {
     fn check_head(&self, request: &Request) -> Result<(), Problem> {
         let limits = &self.limits;
         let uri_bytes = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
-        if uri_bytes > limits.uri_bytes {
-            let detail = format!("at most {} bytes; send data in the body", limits.uri_bytes);
+        let uri_bytes_max = if request.uri().path().starts_with(MICROSOFT_WRITES) {
+            limits.microsoft_uri_bytes
+        } else {
+            limits.uri_bytes
+        };
+        if uri_bytes > uri_bytes_max {
+            let detail = format!("at most {uri_bytes_max} bytes; send data in the body");
             return Err(Problem::uri_too_long(detail));
         }
         let headers = request.headers();
@@ -178,6 +183,8 @@ impl Edge {
 /// nobody can fill the log with them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tallied;
+/// Addresses that begin so come from Microsoft, with a purchase token or a code in them.
+const MICROSOFT_WRITES: &str = "/marketplace/landing";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

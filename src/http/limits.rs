@@ -32,6 +32,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Bytes of a request's URI.
     pub uri_bytes: usize,
+    /// The same where Microsoft writes it: codes of a sign-in alone can have 2 KiB.
+    pub microsoft_uri_bytes: usize,
     /// Bytes of a request's body.
     pub body_bytes: usize,
 }
@@ -51,6 +53,7 @@ impl Default for Limits {
             headers: 64,
             head_bytes: 16 * 1024,
             uri_bytes: 2 * 1024,
+            microsoft_uri_bytes: 8 * 1024,
             body_bytes: 64 * 1024,
         }
     }

@@ -7,6 +7,7 @@
 //! | `edge` | around every request: limits, time, panics, CORS, the log line |
 //! | `problem` | every way to fail, and what the caller hears |
 //! | `who` | who asks |
+//! | `markup` | text inside HTML |
 //! | `rates` | how often one may ask |
 //! | `public` | the routes of the public listener |
 //! | `ops` | the status page, metrics and health |
@@ -15,6 +16,7 @@
 pub mod admin;
 mod edge;
 mod limits;
+mod markup;
 mod metrics;
 pub mod ops;
 mod problem;

@@ -29,7 +29,7 @@ pub use self::graph::{
 pub use self::json::Read;
 pub use self::keys::EntraKeySource;
 pub use self::link::{Link, PAGES_MAX};
-pub use self::login::{Assertion, Credential, Secret};
+pub use self::login::{Assertion, Credential, Departure, Secret, SignIn};
 pub use self::marketplace::{
     Accepted, Acknowledged, AvailablePlan, BillingTerm, Cancelled, Change, Glimpse, Marketplace,
     Operation, Resolved, USAGE_BATCH_MAX, UsageRow, UsageSaid, UsageStatus, Verdict,
@@ -82,6 +82,9 @@ pub struct Microsoft {
     marketplace: Marketplace,
     graph: Graph,
     keys: EntraKeySource,
+    login: Url,
+    client_id: String,
+    tokens: Arc<TokenSource>,
 }
 
 impl Microsoft {
@@ -108,12 +111,16 @@ impl Microsoft {
     ) -> Result<Self, MicrosoftError> {
         let (http, pace) = (Http::new()?, Pace::new(clock, sleep, jitter));
         let tokens = Arc::new(TokenSource::new(http.clone(), pace.clone(), &settings)?);
-        let Settings { hosts: Hosts { login, marketplace, graph }, tenant, .. } = settings;
+        let Settings { hosts: Hosts { login, marketplace, graph }, tenant, client_id, .. } =
+            settings;
         let (of_http, of_pace, of_tokens) = (http.clone(), pace.clone(), Arc::clone(&tokens));
         Ok(Self {
             marketplace: Marketplace::new(marketplace, of_http, of_pace, of_tokens),
-            graph: Graph::new(&graph, http.clone(), pace.clone(), tokens)?,
-            keys: EntraKeySource::new(login, tenant, http, pace),
+            graph: Graph::new(&graph, http.clone(), pace.clone(), Arc::clone(&tokens))?,
+            keys: EntraKeySource::new(login.clone(), tenant, http, pace),
+            login,
+            client_id,
+            tokens,
         })
     }
 
@@ -125,6 +132,26 @@ impl Microsoft {
     /// Microsoft Graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Signs people in with our app, or with another one that has a secret of its own.
+    ///
+    /// `redirect` is where Entra sends them back to, as registered with the app.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Credential`] when this credential cannot sign people in.
+    pub fn sign_in(
+        &self,
+        other_app: Option<(String, Secret)>,
+        redirect: Url,
+    ) -> Result<SignIn, MicrosoftError> {
+        let (client_id, secret) = match other_app {
+            Some((client_id, secret)) => (client_id, Some(secret)),
+            None => (self.client_id.clone(), None),
+        };
+        let tokens = Arc::clone(&self.tokens);
+        SignIn::new(self.login.clone(), client_id, secret, redirect, tokens)
     }
 
     /// Entra's signing keys.

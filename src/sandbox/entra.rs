@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::faults::Fault;
 use super::keys::{PERSONAL, Signer};
 use super::wire::{Ask, Reply, stamp};
-use super::{World, chance, story};
+use super::{World, chance, sign_in, story};
 
 /// Audience of Graph tokens.
 pub(crate) const GRAPH: &str = "https://graph.microsoft.com";
@@ -84,6 +84,9 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
     match (&ask.method, path) {
         (&Method::POST, [tenant, "oauth2", "v2.0", "token"]) => token(world, ask, tenant, true),
         (&Method::POST, [tenant, "oauth2", "token"]) => token(world, ask, tenant, false),
+        (&Method::GET | &Method::POST, [tenant, "oauth2", "v2.0", "authorize"]) => {
+            sign_in::authorize(world, ask, tenant)
+        }
         (&Method::GET, [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
             metadata(world, tenant, true)
         }
@@ -144,7 +147,7 @@ fn no_tenant(world: &mut World, tenant: &str) -> Reply {
 }
 
 /// An error of the token endpoint. Source: graph-licensing.md 10.4.
-fn refusal(world: &mut World, status: u16, error: &str, code: u32, text: &str) -> Reply {
+pub(super) fn refusal(world: &mut World, status: u16, error: &str, code: u32, text: &str) -> Reply {
     let (trace, correlation) = (world.fresh_id(), world.fresh_id());
     let at = stamp(world.now_s()).replace('T', " ");
     let description = format!(
@@ -173,6 +176,9 @@ fn token(world: &mut World, ask: &Ask, tenant: &str, two: bool) -> Reply {
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&ask.body).into_owned().collect();
     let field =
         |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    if field("grant_type") == Some("authorization_code") {
+        return sign_in::redeem(world, &form);
+    }
     if field("grant_type") != Some("client_credentials") {
         let text = "The app requested an unsupported grant type.";
         return refusal(world, 400, "unsupported_grant_type", 70_003, text);

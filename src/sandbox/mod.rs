@@ -13,6 +13,7 @@ mod graph;
 mod keys;
 mod marketplace;
 mod serve;
+mod sign_in;
 pub mod story;
 mod stumble;
 mod usage;

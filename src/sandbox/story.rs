@@ -22,6 +22,10 @@ pub const CLIENT_ID: Uuid = uuid!("c11e0700-0000-4000-8000-000000000001");
 pub const CLIENT_SECRET: &str = "sandbox~secret-of-the-story/1+2=3";
 /// A secret that has expired.
 pub const EXPIRED_SECRET: &str = "sandbox~secret-of-last-year";
+/// The multi-tenant app that signs buyers in, beside [`CLIENT_ID`].
+pub const LANDING_CLIENT_ID: Uuid = uuid!("c11e0700-0000-4000-8000-000000000003");
+/// Its secret.
+pub const LANDING_SECRET: &str = "sandbox~secret-of-the-landing-page";
 /// Audience of the marketplace's webhook tokens.
 pub const MARKETPLACE_APP_ID: Uuid = CLIENT_ID;
 /// App ID URI of the visuals' API (audience of v1 tokens).

@@ -85,7 +85,7 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     let usage = std::mem::take(&mut facts.usage);
     let outbox = std::mem::take(&mut facts.outbox);
     let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
-    Ok(Loaded { mirror, manifest, heads, odd, inbox, outbox, usage, last_run })
+    Ok(Loaded { mirror, manifest, heads, odd, inbox, usage, outbox, last_run })
 }
 
 fn number(key: &[u8]) -> Result<u64, StoreError> {
@@ -177,19 +177,7 @@ impl Facts {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
             }
-            Kind::Life => {
-                let id = SubscriptionId::from_uuid(Parts(key).skip(1)?.uuid()?);
-                let life = record::decode::<LifeV1>(kind, payload)?.try_into()?;
-                commit.lives.push((id, life));
-            }
-            Kind::Unread => {
-                let it: Unread = record::decode::<UnreadV1>(kind, payload)?.try_into()?;
-                commit.unread.push((Arc::clone(&it.key), Some(it)));
-            }
-            Kind::Asked => {
-                let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
-                commit.asked.push(AskedWrite::New(Arc::new(it)));
-            }
+            Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,
             Kind::UserCount => {
                 let tenant = Parts(key).skip(1)?.tenant()?;
                 self.counts.insert(tenant, record::decode(kind, payload)?);
@@ -205,6 +193,26 @@ impl Facts {
         let holders = |(id, seats): (SubscriptionId, Vec<_>)| (id, Holders::new(seats));
         Commit { holders: self.seats.into_iter().map(holders).collect(), ..self.commit }
     }
+}
+
+/// What we remember of subscriptions ourselves.
+fn remembered(
+    commit: &mut Commit,
+    key: &[u8],
+    kind: Kind,
+    payload: &[u8],
+) -> Result<(), StoreError> {
+    if kind == Kind::Life {
+        let id = SubscriptionId::from_uuid(Parts(key).skip(1)?.uuid()?);
+        commit.lives.push((id, record::decode::<LifeV1>(kind, payload)?.try_into()?));
+    } else if kind == Kind::Unread {
+        let it: Unread = record::decode::<UnreadV1>(kind, payload)?.try_into()?;
+        commit.unread.push((Arc::clone(&it.key), Some(it)));
+    } else {
+        let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
+        commit.asked.push(AskedWrite::New(Arc::new(it)));
+    }
+    Ok(())
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, StoreError> {

@@ -5,7 +5,7 @@
 //! or the catalog asks for other SKUs than before, a sweep over `/users` follows, which shows what
 //! delta never tells: changed assignment paths and removals that it lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -283,7 +283,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let mut found = Found { skus, name, ..Found::default() };
         match mode {
             Mode::Enumerate => {
-                found.told = removed_in_words(&told);
+                found.told = told.removed_in_words();
                 found.enumerated = Some(told.holdings(&relevant));
             }
             Mode::Delta { .. } => {
@@ -488,14 +488,6 @@ impl<G: DirectoryReads> Reader<'_, G> {
     fn odd(&self, why: String, raw: RawRecord) -> OddRecord {
         OddRecord { at: self.begun.started, key: self.begun.key, why: why.into(), raw }
     }
-}
-
-/// Users whom an enumeration names only to say that they are gone.
-fn removed_in_words(
-    reading: &Reading,
-) -> BTreeMap<crate::domain::UserId, Option<crate::domain::UserLicences>> {
-    let removed = reading.users.iter().filter(|(_, said)| **said == Said::Removed);
-    removed.map(|(user, _)| (*user, None)).collect()
 }
 
 /// A commit that makes these tenants known, so that they are read.

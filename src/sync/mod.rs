@@ -22,6 +22,7 @@
 //! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 //! | [`life`] | closer looks, deadlines, retention |
+//! | [`sign_in`] | people sign in to the landing page |
 
 pub mod directory;
 pub mod inbox;
@@ -33,6 +34,7 @@ pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
+pub mod sign_in;
 #[cfg(test)]
 mod sim;
 pub mod subscriptions;

@@ -100,6 +100,12 @@ impl Reading {
         self.users.iter().filter(|(_, said)| **said == Said::Ask).map(|(user, _)| *user).collect()
     }
 
+    /// Users whom an enumeration names only to say that they are gone.
+    pub fn removed_in_words(&self) -> BTreeMap<UserId, Option<UserLicences>> {
+        let removed = self.users.iter().filter(|(_, said)| **said == Said::Removed);
+        removed.map(|(user, _)| (*user, None)).collect()
+    }
+
     /// What users hold of ours, once the list of SKUs is final. Those who hold nothing of ours map
     /// to nothing.
     pub fn holdings(&self, relevant: &Relevant) -> BTreeMap<UserId, Option<UserLicences>> {

@@ -8,10 +8,12 @@ mod json;
 mod keys;
 mod reason;
 mod sign;
+mod sign_in;
 mod verify;
 mod webhook;
 
 pub use keys::{KeySet, KeySetError};
 pub use sign::{PublicKey, SignError, Signer, Subject, VerifyAnswerError, jwks, verify_answer};
+pub use sign_in::{SignInRules, SignedIn, verify_sign_in};
 pub use verify::{TokenError, User, UserRules, key_id, verify_user};
 pub use webhook::{WebhookRules, verify_webhook};

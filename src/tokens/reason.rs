@@ -11,7 +11,7 @@ impl TokenError {
             Self::Algorithm | Self::Critical | Self::KeyId => "header",
             Self::UnknownKey { .. } => "key",
             Self::Signature => "signature",
-            Self::Claim(_) | Self::Version | Self::Tenant | Self::User => "claims",
+            Self::Claim(_) | Self::Version | Self::Tenant | Self::User | Self::Nonce => "claims",
             Self::OtherTenant => "tenant",
             Self::Issuer | Self::KeyIssuer => "issuer",
             Self::Audience => "audience",

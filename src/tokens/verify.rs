@@ -126,6 +126,9 @@ pub enum TokenError {
     /// `oid` is no GUID in Entra's form.
     #[error("the token's user object id is no GUID in lower case")]
     User,
+    /// `nonce` is not the one that was sent.
+    #[error("the token belongs to another sign-in (`nonce`)")]
+    Nonce,
     /// `exp` is past.
     #[error("the token has expired")]
     Expired,

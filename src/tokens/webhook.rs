@@ -77,7 +77,7 @@ fn check_issuer_of(
 }
 
 /// `exp` must be there, `nbf` need not.
-fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), TokenError> {
+pub(super) fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), TokenError> {
     let (now, until) = (now.as_second(), seconds(claims, "exp")?);
     if now.saturating_sub(until) > LEEWAY_S {
         return Err(TokenError::Expired);

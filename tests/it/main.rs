@@ -19,6 +19,7 @@ mod config;
 mod daemon;
 mod decision;
 mod http;
+mod landing;
 mod life;
 mod microsoft;
 mod notify;

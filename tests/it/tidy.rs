@@ -299,6 +299,7 @@ fn every_key_of_the_configuration_is_in_the_example() {
         "notify[].secret",
         "notify[].second_secret",
         "caller",
+        "landing.secret",
         "notify",
         "product",
         "tenant",

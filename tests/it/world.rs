@@ -25,6 +25,9 @@ pub const CALLER_KEY: &str = "ent_c2VjcmV0LW9mLXRoZS13ZWItc2hvcC1pbi1ldmVyeS10ZX
 /// When every test begins.
 pub const START: i64 = 1_795_000_000;
 
+/// What is done to a configuration that was read.
+pub type Adjust = Box<dyn Fn(&mut Config) + Send + Sync>;
+
 /// See the module.
 pub struct World {
     pub sandbox: Sandbox,
@@ -33,6 +36,7 @@ pub struct World {
     clock: Arc<AtomicI64>,
     slept: Arc<AtomicU64>,
     extra: String,
+    adjust: Adjust,
     stop: CancellationToken,
     daemon_task: JoinSet<()>,
     sandbox_task: JoinSet<()>,
@@ -47,15 +51,20 @@ impl World {
 
     /// A world with more customers, or more configuration: keys of `[marketplace]`, then tables.
     pub async fn with(options: Options, extra: &str) -> Self {
-        Self::made(options, &[], extra).await
+        Self::adjusted(options, extra, Box::new(|_| {})).await
     }
 
     /// A world with secret files that more configuration names.
     pub async fn with_files(files: &[(&str, &str)], extra: &str) -> Self {
-        Self::made(Options::default(), files, extra).await
+        Self::made(Options::default(), files, extra, Box::new(|_| {})).await
     }
 
-    async fn made(options: Options, files: &[(&str, &str)], extra: &str) -> Self {
+    /// A world whose configuration is changed once more after it was read.
+    pub async fn adjusted(options: Options, extra: &str, adjust: Adjust) -> Self {
+        Self::made(options, &[], extra, adjust).await
+    }
+
+    async fn made(options: Options, files: &[(&str, &str)], extra: &str, adjust: Adjust) -> Self {
         let clock = Arc::new(AtomicI64::new(START));
         let (sandbox, serving) = Sandbox::bind(options, reader(&clock)).await.unwrap();
         let mut sandbox_task = JoinSet::new();
@@ -65,17 +74,31 @@ impl World {
             write(&dir, name, text);
         }
         let slept = Arc::new(AtomicU64::new(0));
-        let config = config(&dir, &sandbox.base(), extra);
+        let mut config = config(&dir, &sandbox.base(), extra);
+        adjust(&mut config);
         let (daemon, stop, daemon_task) = start(config, &clock, &slept).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let extra = extra.to_owned();
-        Self { sandbox, daemon, dir, clock, slept, extra, stop, daemon_task, sandbox_task, http }
+        Self {
+            sandbox,
+            daemon,
+            dir,
+            clock,
+            slept,
+            extra,
+            adjust,
+            stop,
+            daemon_task,
+            sandbox_task,
+            http,
+        }
     }
 
     /// Stops the daemon in order and starts it again on the same store.
     pub async fn restart(&mut self) {
         self.stop_daemon().await;
-        let config = config(&self.dir, &self.sandbox.base(), &self.extra);
+        let mut config = config(&self.dir, &self.sandbox.base(), &self.extra);
+        (self.adjust)(&mut config);
         let (daemon, stop, task) = start(config, &self.clock, &self.slept).await;
         (self.daemon, self.stop, self.daemon_task) = (daemon, stop, task);
     }

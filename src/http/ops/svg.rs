@@ -1,26 +1,9 @@
 //! Charts as inline SVG, drawn on the server. Every mark has a title, so that a pointer at rest
 //! tells the number.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Write as _};
 
-/// Text inside HTML or SVG.
-pub(super) struct Text<'a>(pub(super) &'a str);
-
-impl Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                _ => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
+pub(super) use crate::http::markup::Text;
 
 /// The width of all charts, in units of their own view box.
 const WIDTH: f64 = 720.0;

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod entitlements;
 mod keys;
+mod landing;
 mod openapi;
 mod question;
 mod signed;
@@ -23,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use self::keys::Signers;
+use self::landing::Landing;
 use self::signed::SignedAnswers;
 use super::edge::{self, Cors};
 use super::limits::Limits;
@@ -39,6 +41,7 @@ use crate::sync::keys::{Clock, EntraKeys};
 use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
+pub use landing::LandingSettings;
 pub use openapi::openapi;
 
 /// What the public listener needs.
@@ -61,6 +64,8 @@ pub struct PublicSettings {
     pub entra: Arc<EntraKeys>,
     /// What signed answers name as their issuer: our public address.
     pub issuer: String,
+    /// The purchase landing page.
+    pub landing: Option<LandingSettings>,
     /// How often each may ask.
     pub rates: Rates,
     /// Where requests are counted.
@@ -82,6 +87,7 @@ pub(super) struct Public {
     pub(super) rules: UserRules,
     webhooks: WebhookRules,
     watch: Watch,
+    landing: Option<Landing>,
     pub(super) entra: Arc<EntraKeys>,
     pub(super) limiters: Limiters,
     pub(super) metrics: Metrics,
@@ -93,7 +99,9 @@ pub(super) struct Public {
 impl PublicState {
     /// The state of a listener with these settings.
     pub fn new(settings: PublicSettings) -> Self {
+        let secret = settings.store.keys().pseudonym_secret();
         Self(Arc::new(Public {
+            landing: settings.landing.map(|it| Landing::new(it, &secret)),
             signers: Signers::new(settings.issuer),
             signed: SignedAnswers::new(),
             callers: Callers::new(&settings.callers),
@@ -159,6 +167,11 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
+        ("get", "/marketplace/landing", get(landing::open)),
+        ("get", "/marketplace/landing/account", get(landing::account)),
+        ("get", "/marketplace/landing/return", get(landing::come_back)),
+        ("get", "/marketplace/landing/purchase", get(landing::purchase)),
+        ("post", "/marketplace/landing/purchase", post(landing::activate)),
         ("get", "/.well-known/jwks.json", get(keys::jwks)),
         ("get", "/openapi.json", get(openapi::document)),
     ]

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, entitlements, keys, question, usage, usage_report, webhook};
+use super::{answer, entitlements, keys, landing, question, usage, usage_report, webhook};
 use crate::http::problem::ProblemBody;
 
 #[derive(OpenApi)]
@@ -19,6 +19,11 @@ use crate::http::problem::ProblemBody;
         usage::report,
         usage::show,
         webhook::receive,
+        landing::open,
+        landing::account,
+        landing::come_back,
+        landing::purchase,
+        landing::activate,
         keys::jwks,
         document
     ),

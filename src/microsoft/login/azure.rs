@@ -61,6 +61,17 @@ impl TokenSource {
         tenant: TenantId,
         scope: &str,
     ) -> Result<Issued, MicrosoftError> {
+        let text = self.assertion(meter, assertion, tenant).await?;
+        self.exchange(meter, text, tenant, scope).await
+    }
+
+    /// Somebody else's token that stands for our app.
+    pub(super) async fn assertion(
+        &self,
+        meter: &Meter,
+        assertion: &Assertion,
+        tenant: TenantId,
+    ) -> Result<String, MicrosoftError> {
         let text = match assertion {
             Assertion::File(path) => {
                 tokio::fs::read_to_string(path).await.map_err(|error| unreadable(path, &error))?
@@ -70,7 +81,7 @@ impl TokenSource {
                 self.ask(meter, credential, EXCHANGE_SCOPE).await?.text
             }
         };
-        self.exchange(meter, text.trim().to_owned(), tenant, scope).await
+        Ok(text.trim().to_owned())
     }
 
     pub(super) async fn by_managed_identity(

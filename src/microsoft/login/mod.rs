@@ -4,6 +4,7 @@ mod aadsts;
 mod azure;
 mod certificate;
 mod secret;
+mod sign_in;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use url::Url;
 
 use self::certificate::Certificate;
+pub use self::sign_in::{Departure, SignIn};
 use super::error::{ErrorKind, MicrosoftError};
 use super::http::{Http, Outgoing};
 use super::meter::Meter;

@@ -34,6 +34,7 @@ use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
 use super::graph::throttle::Bucket;
 use super::keys::KeyRing;
+use super::sign_in::Visits;
 use super::stumble::Stumble;
 use super::usage::Meter;
 use super::webhook::Post;
@@ -52,6 +53,7 @@ pub struct World {
     pub(super) orders: Orders,
     pub(super) post: Post,
     pub(super) meter: Meter,
+    pub(super) visits: Visits,
     keys: KeyRing,
     /// Secrets of our app; false once expired.
     secrets: Vec<(String, bool)>,
@@ -102,6 +104,7 @@ impl World {
             orders: Orders::default(),
             post: Post::default(),
             meter: Meter::default(),
+            visits: Visits::default(),
             keys: KeyRing::new()?,
             secrets,
             faults: options.faults.clone(),

@@ -1,6 +1,6 @@
 //! Chance that a number decides: the same seed, the same history.
 
-/// SplitMix64.
+/// `SplitMix64`.
 #[derive(Clone, Debug)]
 pub(super) struct Chance(u64);
 

@@ -18,19 +18,19 @@ const USERS: u8 = 12;
 const GROUPS: u8 = 2;
 
 pub(super) fn tenant_id(tenant: usize) -> TenantId {
-    TenantId::from_uuid(Uuid::from_u128(0x7e << 64 | tenant as u128 + 1)).unwrap()
+    TenantId::from_uuid(Uuid::from_u128((0x7e << 64) + tenant as u128 + 1)).unwrap()
 }
 
 pub(super) fn user_id(user: u8) -> UserId {
-    UserId::from_uuid(Uuid::from_u128(0x05e7 << 64 | u128::from(user) + 1))
+    UserId::from_uuid(Uuid::from_u128((0x05e7 << 64) + u128::from(user) + 1))
 }
 
 pub(super) fn sku_id(sku: u8) -> SkuId {
-    SkuId::from_uuid(Uuid::from_u128(0x5c << 64 | u128::from(sku) + 1))
+    SkuId::from_uuid(Uuid::from_u128((0x5c << 64) + u128::from(sku) + 1))
 }
 
 fn group_id(group: u8) -> GroupId {
-    GroupId::from_uuid(Uuid::from_u128(0x96 << 64 | u128::from(group) + 1))
+    GroupId::from_uuid(Uuid::from_u128((0x96 << 64) + u128::from(group) + 1))
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +65,7 @@ pub(super) struct Tenant {
 }
 
 fn bits(mask: u8) -> impl Iterator<Item = u8> {
-    (0..SKUS).filter(move |it| mask & 1 << it != 0)
+    (0..SKUS).filter(move |it| mask & (1 << it) != 0)
 }
 
 impl Tenant {
@@ -142,7 +142,7 @@ impl Tenant {
     fn tell(&mut self) {
         self.now += 1;
         for (user, it) in &self.users {
-            let holds = (!it.deleted).then(|| self.assigned(*user, it));
+            let holds = (!it.deleted).then(|| self.assigned(*user, *it));
             if self.told.get(user).is_none_or(|(_, before)| *before != holds) {
                 self.told.insert(*user, (self.now, holds));
             }
@@ -150,17 +150,17 @@ impl Tenant {
     }
 
     fn groups_of(&self, user: u8) -> impl Iterator<Item = (usize, &Group)> {
-        self.groups.iter().enumerate().filter(move |(_, it)| it.members & 1 << user != 0)
+        self.groups.iter().enumerate().filter(move |(_, it)| it.members & (1 << user) != 0)
     }
 
     /// The SKUs that a user has, by whatever way.
-    fn assigned(&self, user: u8, it: &User) -> u8 {
+    fn assigned(&self, user: u8, it: User) -> u8 {
         let through = self.groups_of(user).map(|(group, of)| of.skus & !it.failed[group]);
         through.fold(it.direct, |all, more| all | more)
     }
 
     /// The ways by which SKUs reach a user.
-    fn paths(&self, user: u8, it: &User) -> Vec<(u8, Path)> {
+    fn paths(&self, user: u8, it: User) -> Vec<(u8, Path)> {
         let path = |via, state, error: Option<&str>| Path {
             via,
             state,
@@ -172,7 +172,7 @@ impl Tenant {
         for (group, of) in self.groups_of(user) {
             let via = Via::Group(group_id(u8::try_from(group).unwrap()));
             paths.extend(bits(of.skus).map(|sku| {
-                let failed = it.failed[group] & 1 << sku != 0;
+                let failed = it.failed[group] & (1 << sku) != 0;
                 let fails = || path(via, PathState::Error, Some("CountViolation"));
                 (sku, if failed { fails() } else { path(via, PathState::Active, None) })
             }));
@@ -201,11 +201,11 @@ impl Tenant {
     pub(super) fn row(&self, user: u8) -> Option<UserRow> {
         let it = self.users.get(&user).filter(|it| !it.deleted)?;
         let licence = |sku| AssignedLicence { sku: sku_id(sku), disabled_plans: Vec::new() };
-        let states = self.paths(user, it).into_iter().map(|(sku, path)| (sku_id(sku), path));
+        let states = self.paths(user, *it).into_iter().map(|(sku, path)| (sku_id(sku), path));
         Some(UserRow {
             id: user_id(user),
             removed: None,
-            assigned: Some(bits(self.assigned(user, it)).map(licence).collect()),
+            assigned: Some(bits(self.assigned(user, *it)).map(licence).collect()),
             states: Some(states.collect()),
         })
     }
@@ -237,12 +237,12 @@ impl Tenant {
     /// What each user holds of ours, as a mirror should have it.
     pub(super) fn truth(&self) -> BTreeMap<UserId, UserLicences> {
         let of = |(user, it): (&u8, &User)| {
-            let assigned = self.assigned(*user, it);
+            let assigned = self.assigned(*user, *it);
             let mut licences: BTreeMap<u8, Licence> = BTreeMap::new();
-            for (sku, path) in self.paths(*user, it).into_iter().filter(|(sku, _)| *sku < OURS) {
+            for (sku, path) in self.paths(*user, *it).into_iter().filter(|(sku, _)| *sku < OURS) {
                 let blank = Licence {
                     sku: sku_id(sku),
-                    assigned: assigned & 1 << sku != 0,
+                    assigned: assigned & (1 << sku) != 0,
                     disabled_plans: Vec::new(),
                     paths: Vec::new(),
                 };

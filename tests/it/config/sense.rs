@@ -133,12 +133,30 @@ fn what_is_probably_not_meant_is_a_warning() {
 #[test]
 fn what_takes_effect_later_is_noted_only_when_it_is_set() {
     assert_eq!(with("").unwrap().notes, []);
-    let loaded = with(
-        "[policy]\ngrace = \"10d\"\n[landing]\nclient_id = \"1c1c1c1c-1111-4222-8333-444455556666\"",
-    );
-    let notes = loaded.unwrap().notes;
+    let notes = with("[policy]\ngrace = \"10d\"").unwrap().notes;
     let keys: Vec<_> = notes.iter().map(|it| it.key.as_str()).collect();
-    assert_eq!(keys, ["policy.grace", "landing.client_id"]);
+    assert_eq!(keys, ["policy.grace"]);
+}
+
+#[test]
+fn what_the_landing_page_says_and_who_signs_in_for_it() {
+    let app = "client_id = \"3e3e3e3e-1111-4222-8333-444455556666\"";
+    let landing = |lines: &str| with(&format!("[landing]\n{lines}"));
+    let support = |text: &str| {
+        let loaded = landing(&format!("support = \"{text}\"")).unwrap();
+        loaded.config.landing.support.unwrap().to_string()
+    };
+    assert_eq!(support("help@vizmaker.example"), "mailto:help@vizmaker.example");
+    assert_eq!(support("https://vizmaker.example/help"), "https://vizmaker.example/help");
+    for wrong in ["javascript:alert(1)", "http://vizmaker.example", "help"] {
+        one_problem(landing(&format!("support = \"{wrong}\"")), "landing.support", "mailbox");
+    }
+    let long = format!("publisher = \"{}\"", "x".repeat(81));
+    one_problem(landing(&long), "landing.publisher", "the name");
+    one_problem(landing("client_id = \"x\""), "landing.client_id", "no GUID");
+    one_problem(landing("secret = \"x\""), "landing.secret", "never read from the configuration");
+    warned(landing(app), "landing.client_id", "ENTITLED_LANDING__SECRET");
+    assert_eq!(landing("").unwrap().config.landing.client_id, None);
 }
 
 #[test]

@@ -102,6 +102,7 @@ impl World {
             watch: watch.clone(),
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
+            landing: None,
             rates: setup.rates,
             metrics: metrics.clone(),
             clock: Arc::clone(&time),
