@@ -1,6 +1,7 @@
 //! `entitled sandbox`: the Microsoft stand-in alone.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -28,6 +29,9 @@ pub struct SandboxArgs {
     /// Faults and how often, such as graph.429=0.05,webhook.loss=0.1,lag=30s (--help lists all)
     #[arg(long, value_name = "SPEC", default_value = "", long_help = faults_help())]
     pub faults: Faults,
+    /// The folder in which Entra's signing keys are kept, so that tokens outlive a restart
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
     /// Where webhooks go; nowhere if not given
     ///
     /// The daemon's public listener, for example <http://127.0.0.1:8080/marketplace/webhook>. They
@@ -72,6 +76,7 @@ pub(super) async fn run(args: &SandboxArgs, json: bool) -> anyhow::Result<Exit> 
         tenants: args.tenants,
         users: args.users,
         faults: args.faults.clone(),
+        keys: args.keys.clone(),
     };
     let listen =
         format!("cannot listen on {}: choose another address with --listen", options.listen);

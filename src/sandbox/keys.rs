@@ -1,8 +1,12 @@
 //! Entra's signing keys: RS256, published with the issuer they are good for, rotated on demand.
 
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{
@@ -26,11 +30,33 @@ struct Key {
 
 impl Key {
     fn generate() -> io::Result<Self> {
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
+        Ok(Self::of(KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?))
+    }
+
+    /// The key in this file; if there is none, a new one, which is then in it.
+    fn kept(file: &Path) -> io::Result<Self> {
+        match fs::read(file) {
+            Ok(der) => KeyPair::from_pkcs8(&der).map(Self::of).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = Self::generate()?;
+                let der: Pkcs8V1Der<'_> = key.pair.as_der().map_err(io::Error::other)?;
+                // Several may start at once: a file is there as a whole or not at all.
+                let part = file.with_extension(std::process::id().to_string());
+                let mut new =
+                    OpenOptions::new().write(true).create(true).mode(0o600).open(&part)?;
+                new.write_all(der.as_ref())?;
+                fs::rename(&part, file)?;
+                Ok(key)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(pair: KeyPair) -> Self {
         // The name follows from the key, as at Entra: a second sandbox on the same port never
         // reuses a name for another key.
         let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, pair.public_key().as_ref());
-        Ok(Self { kid: URL_SAFE_NO_PAD.encode(thumbprint), pair })
+        Self { kid: URL_SAFE_NO_PAD.encode(thumbprint), pair }
     }
 
     fn jwk(&self, issuer: Option<&str>) -> Value {
@@ -70,6 +96,16 @@ impl KeyRing {
     /// No key could be made.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { work: vec![Key::generate()?], personal: Key::generate()? })
+    }
+
+    /// The same, out of this folder: what is not there is made and put there.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or what is in it is no key.
+    pub(crate) fn kept(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let work = vec![Key::kept(&folder.join("work.pkcs8"))?];
+        Ok(Self { work, personal: Key::kept(&folder.join("personal.pkcs8"))? })
     }
 
     /// A new key signs from now on; the one before stays published.
@@ -139,6 +175,16 @@ mod tests {
         ring.rotate().unwrap();
         assert_eq!(ring.verify(&token), None);
         assert_eq!(ring.verify(&ring.sign(&json!({}), Signer::Personal)), None);
+    }
+
+    #[test]
+    fn keys_that_are_kept_are_the_same_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = KeyRing::kept(folder.path()).unwrap().sign(&json!({"a": 1}), Signer::Work);
+        let after = KeyRing::kept(folder.path()).unwrap();
+        assert_eq!(after.verify(&token), Some(json!({"a": 1})));
+        fs::write(folder.path().join("work.pkcs8"), "no key").unwrap();
+        assert!(KeyRing::kept(folder.path()).is_err());
     }
 
     #[test]

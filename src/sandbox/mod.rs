@@ -23,6 +23,7 @@ mod world;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
@@ -57,6 +58,9 @@ pub struct Options {
     pub users: usize,
     /// What goes wrong.
     pub faults: Faults,
+    /// The folder in which Entra's signing keys are kept, so that tokens outlive a restart; new
+    /// ones at each start if there is none.
+    pub keys: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -67,6 +71,7 @@ impl Default for Options {
             tenants: 0,
             users: 0,
             faults: Faults::default(),
+            keys: None,
         }
     }
 }

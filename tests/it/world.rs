@@ -43,6 +43,11 @@ pub struct World {
     http: reqwest::Client,
 }
 
+/// Where all tests keep the stand-in's keys: to make them takes longer than most tests.
+pub fn keys() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sandbox-keys")
+}
+
 impl World {
     /// The story's customers, nothing generated.
     pub async fn new() -> Self {
@@ -66,6 +71,7 @@ impl World {
 
     async fn made(options: Options, files: &[(&str, &str)], extra: &str, adjust: Adjust) -> Self {
         let clock = Arc::new(AtomicI64::new(START));
+        let options = Options { keys: Some(keys()), ..options };
         let (sandbox, serving) = Sandbox::bind(options, reader(&clock)).await.unwrap();
         let mut sandbox_task = JoinSet::new();
         sandbox_task.spawn(serving);

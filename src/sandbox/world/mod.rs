@@ -105,7 +105,7 @@ impl World {
             post: Post::default(),
             meter: Meter::default(),
             visits: Visits::default(),
-            keys: KeyRing::new()?,
+            keys: options.keys.as_deref().map_or_else(KeyRing::new, KeyRing::kept)?,
             secrets,
             faults: options.faults.clone(),
             fate: Chance::new(options.faults.seed),

@@ -29,6 +29,10 @@ pub(super) struct Site {
     _serving: JoinSet<()>,
 }
 
+fn kept_keys() -> Options {
+    Options { keys: Some(crate::world::keys()), ..Options::default() }
+}
+
 impl Site {
     pub(super) async fn new() -> Self {
         Self::with("").await
@@ -37,7 +41,7 @@ impl Site {
     /// `extra` is appended to the configuration.
     pub(super) async fn with(extra: &str) -> Self {
         let (sandbox, serving) =
-            Sandbox::bind(Options::default(), Arc::new(Timestamp::now)).await.unwrap();
+            Sandbox::bind(kept_keys(), Arc::new(Timestamp::now)).await.unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
         let dir = tempfile::tempdir().unwrap();

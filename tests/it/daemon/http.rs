@@ -274,6 +274,10 @@ async fn operators_routes_and_files_are_theirs_alone() {
         routes,
         [
             "/.well-known/jwks.json",
+            "/marketplace/landing",
+            "/marketplace/landing/account",
+            "/marketplace/landing/purchase",
+            "/marketplace/landing/return",
             "/marketplace/webhook",
             "/openapi.json",
             ONE,

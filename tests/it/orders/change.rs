@@ -106,7 +106,8 @@ async fn what_is_so_already_is_success_without_a_call() {
     let it = Bought::new().await;
     ended(it.order(plan("TEAM")).await, OrderEnd::Already);
     ended(it.order(Order::Quantity(25)).await, OrderEnd::Already);
-    assert_eq!((it.asked("PATCH", ""), it.journal().len()), (0, 0));
+    let ordered = it.journal().into_iter().filter(|it| it.starts_with("command")).count();
+    assert_eq!((it.asked("PATCH", ""), ordered), (0, 0));
 }
 
 #[tokio::test]

