@@ -99,6 +99,8 @@ async fn kill_after_kill_no_answered_seat_is_lost_and_no_change_is_missed() {
     server.cli("sync").await.ok();
     let (contoso, sku) = (story::CONTOSO.tenant, story::SYNOPTIC_SKU);
     let (mut seated, mut cut) = (BTreeSet::new(), 0);
+    // A run lasts long enough for a kill to come in its middle.
+    site.microsoft(|it| it.set_faults("slow=10ms".parse().unwrap()));
     for n in 0..KILLS {
         site.microsoft(|it| match n % 2 {
             0 => it.assign(contoso, story::DAN.user, sku, &[]),
@@ -129,6 +131,7 @@ async fn kill_after_kill_no_answered_seat_is_lost_and_no_change_is_missed() {
             taken.iter().map(|it| it["user"].as_str().unwrap().to_owned()).collect();
         assert!(seated.is_subset(&taken), "{n}: {seated:?} {taken:?}");
     }
+    site.microsoft(|it| it.set_faults(Faults::default()));
     assert!(cut >= KILLS / 2, "only {cut} kills came in the middle of something");
     // From the cursors that were on disk: one that were ahead of its data would miss changes.
     server.cli("sync").await.ok();

@@ -106,8 +106,10 @@ async fn what_is_so_already_is_success_without_a_call() {
     let it = Bought::new().await;
     ended(it.order(plan("TEAM")).await, OrderEnd::Already);
     ended(it.order(Order::Quantity(25)).await, OrderEnd::Already);
-    let ordered = it.journal().into_iter().filter(|it| it.starts_with("command")).count();
-    assert_eq!((it.asked("PATCH", ""), ordered), (0, 0));
+    // The mirror notes that a subscription came back from its end; of orders there is nothing.
+    let journal = it.journal();
+    let orders: Vec<_> = journal.iter().filter(|it| !it.contains("Unsubscribed")).collect();
+    assert_eq!((it.asked("PATCH", ""), &*orders), (0, &[] as &[&String]));
 }
 
 #[tokio::test]
@@ -132,7 +134,10 @@ async fn what_can_be_known_is_refused_before_anything_is_asked() {
     it.status("Subscribed");
     it.edit(|it| (it.plan_id, it.quantity) = ("company".to_owned(), None));
     refused(it.order(Order::Quantity(30)).await, "flat_rate", &["change the plan instead"]);
-    assert_eq!((it.asked("PATCH", ""), it.journal().len()), (0, 0));
+    // The mirror notes that a subscription came back from its end; of orders there is nothing.
+    let journal = it.journal();
+    let orders: Vec<_> = journal.iter().filter(|it| !it.contains("Unsubscribed")).collect();
+    assert_eq!((it.asked("PATCH", ""), orders), (0, Vec::new()));
 }
 
 #[tokio::test]
