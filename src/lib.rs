@@ -24,7 +24,8 @@
 //! | [`sandbox`] | beside the house: the Microsoft stand-in, which imports nothing of ours |
 //!
 //! Deliberately absent: no global state; no clock outside [`daemon`] and [`cli`] (time is an
-//! argument); no handler that calls Microsoft; no queue of work on disk (facts are stored, work is
+//! argument); no answer to a question that waits for Microsoft (the landing page and an operator's
+//! orders do: somebody sits before them); no queue of work on disk (facts are stored, work is
 //! recomputed; webhooks that came and events that must go out are facts); no removal because one
 //! listing lacked something.
 
