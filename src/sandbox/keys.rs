@@ -42,8 +42,9 @@ impl Key {
                 let der: Pkcs8V1Der<'_> = key.pair.as_der().map_err(io::Error::other)?;
                 // Several may start at once: a file is there as a whole or not at all.
                 let part = file.with_extension(std::process::id().to_string());
-                let mut new =
-                    OpenOptions::new().write(true).create(true).mode(0o600).open(&part)?;
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(0o600);
+                let mut new = options.open(&part)?;
                 new.write_all(der.as_ref())?;
                 fs::rename(&part, file)?;
                 Ok(key)
