@@ -21,7 +21,7 @@ pub struct Purchase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Activated {
     /// Microsoft took it; until it takes effect, which may need minutes, the subscription reads as
-    /// before: see [`Orders::look`].
+    /// before: see [`super::Orders::look`].
     Accepted(Subscription),
     /// It is live.
     Already(Subscription),
