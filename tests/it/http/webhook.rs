@@ -63,7 +63,8 @@ async fn every_hostile_token_is_a_401_without_effect_and_without_a_storm_of_fetc
     let commits = world.store.mirror().revision() - revision;
     assert!(commits <= fetches(&world) - fetched, "nothing was committed but Entra's keys");
     assert!(commits <= 1, "{commits}");
-    assert_eq!(world.store.report().live_bytes, bytes, "nothing was kept");
+    let kept = world.store.report().live_bytes != bytes;
+    assert!(commits > 0 || !kept, "nothing was kept but Entra's keys");
     let counted = format!("entitled_webhooks_total{{outcome=\"unauthorized\"}} {sent}");
     let metrics = metrics(&world).await;
     assert!(metrics.lines().any(|it| it == counted), "each is counted: {metrics}");
