@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, Run, Sku,
-    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite,
-    UserId, UserLicences,
+    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Holders, Life, MappingWrite, Notice,
+    RightsSource, Run, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
+    Unread, UsageWrite, UserId, UserLicences, UserRights,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -45,6 +45,12 @@ pub struct Commit {
     pub outbox: Vec<DeliveryWrite>,
     /// Changes that customers asked for, and what became of them.
     pub asked: Vec<AskedWrite>,
+    /// Usage rights of users who were looked up; `None` forgets them.
+    pub rights: Vec<(TenantId, UserId, Option<UserRights>)>,
+    /// How far tenants' usage rights can be believed, in place of that before.
+    pub rights_sources: Vec<(TenantId, RightsSource)>,
+    /// What was learned of tenants, and decided.
+    pub mappings: Vec<(TenantId, MappingWrite)>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
+    AskedChange, AskedWrite, Commit, Holders, Life, Mapping, Plan, RightsSource, RightsTable, Sku,
+    SkuId, SkuMatch, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, TenantUsers, Unread, UserTable, UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.
@@ -18,6 +19,12 @@ pub struct TenantView {
     pub skus: Arc<[Sku]>,
     /// What its users hold of the publisher's SKUs.
     pub users: UserTable,
+    /// What usage rights its users were last shown to hold.
+    pub rights: RightsTable,
+    /// How far these can be believed.
+    pub rights_source: RightsSource,
+    /// What plans are called there.
+    pub mappings: Arc<[Mapping]>,
     /// How far its directory has been read.
     pub directory: SourceState,
 }
@@ -29,6 +36,9 @@ impl TenantView {
             tenant,
             skus: Arc::from([]),
             users: UserTable::default(),
+            rights: RightsTable::new(),
+            rights_source: RightsSource::default(),
+            mappings: Arc::from([]),
             directory: SourceState::default(),
         }
     }
@@ -36,6 +46,11 @@ impl TenantView {
     /// The SKU of this id.
     pub fn sku(&self, id: SkuId) -> Option<&Sku> {
         self.skus.iter().find(|it| it.id == id)
+    }
+
+    /// What of a SKU is the plan, here.
+    pub fn sku_match(&self, sku: &Sku, plan: &Plan) -> Option<SkuMatch> {
+        sku_match(sku, plan, &self.mappings)
     }
 }
 
@@ -190,6 +205,7 @@ impl Mirror {
                 UserWrites::Replace(users) => view.users = UserTable::new(users.iter().cloned()),
             });
         }
+        next.apply_rights(commit);
         for (key, state) in &commit.sources {
             match key {
                 SourceKey { source: Source::Directory, tenant: Some(tenant) } => {
@@ -221,6 +237,28 @@ impl Mirror {
             self.change_tenant(tenant, |view| view.users = table);
         }
         self
+    }
+
+    fn apply_rights(&mut self, commit: &Commit) {
+        for (tenant, user, rights) in &commit.rights {
+            if rights.is_none() && self.tenants.get(tenant).is_none() {
+                continue;
+            }
+            self.change_tenant(*tenant, |view| match rights {
+                Some(it) => drop(view.rights.insert(*user, Arc::new(it.clone()))),
+                None => drop(view.rights.remove(user)),
+            });
+        }
+        for (tenant, source) in &commit.rights_sources {
+            self.change_tenant(*tenant, |view| view.rights_source = source.clone());
+        }
+        for (tenant, write) in &commit.mappings {
+            self.change_tenant(*tenant, |view| {
+                if let Some(next) = mapped(&view.mappings, write) {
+                    view.mappings = next.into();
+                }
+            });
+        }
     }
 
     fn put_asked(&mut self, write: &AskedWrite) {

@@ -10,6 +10,7 @@ mod directory;
 mod id;
 mod inbox;
 mod life;
+mod mapping;
 mod mirror;
 mod notice;
 mod operation;
@@ -17,6 +18,7 @@ mod policy;
 mod product;
 mod purchase_token;
 mod remembered;
+mod rights;
 mod run;
 mod subscription;
 mod unread;
@@ -45,6 +47,10 @@ pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
 };
+pub use mapping::{
+    MAPPINGS_MAX, Mapping, MappingState, MappingWrite, Target, mapped, mappings_fingerprint,
+    sku_match,
+};
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish};
 pub use operation::{Action, OperationStatus, RequestSource};
@@ -54,6 +60,7 @@ pub use product::{
 };
 pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
+pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use unread::{Unread, Whose};

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    HeldSeat, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant, TenantId, UnknownWord,
-    UserId, UserLicences,
+    HeldSeat, Mapping, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant, TenantId,
+    UnknownWord, UserId, UserLicences, UserRights,
 };
 
 words!(
@@ -77,6 +77,10 @@ words!(
         Operation = "operation",
         /// A webhook of the marketplace, by its place in the inbox.
         Webhook = "webhook",
+        /// What usage rights one user was shown to hold in one tenant.
+        UsageRight = "usage_right",
+        /// What a plan is called in one tenant, by the mapping's id.
+        Mapping = "mapping",
     }
 );
 
@@ -209,6 +213,8 @@ pub enum Fact {
     Tenant(Box<Tenant>),
     /// A seat taken.
     HeldSeat(HeldSeat),
+    /// What usage rights a user was shown to hold.
+    Rights(Box<UserRights>),
     /// Anything said best in words, such as a key that was rotated.
     Words(Arc<str>),
 }
@@ -303,6 +309,50 @@ impl Change {
             user: Some(user),
             before: before.map(fact),
             after: after.map(fact),
+        }
+    }
+
+    /// Usage rights of a user that are new, differ or are gone.
+    pub fn of_rights(
+        at: Timestamp,
+        cause: Cause,
+        (tenant, user): (TenantId, UserId),
+        before: Option<&UserRights>,
+        after: Option<&UserRights>,
+    ) -> Self {
+        let fact = |it: &UserRights| Fact::Rights(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::UsageRight,
+            id: user.to_string().into(),
+            tenant: Some(tenant),
+            user: Some(user),
+            before: before.map(fact),
+            after: after.map(fact),
+        }
+    }
+
+    /// A mapping of a tenant that is new or was decided, in words.
+    pub fn of_mapping(
+        at: Timestamp,
+        cause: Cause,
+        tenant: TenantId,
+        before: Option<&Mapping>,
+        after: &Mapping,
+    ) -> Self {
+        let fact = |it: &Mapping| {
+            Fact::Words(format!("{} is {}: {}", it.service_id, it.target, it.state).into())
+        };
+        Self {
+            at,
+            cause,
+            entity: Entity::Mapping,
+            id: Arc::clone(&after.id),
+            tenant: Some(tenant),
+            user: None,
+            before: before.map(fact),
+            after: Some(fact(after)),
         }
     }
 

@@ -80,6 +80,8 @@ pub(super) enum Kind {
     UsageAnswer,
     Delivery,
     WebhookNote,
+    Rights,
+    Learned,
     UserCount,
     Users,
     Chunk,
@@ -89,7 +91,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 23] = [
+    const ALL: [(Self, u8); 25] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -107,6 +109,8 @@ impl Kind {
         (Self::UsageAnswer, b'I'),
         (Self::Delivery, b'Q'),
         (Self::WebhookNote, b'Y'),
+        (Self::Rights, b'r'),
+        (Self::Learned, b'e'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -210,6 +214,15 @@ pub(super) fn delivery(number: NoticeNumber, endpoint: &str) -> Key {
 
 pub(super) fn webhook_note(it: NoteKey) -> Key {
     key(Kind::WebhookNote, &[&it.at.as_nanosecond().to_be_bytes(), &[it.kind], &it.id])
+}
+
+/// A sixteenth of a tenant's users, by the first four bits of their ids.
+pub(super) fn rights(tenant: TenantId, sixteenth: u8) -> Key {
+    key(Kind::Rights, &[tenant.as_bytes(), &[sixteenth]])
+}
+
+pub(super) fn learned(tenant: TenantId) -> Key {
+    key(Kind::Learned, &[tenant.as_bytes()])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

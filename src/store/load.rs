@@ -12,14 +12,15 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, SkusV1,
-    SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LearnedV1, LifeV1, ManifestV1, NoteV1, OddV1,
+    RightsV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1,
+    UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
-    Unread, UserId, UserTable,
+    AskedWrite, Commit, Document, HeldSeat, Holders, MappingWrite, Mirror, OddRecord,
+    SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
 /// What was in the store.
@@ -178,6 +179,7 @@ impl Facts {
                 self.odd.take(&it);
             }
             Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,
+            Kind::Rights | Kind::Learned => learned(commit, key, kind, payload)?,
             Kind::UserCount => {
                 let tenant = Parts(key).skip(1)?.tenant()?;
                 self.counts.insert(tenant, record::decode(kind, payload)?);
@@ -211,6 +213,21 @@ fn remembered(
     } else {
         let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
         commit.asked.push(AskedWrite::New(Arc::new(it)));
+    }
+    Ok(())
+}
+
+/// Usage rights, and what was learned of tenants.
+fn learned(commit: &mut Commit, key: &[u8], kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
+    let tenant = Parts(key).skip(1)?.tenant()?;
+    if kind == Kind::Rights {
+        let users = record::decode::<RightsV1>(kind, payload)?.users()?;
+        commit.rights.extend(users.into_iter().map(|(user, it)| (tenant, user, Some(it))));
+    } else {
+        let (source, mappings) = record::decode::<LearnedV1>(kind, payload)?.open()?;
+        commit.rights_sources.push((tenant, source));
+        let proposed = mappings.into_iter().map(MappingWrite::Propose);
+        commit.mappings.extend(proposed.map(|it| (tenant, it)));
     }
     Ok(())
 }

@@ -10,12 +10,13 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, NoteV1, OddV1, RunV1, SkusV1, SourceV1,
-    SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LearnedV1, LifeV1, NoteV1, OddV1, RightsV1,
+    RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1,
+    UserCountV1,
 };
 use crate::domain::{
     AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord,
-    SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
+    SubscriptionId, TenantId, UsageWrite, UserId, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -61,6 +62,8 @@ impl Plan {
             }
         }
         plan.asked(commits, after)?;
+        plan.rights(commits, after)?;
+        plan.learned(commits, after)?;
         plan.holders(commits, before, after)?;
         plan.users(commits, before, after)?;
         for chunk in journal::chunks(commits.iter().flat_map(|it| &it.changes))? {
@@ -213,6 +216,38 @@ impl Plan {
                 Some(it) => self.put(Table::Facts, key, Kind::Asked, &AskedV1::from(&**it))?,
                 None => self.set(Table::Facts, key, Kind::Asked, None),
             }
+        }
+        Ok(())
+    }
+
+    /// A record a sixteenth of a tenant's users: most are looked up together.
+    fn rights(&mut self, commits: &[Commit], after: &Mirror) -> Result<(), StoreError> {
+        let of = |user: &UserId| user.as_bytes().first().map_or(0, |it| it >> 4);
+        let rights = commits.iter().flat_map(|it| &it.rights);
+        let touched: BTreeSet<_> = rights.map(|(tenant, user, _)| (*tenant, of(user))).collect();
+        for (tenant, sixteenth) in touched {
+            let least = |it: u8| UserId::from_uuid(uuid::Uuid::from_u128(u128::from(it) << 124));
+            let key = layout::rights(tenant, sixteenth);
+            let table = after.tenant(tenant).map(|it| it.rights.range(least(sixteenth)..));
+            let users = table.into_iter().flatten().take_while(|(user, _)| of(user) == sixteenth);
+            let record: RightsV1 = users.collect();
+            if record.is_empty() {
+                self.set(Table::Facts, key, Kind::Rights, None);
+            } else {
+                self.put(Table::Facts, key, Kind::Rights, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of proposals is the mirror's to say.
+    fn learned(&mut self, commits: &[Commit], after: &Mirror) -> Result<(), StoreError> {
+        let sources = commits.iter().flat_map(|it| &it.rights_sources).map(|(tenant, _)| *tenant);
+        let mappings = commits.iter().flat_map(|it| &it.mappings).map(|(tenant, _)| *tenant);
+        for tenant in sources.chain(mappings).collect::<BTreeSet<_>>() {
+            let Some(view) = after.tenant(tenant) else { continue };
+            let record = LearnedV1::new(&view.rights_source, &view.mappings);
+            self.put(Table::Facts, layout::learned(tenant), Kind::Learned, &record)?;
         }
         Ok(())
     }

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entitled::domain::{
-    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
-    Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
-    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Trigger, Unread, UserId, UserLicences, UserWrites, Whose,
+    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mapping,
+    MappingWrite, Mirror, OddRecord, Outcome, Party, RawRecord, Right, RightsSource, Run, RunId,
+    SeatOutcome, SeatRequest, Sku, SkuId, SourceKey, SourceState, Subscription, SubscriptionId,
+    SubscriptionStatus, Target, Tenant, TenantId, TenantUsers, Trigger, Unread, UserId,
+    UserLicences, UserRights, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -174,6 +175,16 @@ fn mixed() -> Commit {
         since: now(),
         why: "no id".into(),
     };
+    let right = Right {
+        identifier: "p.o.q".into(),
+        catalog: Some("CFQ:1".into()),
+        state: "active".into(),
+        bare: None,
+    };
+    let rights = UserRights::seen(vec![right], now());
+    let source = RightsSource { proven: Some(("app".into(), now())), ..RightsSource::default() };
+    let target = Target::Right("mscrm.x".into());
+    let mapping = Mapping::proposed("p.o.q".parse().unwrap(), target, None, 2, "seen", now());
     Commit {
         changes: vec![
             Change::of_subscription(now(), cause.clone(), None, &subscription),
@@ -197,6 +208,9 @@ fn mixed() -> Commit {
         }],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
+        rights: vec![(tenant(1), user(3), Some(rights))],
+        rights_sources: vec![(tenant(1), source)],
+        mappings: vec![(tenant(1), MappingWrite::Propose(mapping))],
         inbox: Vec::new(),
         usage: Vec::new(),
         notices: Vec::new(),

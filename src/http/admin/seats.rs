@@ -108,7 +108,7 @@ fn plans<'a>(
     plans.flat_map(|(product, plan)| {
         view.skus
             .iter()
-            .filter_map(move |sku| Some((product.as_ref(), plan, sku, sku.matches(plan)?)))
+            .filter_map(move |sku| Some((product.as_ref(), plan, sku, view.sku_match(sku, plan)?)))
     })
 }
 

@@ -12,10 +12,11 @@ use uuid::Uuid;
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
-    Losers, OddRecord, Outcome, Party, Path, PathState, Run, RunId, ServicePlan, ServicePlanId,
-    Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus,
-    Tenant, TenantId, TenantUsers, Terms, Trigger, Undocumented, Units, Unread, UserId,
-    UserLicences, UserWrites, Via, Whose,
+    Losers, Mapping, MappingState, MappingWrite, OddRecord, Outcome, Party, Path, PathState, Right,
+    RightsSource, Run, RunId, ServiceId, ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey,
+    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Target, Tenant, TenantId,
+    TenantUsers, Terms, Trigger, Undocumented, Units, Unread, UserId, UserLicences, UserRights,
+    UserWrites, Via, Whose,
 };
 
 fn text() -> BoxedStrategy<Arc<str>> {
@@ -232,6 +233,7 @@ fn fact() -> BoxedStrategy<Fact> {
         tenant().prop_map(|it| Fact::Tenant(Box::new(it))),
         held_seat().prop_map(Fact::HeldSeat),
         text().prop_map(Fact::Words),
+        rights().prop_map(|it| Fact::Rights(Box::new(it))),
     ]
     .boxed()
 }
@@ -364,6 +366,59 @@ fn asked() -> BoxedStrategy<AskedWrite> {
     prop_oneof![new, moved, operation().prop_map(AskedWrite::Forget)].boxed()
 }
 
+/// Users of every sixteenth.
+fn spread_user() -> BoxedStrategy<UserId> {
+    (0_u128..16, 0_u128..3)
+        .prop_map(|(high, low)| UserId::from_uuid(Uuid::from_u128(high << 124 | low)))
+        .boxed()
+}
+
+fn service_id() -> BoxedStrategy<ServiceId> {
+    "[a-c]\\.[a-c]\\.[a-c]".prop_map(|it| it.parse().unwrap()).boxed()
+}
+
+fn rights() -> BoxedStrategy<UserRights> {
+    let right = (text(), option::of(text()), text(), option::of(service_id()))
+        .prop_map(|(identifier, catalog, state, bare)| Right { identifier, catalog, state, bare });
+    (vec(right, 0..3), time(), some_time())
+        .prop_map(|(rows, read_at, missing_since)| UserRights { rows, read_at, missing_since })
+        .boxed()
+}
+
+fn rights_source() -> BoxedStrategy<RightsSource> {
+    (option::of((text(), time())), option::of((text(), time())), some_time())
+        .prop_map(|(proven, refused, read_at)| RightsSource { proven, refused, read_at })
+        .boxed()
+}
+
+fn mapping_write() -> BoxedStrategy<MappingWrite> {
+    let target = prop_oneof![
+        uuid().prop_map(|it| Target::Sku(SkuId::from_uuid(it))),
+        (uuid(), uuid()).prop_map(|(sku, plan)| {
+            Target::ServicePlan(SkuId::from_uuid(sku), ServicePlanId::from_uuid(plan))
+        }),
+        text().prop_map(Target::Right),
+    ];
+    let id = || "m[0-3]".prop_map(Arc::<str>::from);
+    let rest = (option::of(text()), any::<u32>(), text(), select(MappingState::ALL), time());
+    let propose = (id(), service_id(), target, rest).prop_map(|(id, service_id, target, rest)| {
+        let (catalog, users, evidence, state, since) = rest;
+        MappingWrite::Propose(Mapping {
+            id,
+            service_id,
+            target,
+            catalog,
+            users,
+            evidence,
+            state,
+            since,
+        })
+    });
+    let decide = (id(), select(MappingState::ALL), time())
+        .prop_map(|(id, state, at)| MappingWrite::Decide(id, state, at));
+    prop_oneof![propose, decide].boxed()
+}
+
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
@@ -389,6 +444,11 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
+        (
+            vec((tenant_id(), spread_user(), option::weighted(0.8, rights())), 0..6),
+            vec((tenant_id(), rights_source()), 0..2),
+            vec((tenant_id(), mapping_write()), 0..3),
+        ),
     );
     (facts, rest)
         .prop_map(|(facts, rest)| Commit {
@@ -409,6 +469,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             runs: rest.4,
             lives: rest.5,
             unread: rest.6,
+            rights: rest.8.0,
+            rights_sources: rest.8.1,
+            mappings: rest.8.2,
         })
         .boxed()
 }
