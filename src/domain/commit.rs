@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, Run, Sku,
-    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite,
-    UserId, UserLicences,
+    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, ReadWrite, Run,
+    Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread,
+    UsageWrite, UserId, UserLicences, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -23,6 +23,8 @@ pub struct Commit {
     pub skus: Vec<(TenantId, Vec<Sku>)>,
     /// What users hold.
     pub users: Vec<TenantUsers>,
+    /// Enumerations that are under way.
+    pub reads: Vec<ReadWrite>,
     /// How far sources have been read. A cursor in here stands for the data in the same commit.
     pub sources: Vec<(SourceKey, SourceState)>,
     /// Holders of seats, all of a subscription's, in place of those before.
@@ -69,7 +71,7 @@ pub enum UserWrites {
     /// These users hold this now; `None` holds nothing of ours.
     Patch(Vec<(UserId, Option<UserLicences>)>),
     /// These users and nobody else.
-    Replace(Vec<(UserId, UserLicences)>),
+    Replace(UserTable),
 }
 
 /// A small named document, such as Entra's signing keys.

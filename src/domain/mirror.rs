@@ -5,8 +5,9 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
+    AskedChange, AskedWrite, Commit, Holders, Life, ReadWrite, Sku, SkuId, Source, SourceKey,
+    SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread,
+    UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -51,6 +52,7 @@ pub struct Mirror {
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
+    unfinished: HashMap<TenantId, Arc<Unfinished>>,
     revision: u64,
 }
 
@@ -89,6 +91,11 @@ impl Mirror {
     /// All tenants, by id.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantView>> {
         self.tenants.values()
+    }
+
+    /// How many tenants there are.
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
     }
 
     /// How far a source has been read.
@@ -156,6 +163,16 @@ impl Mirror {
         self.asked.values()
     }
 
+    /// How far the first enumeration of a tenant is, if it was cut off.
+    pub fn unfinished(&self, tenant: TenantId) -> Option<&Arc<Unfinished>> {
+        self.unfinished.get(&tenant)
+    }
+
+    /// All enumerations that were cut off, in no order that means anything.
+    pub fn all_unfinished(&self) -> impl Iterator<Item = (TenantId, &Arc<Unfinished>)> {
+        self.unfinished.iter().map(|(tenant, it)| (*tenant, it))
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -187,8 +204,16 @@ impl Mirror {
         for TenantUsers { tenant, writes } in &commit.users {
             next.change_tenant(*tenant, |view| match writes {
                 UserWrites::Patch(writes) => view.users = view.users.patched(writes),
-                UserWrites::Replace(users) => view.users = UserTable::new(users.iter().cloned()),
+                UserWrites::Replace(users) => view.users = users.clone(),
             });
+        }
+        for write in &commit.reads {
+            match write {
+                ReadWrite::LaidDown { tenant, read, .. } => {
+                    drop(next.unfinished.insert(*tenant, Arc::clone(read)));
+                }
+                ReadWrite::Cleared { tenant, .. } => drop(next.unfinished.remove(tenant)),
+            }
         }
         for (key, state) in &commit.sources {
             match key {

@@ -19,6 +19,7 @@ mod purchase_token;
 mod remembered;
 mod run;
 mod subscription;
+mod unfinished;
 mod unread;
 mod usage;
 mod users;
@@ -56,6 +57,7 @@ pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
+pub use unfinished::{Packed, ReadWrite, Said, Unfinished};
 pub use unread::{Unread, Whose};
 pub use usage::{
     InvalidQuantity, InvalidUsageId, Quantity, USAGE_WINDOW, UsageAnswer, UsageEvent, UsageId,

@@ -86,10 +86,11 @@ pub(super) enum Kind {
     Run,
     Manifest,
     Staged,
+    Unfinished,
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 23] = [
+    const ALL: [(Self, u8); 24] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -113,6 +114,7 @@ impl Kind {
         (Self::Run, b'N'),
         (Self::Manifest, b'M'),
         (Self::Staged, b'F'),
+        (Self::Unfinished, b's'),
     ];
 
     /// Its letter on disk.
@@ -219,6 +221,11 @@ pub(super) fn user_count(tenant: TenantId) -> Key {
 pub(super) fn users(tenant: TenantId, bucket: usize) -> Key {
     let bucket = u32::try_from(bucket).unwrap_or(u32::MAX).to_be_bytes();
     [tenant.as_bytes(), &bucket[..]].concat()
+}
+
+/// How far an enumeration is: part 0; its users: the parts from 1 on.
+pub(super) fn unfinished(tenant: TenantId, part: u32) -> Key {
+    key(Kind::Unfinished, &[tenant.as_bytes(), &part.to_be_bytes()])
 }
 
 pub(super) fn chunk(sequence: u64) -> Key {

@@ -16,6 +16,7 @@
 //!   ([`rebuild`], [`export`]).
 
 mod committer;
+mod cursors;
 mod engine;
 mod error;
 mod export;
@@ -62,7 +63,7 @@ use self::usage::Usage;
 use self::writer::{Limits, RUNS_AHEAD, Seating, Stamp, Writer, Written};
 use crate::domain::{
     Change, Commit, Mirror, OddRecord, RawRecord, Run, RunId, SeatOutcome, SeatRequest,
-    SourceState, SubscriptionId,
+    SubscriptionId,
 };
 
 pub use self::committer::Pruned;
@@ -179,7 +180,7 @@ impl Store {
             Opened::Loaded => {}
             Opened::Fresh => folder.sync_created()?,
             Opened::Rebuilt { .. } => {
-                forget_cursors(&mut writer, next_run)?;
+                cursors::forget(&mut writer, next_run)?;
                 folder.sync_created()?;
             }
         }
@@ -379,23 +380,6 @@ impl Store {
         self.jobs.send(job(reply)).await.map_err(|_closed| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
-}
-
-/// What an export held may be days old: the next read of every source must be a full one.
-fn forget_cursors(writer: &mut Writer, next_run: u64) -> Result<(), StoreError> {
-    let mirror = Arc::clone(&writer.mirror);
-    let of_tenants = mirror
-        .tenants()
-        .map(|it| (crate::domain::SourceKey::directory(it.tenant.id), &it.directory));
-    let sources = mirror.sources().chain(of_tenants).map(|(key, state)| {
-        let forgotten =
-            SourceState { cursor: None, cursor_issued: None, last_full: None, ..state.clone() };
-        (key, forgotten)
-    });
-    let mut group = writer.group();
-    group.add(Commit { sources: sources.collect(), ..Commit::default() });
-    writer.write(group, next_run, |_| Ok(()))?;
-    writer.settle()
 }
 
 impl Shared {

@@ -12,10 +12,11 @@ use uuid::Uuid;
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
-    Losers, OddRecord, Outcome, Party, Path, PathState, Run, RunId, ServicePlan, ServicePlanId,
-    Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus,
-    Tenant, TenantId, TenantUsers, Terms, Trigger, Undocumented, Units, Unread, UserId,
-    UserLicences, UserWrites, Via, Whose,
+    Losers, OddRecord, Outcome, Packed, Party, Path, PathState, ReadWrite, Run, RunId, Said,
+    ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
+    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Terms, Trigger,
+    Undocumented, Unfinished, Units, Unread, UserId, UserLicences, UserTable, UserWrites, Via,
+    Whose,
 };
 
 fn text() -> BoxedStrategy<Arc<str>> {
@@ -276,9 +277,28 @@ fn tenant_users() -> BoxedStrategy<TenantUsers> {
     let replace = vec((user_id(), licences()), 0..80);
     let writes = prop_oneof![
         3 => patch.prop_map(UserWrites::Patch),
-        1 => replace.prop_map(UserWrites::Replace),
+        1 => replace.prop_map(|it| UserWrites::Replace(UserTable::new(it))),
     ];
     (tenant_id(), writes).prop_map(|(tenant, writes)| TenantUsers { tenant, writes }).boxed()
+}
+
+fn read() -> BoxedStrategy<ReadWrite> {
+    let said = prop_oneof![
+        licences().prop_map(|it| Said::Holds(Packed::of(&it))),
+        Just(Said::Removed),
+        Just(Said::Ask),
+    ];
+    let users = vec((user_id(), said), 0..40);
+    let numbers = any::<[u64; 3]>();
+    let laid = (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users);
+    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users)| {
+        let [catalog, seen, odd] = numbers;
+        let passed_over = skus.into_iter().map(SkuId::from_uuid).collect();
+        let read = Unfinished { started, catalog, next, seen, odd, passed_over, parts };
+        ReadWrite::LaidDown { tenant, read: Arc::new(read), users }
+    });
+    let cleared = tenant_id().prop_map(|tenant| ReadWrite::Cleared { tenant, parts: 4 });
+    prop_oneof![3 => laid, 1 => cleared].boxed()
 }
 
 fn life() -> BoxedStrategy<Life> {
@@ -389,6 +409,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
+        vec(read(), 0..2),
     );
     (facts, rest)
         .prop_map(|(facts, rest)| Commit {
@@ -409,6 +430,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             runs: rest.4,
             lives: rest.5,
             unread: rest.6,
+            reads: rest.8,
         })
         .boxed()
 }
