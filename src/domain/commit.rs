@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, Run, Sku,
-    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite,
-    UserId, UserLicences,
+    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups, Holders, Life, Notice, Run,
+    SeriesWrite, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
+    Unread, UsageWrite, UseWrite, UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -23,6 +23,12 @@ pub struct Commit {
     pub skus: Vec<(TenantId, Vec<Sku>)>,
     /// What users hold.
     pub users: Vec<TenantUsers>,
+    /// The licensed groups of a tenant, all of them with their cursors, in place of those before.
+    pub groups: Vec<(TenantId, Arc<Groups>)>,
+    /// Who used what on which day.
+    pub uses: Vec<UseWrite>,
+    /// How many seats were bought and assigned, day by day.
+    pub series: Vec<SeriesWrite>,
     /// How far sources have been read. A cursor in here stands for the data in the same commit.
     pub sources: Vec<(SourceKey, SourceState)>,
     /// Holders of seats, all of a subscription's, in place of those before.

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod export;
 mod folder;
+mod grouped;
 mod guard;
 mod inbox;
 mod journal;
@@ -61,7 +62,7 @@ use self::record::{ManifestV1, OddV1};
 use self::usage::Usage;
 use self::writer::{Limits, RUNS_AHEAD, Seating, Stamp, Writer, Written};
 use crate::domain::{
-    Change, Commit, Mirror, OddRecord, RawRecord, Run, RunId, SeatOutcome, SeatRequest,
+    Change, Commit, Mirror, OddRecord, RawRecord, Run, RunId, SeatOutcome, SeatRequest, SourceKey,
     SourceState, SubscriptionId,
 };
 
@@ -384,16 +385,15 @@ impl Store {
 /// What an export held may be days old: the next read of every source must be a full one.
 fn forget_cursors(writer: &mut Writer, next_run: u64) -> Result<(), StoreError> {
     let mirror = Arc::clone(&writer.mirror);
-    let of_tenants = mirror
-        .tenants()
-        .map(|it| (crate::domain::SourceKey::directory(it.tenant.id), &it.directory));
+    let of_tenants = mirror.tenants().map(|it| (SourceKey::directory(it.tenant.id), &it.directory));
     let sources = mirror.sources().chain(of_tenants).map(|(key, state)| {
         let forgotten =
             SourceState { cursor: None, cursor_issued: None, last_full: None, ..state.clone() };
         (key, forgotten)
     });
     let mut group = writer.group();
-    group.add(Commit { sources: sources.collect(), ..Commit::default() });
+    let groups = grouped::without_cursors(&mirror);
+    group.add(Commit { sources: sources.collect(), groups, ..Commit::default() });
     writer.write(group, next_run, |_| Ok(()))?;
     writer.settle()
 }

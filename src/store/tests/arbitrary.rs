@@ -1,5 +1,7 @@
 //! Commits with anything in them.
 
+mod grouped;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +20,7 @@ use crate::domain::{
     UserLicences, UserWrites, Via, Whose,
 };
 
-fn text() -> BoxedStrategy<Arc<str>> {
+pub(super) fn text() -> BoxedStrategy<Arc<str>> {
     prop_oneof!["\\PC{0,12}", "[a-z]{0,60}"].prop_map(Arc::from).boxed()
 }
 
@@ -28,12 +30,12 @@ pub(super) fn time() -> BoxedStrategy<Timestamp> {
         .boxed()
 }
 
-fn some_time() -> BoxedStrategy<Option<Timestamp>> {
+pub(super) fn some_time() -> BoxedStrategy<Option<Timestamp>> {
     option::of(time()).boxed()
 }
 
 /// Few ids, so that commits meet.
-fn uuid() -> BoxedStrategy<Uuid> {
+pub(super) fn uuid() -> BoxedStrategy<Uuid> {
     prop_oneof![(1_u128..6).prop_map(Uuid::from_u128), any::<u128>().prop_map(Uuid::from_u128)]
         .boxed()
 }
@@ -389,6 +391,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
+        (vec(grouped::groups(), 0..2), vec(grouped::uses(), 0..3), vec(grouped::series(), 0..2)),
     );
     (facts, rest)
         .prop_map(|(facts, rest)| Commit {
@@ -396,6 +399,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             tenants: facts.1,
             skus: facts.2,
             users: facts.3,
+            groups: rest.8.0,
+            uses: rest.8.1,
+            series: rest.8.2,
             sources: facts.4,
             holders: rest.0,
             documents: rest.1,

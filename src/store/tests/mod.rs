@@ -46,9 +46,22 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
+        all.insert(format!("feeds {id}"), format!("{:?} {}", it.groups.feeds, it.groups.left_out));
+        for group in it.groups.groups.values() {
+            let members: BTreeMap<_, _> =
+                group.members.iter().map(|(user, it)| (user, format!("{it:?}"))).collect();
+            let id = format!("group {id} {}", group.id);
+            all.insert(id, format!("{group:?} {members:?}"));
+        }
     }
     for (key, state) in mirror.sources() {
         all.insert(format!("source {key}"), format!("{state:?}"));
+    }
+    for (tenant, product, table) in mirror.all_uses() {
+        all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_000)));
+    }
+    for (tenant, sku, series) in mirror.all_series() {
+        all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
