@@ -5,8 +5,9 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
+    AskedChange, AskedWrite, Commit, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
+    Sightings, Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, TenantUsers, Unread, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -51,6 +52,7 @@ pub struct Mirror {
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
+    licenses: LicenseBook,
     revision: u64,
 }
 
@@ -156,6 +158,11 @@ impl Mirror {
         self.asked.values()
     }
 
+    /// The licenses that the publisher sold itself.
+    pub const fn licenses(&self) -> &LicenseBook {
+        &self.licenses
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -211,6 +218,7 @@ impl Mirror {
         for write in &commit.asked {
             next.put_asked(write);
         }
+        next.licenses.apply(commit);
         next
     }
 
@@ -219,6 +227,22 @@ impl Mirror {
     pub fn with_users(mut self, users: impl IntoIterator<Item = (TenantId, UserTable)>) -> Self {
         for (tenant, table) in users {
             self.change_tenant(tenant, |view| view.users = table);
+        }
+        self
+    }
+
+    /// The mirror with who uses licenses and what was declared of them, as it was read from disk.
+    #[must_use]
+    pub fn with_license_users(
+        mut self,
+        users: impl IntoIterator<Item = (LicenseId, LicenseUsers)>,
+        sighted: impl IntoIterator<Item = (LicenseId, Sightings)>,
+    ) -> Self {
+        for (id, users) in users {
+            self.licenses.set_users(id, users);
+        }
+        for (id, it) in sighted {
+            self.licenses.set_sightings(id, it);
         }
         self
     }

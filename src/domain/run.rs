@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    HeldSeat, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant, TenantId, UnknownWord,
-    UserId, UserLicences,
+    Activation, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant,
+    TenantId, UnknownWord, UserId, UserLicences,
 };
 
 words!(
@@ -209,6 +209,10 @@ pub enum Fact {
     Tenant(Box<Tenant>),
     /// A seat taken.
     HeldSeat(HeldSeat),
+    /// A license of the publisher.
+    License(Box<License>),
+    /// The binding of a license to a tenant.
+    Activation(Box<Activation>),
     /// Anything said best in words, such as a key that was rotated.
     Words(Arc<str>),
 }

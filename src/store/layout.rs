@@ -2,7 +2,8 @@
 //! order is number order.
 
 use crate::domain::{
-    EventId, NoteKey, NoticeNumber, RunId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
+    ActivationId, EventId, LicenseId, NoteKey, NoticeNumber, RunId, SourceKey, SubscriptionId,
+    TenantId, UsageId, UserId,
 };
 
 /// One table: a tree of the engine.
@@ -80,6 +81,10 @@ pub(super) enum Kind {
     UsageAnswer,
     Delivery,
     WebhookNote,
+    License,
+    Activation,
+    LicenseUsers,
+    Sightings,
     UserCount,
     Users,
     Chunk,
@@ -89,7 +94,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 23] = [
+    const ALL: [(Self, u8); 27] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -107,6 +112,10 @@ impl Kind {
         (Self::UsageAnswer, b'I'),
         (Self::Delivery, b'Q'),
         (Self::WebhookNote, b'Y'),
+        (Self::License, b'l'),
+        (Self::Activation, b'a'),
+        (Self::LicenseUsers, b'u'),
+        (Self::Sightings, b'z'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -210,6 +219,25 @@ pub(super) fn delivery(number: NoticeNumber, endpoint: &str) -> Key {
 
 pub(super) fn webhook_note(it: NoteKey) -> Key {
     key(Kind::WebhookNote, &[&it.at.as_nanosecond().to_be_bytes(), &[it.kind], &it.id])
+}
+
+pub(super) fn license(id: LicenseId) -> Key {
+    key(Kind::License, &[id.as_bytes()])
+}
+
+pub(super) fn activation(id: ActivationId) -> Key {
+    key(Kind::Activation, &[id.as_bytes()])
+}
+
+pub(super) fn sightings(id: LicenseId) -> Key {
+    key(Kind::Sightings, &[id.as_bytes()])
+}
+
+/// `count`, a power of two, is how many buckets there are: its logarithm is part of the key.
+pub(super) fn license_users(id: LicenseId, count: usize, number: usize) -> Key {
+    let log = u8::try_from(count.trailing_zeros()).unwrap_or(u8::MAX);
+    let number = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+    key(Kind::LicenseUsers, &[id.as_bytes(), &[log], &number])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::inbox::Inbox;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
+use super::licenses::LicenseFacts;
 use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
@@ -84,7 +85,9 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     let inbox = std::mem::take(&mut facts.inbox);
     let usage = std::mem::take(&mut facts.usage);
     let outbox = std::mem::take(&mut facts.outbox);
+    let licenses = std::mem::take(&mut facts.licenses);
     let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
+    let mirror = licenses.into_mirror(mirror)?;
     Ok(Loaded { mirror, manifest, heads, odd, inbox, usage, outbox, last_run })
 }
 
@@ -121,6 +124,7 @@ struct Facts {
     inbox: Inbox,
     usage: Usage,
     outbox: Outbox,
+    licenses: LicenseFacts,
 }
 
 impl Facts {
@@ -176,6 +180,9 @@ impl Facts {
             Kind::Odd => {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
+            }
+            Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
+                self.licenses.take(commit, key, kind, payload)?;
             }
             Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,
             Kind::UserCount => {
