@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups, Holders, Life, Notice, Run,
-    SeriesWrite, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
-    Unread, UsageWrite, UseWrite, UserId, UserLicences,
+    ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups, Holders,
+    License, LicenseId, LicenseUserWrites, Life, Notice, Run, SeriesWrite, Sighted, Sku, SourceKey,
+    SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite,
+    UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -51,6 +52,14 @@ pub struct Commit {
     pub outbox: Vec<DeliveryWrite>,
     /// Changes that customers asked for, and what became of them.
     pub asked: Vec<AskedWrite>,
+    /// Licenses of the publisher that are new or differ. Never removed.
+    pub licenses: Vec<License>,
+    /// Tenants that were bound to licenses, and that no longer are.
+    pub activations: Vec<ActivationWrite>,
+    /// Who uses licenses.
+    pub license_users: Vec<(LicenseId, LicenseUserWrites)>,
+    /// What visuals declared of where they run.
+    pub sighted: Vec<(LicenseId, Sighted)>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Groups, Holders, Life, ProductId, Series, SeriesWrite, Sku,
-    SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
-    TenantUsers, Unread, UseTable, UserTable, UserWrites,
+    AskedChange, AskedWrite, Commit, Groups, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
+    ProductId, Series, SeriesWrite, Sightings, Sku, SkuId, Source, SourceKey, SourceState,
+    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UseTable, UserTable,
+    UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -57,6 +58,7 @@ pub struct Mirror {
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
     uses: OrdMap<(TenantId, ProductId), UseTable>,
     series: OrdMap<(TenantId, SkuId), Arc<Series>>,
+    licenses: LicenseBook,
     revision: u64,
 }
 
@@ -182,6 +184,11 @@ impl Mirror {
         self.series.iter().map(|((tenant, sku), it)| (*tenant, *sku, it))
     }
 
+    /// The licenses that the publisher sold itself.
+    pub const fn licenses(&self) -> &LicenseBook {
+        &self.licenses
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -241,6 +248,7 @@ impl Mirror {
         for write in &commit.asked {
             next.put_asked(write);
         }
+        next.licenses.apply(commit);
         next
     }
 
@@ -280,6 +288,22 @@ impl Mirror {
     pub fn with_users(mut self, users: impl IntoIterator<Item = (TenantId, UserTable)>) -> Self {
         for (tenant, table) in users {
             self.change_tenant(tenant, |view| view.users = table);
+        }
+        self
+    }
+
+    /// The mirror with who uses licenses and what was declared of them, as it was read from disk.
+    #[must_use]
+    pub fn with_license_users(
+        mut self,
+        users: impl IntoIterator<Item = (LicenseId, LicenseUsers)>,
+        sighted: impl IntoIterator<Item = (LicenseId, Sightings)>,
+    ) -> Self {
+        for (id, users) in users {
+            self.licenses.set_users(id, users);
+        }
+        for (id, it) in sighted {
+            self.licenses.set_sightings(id, it);
         }
         self
     }

@@ -11,6 +11,7 @@ mod directory;
 mod group;
 mod id;
 mod inbox;
+mod license;
 mod life;
 mod mirror;
 mod notice;
@@ -47,6 +48,12 @@ pub use id::{
 };
 pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
+};
+pub use license::{
+    ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
+    BadLicenseUsers, BillingCycle, InvalidKey, License, LicenseBook, LicenseId, LicenseKind,
+    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, Sighted, SightedKind, Sightings,
+    Standing,
 };
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    GroupId, HeldSeat, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant, TenantId,
-    UnknownWord, UserId, UserLicences,
+    Activation, GroupId, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId,
+    Tenant, TenantId, UnknownWord, UserId, UserLicences,
 };
 
 words!(
@@ -219,6 +219,10 @@ pub enum Fact {
     Tenant(Box<Tenant>),
     /// A seat taken.
     HeldSeat(HeldSeat),
+    /// A license of the publisher.
+    License(Box<License>),
+    /// The binding of a license to a tenant.
+    Activation(Box<Activation>),
     /// Anything said best in words, such as a key that was rotated.
     Words(Arc<str>),
 }

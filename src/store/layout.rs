@@ -2,8 +2,8 @@
 //! order is number order.
 
 use crate::domain::{
-    EventId, GroupId, NoteKey, NoticeNumber, ProductId, RunId, SkuId, SourceKey, SubscriptionId,
-    TenantId, UsageId, UserId,
+    ActivationId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId, SkuId,
+    SourceKey, SubscriptionId, TenantId, UsageId, UserId,
 };
 
 /// One table: a tree of the engine.
@@ -83,6 +83,10 @@ pub(super) enum Kind {
     WebhookNote,
     Groups,
     Uses,
+    License,
+    Activation,
+    LicenseUsers,
+    Sightings,
     UserCount,
     Users,
     Chunk,
@@ -92,7 +96,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 25] = [
+    const ALL: [(Self, u8); 29] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -112,6 +116,10 @@ impl Kind {
         (Self::WebhookNote, b'Y'),
         (Self::Groups, b'g'),
         (Self::Uses, b'c'),
+        (Self::License, b'l'),
+        (Self::Activation, b'a'),
+        (Self::LicenseUsers, b'u'),
+        (Self::Sightings, b'z'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -258,6 +266,25 @@ fn bucket_number(bucket: usize) -> [u8; 4] {
 
 fn length_first(name: &str) -> ([u8; 2], &[u8]) {
     (u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes(), name.as_bytes())
+}
+
+pub(super) fn license(id: LicenseId) -> Key {
+    key(Kind::License, &[id.as_bytes()])
+}
+
+pub(super) fn activation(id: ActivationId) -> Key {
+    key(Kind::Activation, &[id.as_bytes()])
+}
+
+pub(super) fn sightings(id: LicenseId) -> Key {
+    key(Kind::Sightings, &[id.as_bytes()])
+}
+
+/// `count`, a power of two, is how many buckets there are: its logarithm is part of the key.
+pub(super) fn license_users(id: LicenseId, count: usize, number: usize) -> Key {
+    let log = u8::try_from(count.trailing_zeros()).unwrap_or(u8::MAX);
+    let number = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+    key(Kind::LicenseUsers, &[id.as_bytes(), &[log], &number])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

@@ -9,6 +9,7 @@ use super::grouped::Grouped;
 use super::inbox::Inbox;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
+use super::licenses::LicenseFacts;
 use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
@@ -87,8 +88,10 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     let outbox = std::mem::take(&mut facts.outbox);
     let mut grouped = std::mem::take(&mut facts.grouped);
     grouped.commit(&mut facts.commit)?;
+    let licenses = std::mem::take(&mut facts.licenses);
     let mirror = Mirror::default().applied(&facts.commit());
     let mirror = mirror.with_users(tables).with_uses(grouped.tables()?);
+    let mirror = licenses.into_mirror(mirror)?;
     Ok(Loaded { mirror, manifest, heads, odd, inbox, usage, outbox, last_run })
 }
 
@@ -126,6 +129,7 @@ struct Facts {
     usage: Usage,
     outbox: Outbox,
     grouped: Grouped,
+    licenses: LicenseFacts,
 }
 
 impl Facts {
@@ -181,6 +185,9 @@ impl Facts {
             Kind::Odd => {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
+            }
+            Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
+                self.licenses.take(commit, key, kind, payload)?;
             }
             Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,
             Kind::Groups | Kind::Uses => self.grouped.take(key, kind, payload)?,

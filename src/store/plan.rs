@@ -1,5 +1,7 @@
 //! What a group of commits means on disk. Pure but for the records it is handed.
 
+mod licenses;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -64,6 +66,7 @@ impl Plan {
         plan.holders(commits, before, after)?;
         plan.users(commits, before, after)?;
         plan.grouped(commits, before, after)?;
+        plan.licenses(commits, before, after)?;
         for chunk in journal::chunks(commits.iter().flat_map(|it| &it.changes))? {
             let key = layout::chunk(*journal_next);
             plan.set(Table::Journal, key, Kind::Chunk, Some(chunk.payload.into()));

@@ -219,6 +219,10 @@ fn mixed() -> Commit {
         notices: Vec::new(),
         outbox: Vec::new(),
         asked: Vec::new(),
+        licenses: Vec::new(),
+        activations: Vec::new(),
+        license_users: Vec::new(),
+        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
+use super::arbitrary_licenses;
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
@@ -192,7 +193,7 @@ fn source_state() -> BoxedStrategy<SourceState> {
         .boxed()
 }
 
-fn held_seat() -> BoxedStrategy<HeldSeat> {
+pub(super) fn held_seat() -> BoxedStrategy<HeldSeat> {
     (time(), time()).prop_map(|(taken_at, last_used)| HeldSeat { taken_at, last_used }).boxed()
 }
 
@@ -234,6 +235,8 @@ fn fact() -> BoxedStrategy<Fact> {
         tenant().prop_map(|it| Fact::Tenant(Box::new(it))),
         held_seat().prop_map(Fact::HeldSeat),
         text().prop_map(Fact::Words),
+        super::arbitrary_licenses::license().prop_map(|it| Fact::License(Box::new(it))),
+        super::arbitrary_licenses::activation().prop_map(|it| Fact::Activation(Box::new(it))),
     ]
     .boxed()
 }
@@ -393,8 +396,14 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
         vec(asked(), 0..3),
         (vec(grouped::groups(), 0..2), vec(grouped::uses(), 0..3), vec(grouped::series(), 0..2)),
     );
-    (facts, rest)
-        .prop_map(|(facts, rest)| Commit {
+    let licenses = (
+        vec(arbitrary_licenses::license(), 0..2),
+        arbitrary_licenses::activations(),
+        arbitrary_licenses::users(),
+        arbitrary_licenses::sighted(),
+    );
+    (facts, rest, licenses)
+        .prop_map(|(facts, rest, licenses)| Commit {
             subscriptions: facts.0,
             tenants: facts.1,
             skus: facts.2,
@@ -411,6 +420,10 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             notices: Vec::new(),
             outbox: Vec::new(),
             asked: rest.7,
+            licenses: licenses.0,
+            activations: licenses.1,
+            license_users: licenses.2,
+            sighted: licenses.3,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,
