@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::layout::{self, Table};
 use super::record;
 use super::writer::Writer;
-use super::{Store, StoreError, pieces};
+use super::{Store, StoreError, grouped, pieces};
 use crate::domain::{Commit, ReadWrite, Said, SourceKey, SourceState, TenantId, UserId};
 
 impl Store {
@@ -40,7 +40,8 @@ pub(super) fn forget(writer: &mut Writer, next_run: u64) -> Result<(), StoreErro
     let reads =
         unfinished.map(|(tenant, it)| ReadWrite::Cleared { tenant, parts: it.parts }).collect();
     let mut group = writer.group();
-    group.add(Commit { sources: sources.collect(), reads, ..Commit::default() });
+    let groups = grouped::without_cursors(&mirror);
+    group.add(Commit { sources: sources.collect(), reads, groups, ..Commit::default() });
     writer.write(group, next_run, |_| Ok(()))?;
     writer.settle()
 }

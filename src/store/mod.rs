@@ -21,15 +21,18 @@ mod engine;
 mod error;
 mod export;
 mod folder;
+mod grouped;
 mod guard;
 mod inbox;
 mod journal;
 mod keyring;
 mod layout;
+mod licenses;
 mod load;
 mod outbox;
 mod pieces;
 mod plan;
+mod raw;
 mod rebuild;
 mod record;
 mod redact;
@@ -55,16 +58,12 @@ use self::engine::Engine;
 use self::folder::Folder;
 use self::inbox::Inbox;
 use self::journal::Heads;
-use self::layout::{Kind, Table};
 use self::outbox::Outbox;
 use self::plan::OddIndex;
-use self::record::{ManifestV1, OddV1};
+use self::record::ManifestV1;
 use self::usage::Usage;
 use self::writer::{Limits, RUNS_AHEAD, Seating, Stamp, Writer, Written};
-use crate::domain::{
-    Change, Commit, Mirror, OddRecord, RawRecord, Run, RunId, SeatOutcome, SeatRequest,
-    SubscriptionId,
-};
+use crate::domain::{Change, Commit, Mirror, Run, RunId, SeatOutcome, SeatRequest};
 
 pub use self::committer::Pruned;
 pub use self::error::StoreError;
@@ -275,35 +274,6 @@ impl Store {
     pub fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, StoreError> {
         let heads = self.shared.heads().clone();
         journal::changes(&*self.shared.engine()?, &heads, filter)
-    }
-
-    /// A subscription as Microsoft sent it. Blocking: reads the disk.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Self::runs`].
-    pub fn raw_subscription(&self, id: SubscriptionId) -> Result<Option<RawRecord>, StoreError> {
-        let found = pieces::read(&*self.shared.engine()?, Table::Facts, &layout::raw(id))?;
-        let text = |it| String::from_utf8(it).map_err(|_bytes| StoreError::damaged("a raw record"));
-        Ok(found.map(text).transpose()?.map(RawRecord::from))
-    }
-
-    /// The newest records that nobody understood, oldest first; at most 1,000 are kept, each once.
-    /// Blocking: reads the disk.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Self::runs`].
-    pub fn odd_records(&self, limit: usize) -> Result<Vec<OddRecord>, StoreError> {
-        let engine = self.shared.engine()?;
-        let newest = self.shared.odd.read().unwrap_or_else(PoisonError::into_inner).newest(limit);
-        let mut found = Vec::new();
-        for hash in newest {
-            if let Some(payload) = pieces::read(&*engine, Table::Facts, &layout::odd(hash))? {
-                found.push(record::decode::<OddV1>(Kind::Odd, &payload)?.try_into()?);
-            }
-        }
-        Ok(found)
     }
 
     /// Wakes after each publish, with the mirror's revision.

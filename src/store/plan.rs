@@ -1,5 +1,7 @@
 //! What a group of commits means on disk. Pure but for the records it is handed.
 
+mod licenses;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -67,6 +69,8 @@ impl Plan {
         plan.asked(commits, after)?;
         plan.holders(commits, before, after)?;
         plan.users(commits, before, after)?;
+        plan.grouped(commits, before, after)?;
+        plan.licenses(commits, before, after)?;
         for chunk in journal::chunks(commits.iter().flat_map(|it| &it.changes))? {
             let key = layout::chunk(*journal_next);
             plan.set(Table::Journal, key, Kind::Chunk, Some(chunk.payload.into()));
@@ -88,11 +92,11 @@ impl Plan {
         self.records.iter().map(|((_, key), (_, it))| key.len().saturating_add(payload(it))).sum()
     }
 
-    fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Payload) {
+    pub(super) fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Payload) {
         self.records.insert((table, key), (kind, payload));
     }
 
-    fn put(
+    pub(super) fn put(
         &mut self,
         table: Table,
         key: Key,

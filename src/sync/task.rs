@@ -120,7 +120,7 @@ impl SyncHandle {
             (Some(Source::Subscriptions), _) | (None, None) => {
                 runs.extend(self.all([SourceKey::SUBSCRIPTIONS], request.full, &progress).await?);
             }
-            (Some(Source::Directory), _) | (None, Some(_)) => {}
+            (Some(Source::Directory | Source::Groups), _) | (None, Some(_)) => {}
         }
         if request.source == Some(Source::Subscriptions) {
             return Ok(runs);
@@ -311,7 +311,7 @@ impl Scheduler {
         self.metrics.ended(&run);
         let every = match key.source {
             Source::Subscriptions | Source::Reports => self.schedule.subscriptions,
-            Source::Directory => self.schedule.directory,
+            Source::Directory | Source::Groups => self.schedule.directory,
         };
         let mirror = self.sources.store.mirror();
         let failures = mirror.source(key).map_or(1, |it| it.failures);

@@ -1,6 +1,7 @@
 //! The durable mirror through its public doors: what was acknowledged is there again, whole.
 
 mod damage;
+mod grouped;
 mod journal;
 mod reading;
 
@@ -20,6 +21,8 @@ use entitled::store::{
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use self::grouped::{days, licensed, uses};
 
 fn now() -> Timestamp {
     "2026-11-22T02:00:00Z".parse().unwrap()
@@ -119,12 +122,23 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
         let id = it.tenant.id;
         all.insert(format!("tenant {id}"), format!("{:?} {:?}", it.tenant, it.skus));
         all.insert(format!("directory {id}"), format!("{:?}", it.directory));
+        for group in it.groups.groups.values() {
+            let mut members: Vec<_> = group.members.iter().map(|it| format!("{it:?}")).collect();
+            members.sort();
+            all.insert(format!("group {id} {}", group.id), format!("{group:?} {members:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
     }
     for (key, state) in mirror.sources() {
         all.insert(format!("source {key}"), format!("{state:?}"));
+    }
+    for (tenant, product, table) in mirror.all_uses() {
+        all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_030)));
+    }
+    for (tenant, sku, series) in mirror.all_series() {
+        all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
@@ -196,6 +210,9 @@ fn mixed() -> Commit {
             why: "no id".into(),
             raw: "{}".into(),
         }],
+        groups: vec![(tenant(1), licensed())],
+        uses: vec![uses(100)],
+        series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
         inbox: Vec::new(),
@@ -204,6 +221,10 @@ fn mixed() -> Commit {
         outbox: Vec::new(),
         asked: Vec::new(),
         reads: Vec::new(),
+        licenses: Vec::new(),
+        activations: Vec::new(),
+        license_users: Vec::new(),
+        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

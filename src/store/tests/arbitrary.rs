@@ -1,5 +1,7 @@
 //! Commits with anything in them.
 
+mod grouped;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
+use super::arbitrary_licenses;
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
@@ -19,7 +22,7 @@ use crate::domain::{
     Whose,
 };
 
-fn text() -> BoxedStrategy<Arc<str>> {
+pub(super) fn text() -> BoxedStrategy<Arc<str>> {
     prop_oneof!["\\PC{0,12}", "[a-z]{0,60}"].prop_map(Arc::from).boxed()
 }
 
@@ -29,12 +32,12 @@ pub(super) fn time() -> BoxedStrategy<Timestamp> {
         .boxed()
 }
 
-fn some_time() -> BoxedStrategy<Option<Timestamp>> {
+pub(super) fn some_time() -> BoxedStrategy<Option<Timestamp>> {
     option::of(time()).boxed()
 }
 
 /// Few ids, so that commits meet.
-fn uuid() -> BoxedStrategy<Uuid> {
+pub(super) fn uuid() -> BoxedStrategy<Uuid> {
     prop_oneof![(1_u128..6).prop_map(Uuid::from_u128), any::<u128>().prop_map(Uuid::from_u128)]
         .boxed()
 }
@@ -191,7 +194,7 @@ fn source_state() -> BoxedStrategy<SourceState> {
         .boxed()
 }
 
-fn held_seat() -> BoxedStrategy<HeldSeat> {
+pub(super) fn held_seat() -> BoxedStrategy<HeldSeat> {
     (time(), time()).prop_map(|(taken_at, last_used)| HeldSeat { taken_at, last_used }).boxed()
 }
 
@@ -233,6 +236,8 @@ fn fact() -> BoxedStrategy<Fact> {
         tenant().prop_map(|it| Fact::Tenant(Box::new(it))),
         held_seat().prop_map(Fact::HeldSeat),
         text().prop_map(Fact::Words),
+        super::arbitrary_licenses::license().prop_map(|it| Fact::License(Box::new(it))),
+        super::arbitrary_licenses::activation().prop_map(|it| Fact::Activation(Box::new(it))),
     ]
     .boxed()
 }
@@ -409,14 +414,28 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
-        vec(read(), 0..2),
+        (
+            vec(grouped::groups(), 0..2),
+            vec(grouped::uses(), 0..3),
+            vec(grouped::series(), 0..2),
+            vec(read(), 0..2),
+        ),
     );
-    (facts, rest)
-        .prop_map(|(facts, rest)| Commit {
+    let licenses = (
+        vec(arbitrary_licenses::license(), 0..2),
+        arbitrary_licenses::activations(),
+        arbitrary_licenses::users(),
+        arbitrary_licenses::sighted(),
+    );
+    (facts, rest, licenses)
+        .prop_map(|(facts, rest, licenses)| Commit {
             subscriptions: facts.0,
             tenants: facts.1,
             skus: facts.2,
             users: facts.3,
+            groups: rest.8.0,
+            uses: rest.8.1,
+            series: rest.8.2,
             sources: facts.4,
             holders: rest.0,
             documents: rest.1,
@@ -426,11 +445,15 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             notices: Vec::new(),
             outbox: Vec::new(),
             asked: rest.7,
+            licenses: licenses.0,
+            activations: licenses.1,
+            license_users: licenses.2,
+            sighted: licenses.3,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,
             unread: rest.6,
-            reads: rest.8,
+            reads: rest.8.3,
         })
         .boxed()
 }
