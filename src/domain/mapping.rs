@@ -161,12 +161,6 @@ pub fn mapped(mappings: &[Mapping], write: &MappingWrite) -> Option<Vec<Mapping>
     (next != mappings).then_some(next)
 }
 
-/// Changes whenever other SKUs would be ours by these mappings.
-pub fn mappings_fingerprint(mappings: &[Mapping]) -> u64 {
-    let counting = mappings.iter().filter(|it| it.counts());
-    counting.fold(0, |sum, it| sum ^ fnv([it.id.as_bytes()]))
-}
-
 fn id_of(service_id: &ServiceId, target: &Target) -> Arc<str> {
     let text = target.to_string();
     let hash = fnv([service_id.as_str().as_bytes(), text.as_bytes()]);
@@ -205,14 +199,6 @@ mod tests {
             assert_eq!(mapped(&decided, &MappingWrite::Propose(proposal(9, 9))), None);
             assert_eq!(decided[0].counts(), state == MappingState::Confirmed);
         }
-    }
-
-    #[test]
-    fn the_fingerprint_follows_what_counts() {
-        let mut one = proposal(2, 1);
-        assert_eq!(mappings_fingerprint(std::slice::from_ref(&one)), 0);
-        one.state = MappingState::Confirmed;
-        assert_ne!(mappings_fingerprint(std::slice::from_ref(&one)), 0);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    HeldSeat, Mapping, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant, TenantId,
-    UnknownWord, UserId, UserLicences, UserRights,
+    Activation, GroupId, HeldSeat, License, Mapping, RunId, Sku, SkuId, Subscription,
+    SubscriptionId, Tenant, TenantId, UnknownWord, UserId, UserLicences, UserRights,
 };
 
 words!(
@@ -21,6 +21,8 @@ words!(
         Directory = "directory",
         /// The licence report of Partner Center.
         Reports = "reports",
+        /// The groups of a tenant through which licences come: read with its directory.
+        Groups = "groups",
     }
 );
 
@@ -77,6 +79,8 @@ words!(
         Operation = "operation",
         /// A webhook of the marketplace, by its place in the inbox.
         Webhook = "webhook",
+        /// A group of a tenant that carries licences.
+        Group = "group",
         /// What usage rights one user was shown to hold in one tenant.
         UsageRight = "usage_right",
         /// What a plan is called in one tenant, by the mapping's id.
@@ -84,7 +88,8 @@ words!(
     }
 );
 
-/// A source and the scope it is read for: a tenant for [`Source::Directory`], otherwise none.
+/// A source and the scope it is read for: a tenant for [`Source::Directory`] and
+/// [`Source::Groups`], otherwise none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SourceKey {
     /// The source.
@@ -100,6 +105,11 @@ impl SourceKey {
     /// The directory of a tenant.
     pub const fn directory(tenant: TenantId) -> Self {
         Self { source: Source::Directory, tenant: Some(tenant) }
+    }
+
+    /// The licensed groups of a tenant.
+    pub const fn groups(tenant: TenantId) -> Self {
+        Self { source: Source::Groups, tenant: Some(tenant) }
     }
 }
 
@@ -213,6 +223,10 @@ pub enum Fact {
     Tenant(Box<Tenant>),
     /// A seat taken.
     HeldSeat(HeldSeat),
+    /// A license of the publisher.
+    License(Box<License>),
+    /// The binding of a license to a tenant.
+    Activation(Box<Activation>),
     /// What usage rights a user was shown to hold.
     Rights(Box<UserRights>),
     /// Anything said best in words, such as a key that was rotated.
@@ -389,6 +403,27 @@ impl Change {
             user: None,
             before: before.map(fact),
             after: Some(fact(after)),
+        }
+    }
+
+    /// A group that is new, carries other licences, or is gone: in words without its name.
+    pub fn of_group(
+        at: Timestamp,
+        cause: Cause,
+        (tenant, group): (TenantId, GroupId),
+        before: Option<String>,
+        after: Option<String>,
+    ) -> Self {
+        let words = |it: String| Fact::Words(it.into());
+        Self {
+            at,
+            cause,
+            entity: Entity::Group,
+            id: group.to_string().into(),
+            tenant: Some(tenant),
+            user: None,
+            before: before.map(words),
+            after: after.map(words),
         }
     }
 

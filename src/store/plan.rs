@@ -1,5 +1,7 @@
 //! What a group of commits means on disk. Pure but for the records it is handed.
 
+mod licenses;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -10,13 +12,13 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LearnedV1, LifeV1, NoteV1, OddV1, RightsV1,
-    RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1,
+    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, NoteV1, OddV1, PartV1, RunV1, SkusV1,
+    SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1,
     UserCountV1,
 };
 use crate::domain::{
     AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord,
-    SubscriptionId, TenantId, UsageWrite, UserId, UserTable, UserWrites,
+    ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -48,6 +50,9 @@ impl Plan {
             for it in &commit.inbox {
                 plan.event(it)?;
             }
+            for it in &commit.reads {
+                plan.read(it)?;
+            }
             for it in &commit.usage {
                 plan.usage(it)?;
             }
@@ -66,6 +71,8 @@ impl Plan {
         plan.learned(commits, after)?;
         plan.holders(commits, before, after)?;
         plan.users(commits, before, after)?;
+        plan.grouped(commits, before, after)?;
+        plan.licenses(commits, before, after)?;
         for chunk in journal::chunks(commits.iter().flat_map(|it| &it.changes))? {
             let key = layout::chunk(*journal_next);
             plan.set(Table::Journal, key, Kind::Chunk, Some(chunk.payload.into()));
@@ -87,11 +94,11 @@ impl Plan {
         self.records.iter().map(|((_, key), (_, it))| key.len().saturating_add(payload(it))).sum()
     }
 
-    fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Payload) {
+    pub(super) fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Payload) {
         self.records.insert((table, key), (kind, payload));
     }
 
-    fn put(
+    pub(super) fn put(
         &mut self,
         table: Table,
         key: Key,
@@ -167,6 +174,25 @@ impl Plan {
         Ok(())
     }
 
+    fn read(&mut self, it: &ReadWrite) -> Result<(), StoreError> {
+        match it {
+            ReadWrite::LaidDown { tenant, read, users } => {
+                let (head, part) =
+                    (layout::unfinished(*tenant, 0), layout::unfinished(*tenant, read.parts));
+                let facts = Table::Facts;
+                self.put(facts, head, Kind::Unfinished, &UnfinishedV1::from(&**read))?;
+                self.put(facts, part, Kind::Unfinished, &PartV1::from(users.as_slice()))?;
+            }
+            ReadWrite::Cleared { tenant, parts } => {
+                for part in 0..=*parts {
+                    let key = layout::unfinished(*tenant, part);
+                    self.set(Table::Facts, key, Kind::Unfinished, None);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn usage(&mut self, it: &UsageWrite) -> Result<(), StoreError> {
         let facts = Table::Facts;
         match it {
@@ -216,38 +242,6 @@ impl Plan {
                 Some(it) => self.put(Table::Facts, key, Kind::Asked, &AskedV1::from(&**it))?,
                 None => self.set(Table::Facts, key, Kind::Asked, None),
             }
-        }
-        Ok(())
-    }
-
-    /// A record a sixteenth of a tenant's users: most are looked up together.
-    fn rights(&mut self, commits: &[Commit], after: &Mirror) -> Result<(), StoreError> {
-        let of = |user: &UserId| user.as_bytes().first().map_or(0, |it| it >> 4);
-        let rights = commits.iter().flat_map(|it| &it.rights);
-        let touched: BTreeSet<_> = rights.map(|(tenant, user, _)| (*tenant, of(user))).collect();
-        for (tenant, sixteenth) in touched {
-            let least = |it: u8| UserId::from_uuid(uuid::Uuid::from_u128(u128::from(it) << 124));
-            let key = layout::rights(tenant, sixteenth);
-            let table = after.tenant(tenant).map(|it| it.rights.range(least(sixteenth)..));
-            let users = table.into_iter().flatten().take_while(|(user, _)| of(user) == sixteenth);
-            let record: RightsV1 = users.collect();
-            if record.is_empty() {
-                self.set(Table::Facts, key, Kind::Rights, None);
-            } else {
-                self.put(Table::Facts, key, Kind::Rights, &record)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What became of proposals is the mirror's to say.
-    fn learned(&mut self, commits: &[Commit], after: &Mirror) -> Result<(), StoreError> {
-        let sources = commits.iter().flat_map(|it| &it.rights_sources).map(|(tenant, _)| *tenant);
-        let mappings = commits.iter().flat_map(|it| &it.mappings).map(|(tenant, _)| *tenant);
-        for tenant in sources.chain(mappings).collect::<BTreeSet<_>>() {
-            let Some(view) = after.tenant(tenant) else { continue };
-            let record = LearnedV1::new(&view.rights_source, &view.mappings);
-            self.put(Table::Facts, layout::learned(tenant), Kind::Learned, &record)?;
         }
         Ok(())
     }

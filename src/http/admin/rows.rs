@@ -10,6 +10,7 @@ use crate::domain::{
     Change, Fact, Freshness, HeldSeat, Licence, Path, Right, Run, Sku, Step, Subscription, Tenant,
     TenantView, UserLicences, UserRights, step,
 };
+use crate::http::license_rows;
 use crate::store::KeyRecord;
 
 /// A moment, or `null`.
@@ -119,6 +120,8 @@ fn fact(it: &Fact) -> Value {
         Fact::HeldSeat(it) => held_seat(*it),
         Fact::Rights(it) => usage_rights(it),
         Fact::Words(it) => Value::from(&**it),
+        Fact::License(it) => license_rows::fact(it),
+        Fact::Activation(it) => license_rows::activation(it),
     }
 }
 

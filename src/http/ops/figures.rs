@@ -9,8 +9,8 @@ use super::webhooks::WebhookFigures;
 use super::{Ops, life};
 use crate::decision::State;
 use crate::domain::{
-    CapabilityStatus, Catalog, Change, Channel, Deadline, Freshness, Mirror, Run, Source,
-    SourceKey, SourceState, SubscriptionId,
+    CapabilityStatus, Catalog, Change, Deadline, Freshness, Mirror, Run, Source, SourceKey,
+    SourceState, SubscriptionId,
 };
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::notify::{EndpointStatus, NotifyHandle};

@@ -7,6 +7,7 @@ use super::v1_base::{
     IdV1, SourceKeyV1, SpanV1, TimeV1, id, shared, tenant_option, text, text_option, uuid, word,
 };
 use super::v1_directory::{SkuV1, TenantV1};
+use super::v1_license::{ActivationV1, LicenseV1};
 use super::v1_rights::UserRightsV1;
 use super::v1_subscription::{HeldSeatV1, SubscriptionV1};
 use crate::domain::{
@@ -228,6 +229,8 @@ enum FactV1 {
     Tenant(TenantV1),
     HeldSeat(HeldSeatV1),
     Words(String),
+    License(Box<LicenseV1>),
+    Activation(Box<ActivationV1>),
     Rights(UserRightsV1),
 }
 
@@ -240,6 +243,8 @@ impl From<&Fact> for FactV1 {
             Fact::Tenant(it) => Self::Tenant(it.as_ref().into()),
             Fact::HeldSeat(it) => Self::HeldSeat((*it).into()),
             Fact::Words(it) => Self::Words(text(it)),
+            Fact::License(it) => Self::License(Box::new(it.as_ref().into())),
+            Fact::Activation(it) => Self::Activation(Box::new(it.as_ref().into())),
             Fact::Rights(it) => Self::Rights(it.as_ref().into()),
         }
     }
@@ -256,6 +261,8 @@ impl TryFrom<FactV1> for Fact {
             FactV1::Tenant(it) => Self::Tenant(Box::new(it.try_into()?)),
             FactV1::HeldSeat(it) => Self::HeldSeat(it.try_into()?),
             FactV1::Words(it) => Self::Words(it.into()),
+            FactV1::License(it) => Self::License(Box::new((*it).try_into()?)),
+            FactV1::Activation(it) => Self::Activation(Box::new((*it).try_into()?)),
             FactV1::Rights(it) => Self::Rights(Box::new(it.try_into()?)),
         })
     }
