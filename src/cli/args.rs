@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::groups::GroupsArgs;
 use super::notify::NotifyArgs;
 pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
@@ -65,6 +66,9 @@ pub enum Command {
     Subscriptions(SubscriptionsArgs),
     /// Mirrored seats with the paths they came by
     Seats(SeatsArgs),
+    /// Groups through which licences come, and how users stand with them
+    #[command(args_conflicts_with_subcommands = true)]
+    Groups(GroupsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
     /// Metered usage, told to Microsoft once an hour

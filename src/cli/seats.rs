@@ -1,5 +1,7 @@
 //! `seats`: who holds what by which path; for people with what is used of what was bought.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -28,8 +30,18 @@ pub async fn run(
         remote.print(printer, ("/seats", &asked), &[], "").await?;
         return Ok(Exit::Done);
     }
-    let mut rows = Vec::new();
+    if let Some(group) = args.group {
+        let tenant = args.tenant.map(|it| it.to_string());
+        let asked = pairs([("tenant", tenant), ("group", Some(group.to_string()))]);
+        super::groups::head(remote, printer, &asked).await?;
+    }
+    let (mut rows, mut remedies) = (Vec::new(), BTreeMap::new());
     let take = |more: Vec<Value>| {
+        for path in more.iter().filter_map(|it| it.pointer("/paths")?.as_array()).flatten() {
+            if let (error, Some(remedy)) = (field(path, "/error"), path.pointer("/remedy")) {
+                remedies.insert(error.to_owned(), remedy.as_str().unwrap_or_default().to_owned());
+            }
+        }
         rows.extend(more.into_iter().map(readable));
         Ok(())
     };
@@ -45,7 +57,11 @@ pub async fn run(
     ];
     let empty = if args.errors { "no seat is in error" } else { "no seat is mirrored" };
     printer.rows(&rows, &columns, empty)?;
-    if !args.errors {
+    if args.errors {
+        for (error, remedy) in remedies.iter().filter(|(error, _)| !error.is_empty()) {
+            printer.line(&format!("{error}: {remedy}"))?;
+        }
+    } else {
         usage(remote, printer, &asked).await?;
     }
     Ok(Exit::Done)
@@ -70,7 +86,8 @@ async fn usage(remote: &Remote, printer: Printer, asked: &Pairs) -> Result<(), a
 fn readable(mut row: Value) -> Value {
     let list = row.pointer("/paths").and_then(Value::as_array).cloned().unwrap_or_default();
     let path = |it: &Value| {
-        let words = [field(it, "/via"), field(it, "/state"), field(it, "/error")];
+        let words =
+            [field(it, "/via"), field(it, "/state"), field(it, "/error"), field(it, "/meaning")];
         let quiet = |it: &&&str| !it.is_empty() && **it != "Active";
         words.iter().filter(quiet).copied().collect::<Vec<_>>().join(" ")
     };
@@ -89,8 +106,8 @@ mod tests {
     fn paths_read_as_a_list_that_names_what_is_wrong() {
         let row = readable(json!({"paths": [
             {"via": "direct", "state": "Active", "error": null},
-            {"via": "g1", "state": "Error", "error": "CountViolation"},
+            {"via": "g1", "state": "Error", "error": "CountViolation", "meaning": "no seat was free"},
         ]}));
-        assert_eq!(row, json!({"paths": ["direct", "g1 Error CountViolation"]}));
+        assert_eq!(row, json!({"paths": ["direct", "g1 Error CountViolation no seat was free"]}));
     }
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`subscriptions`] | the list of SaaS subscriptions |
 //! | [`directory`] | one tenant's SKUs and licences |
+//! | `groups` | the groups through which licences come |
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
@@ -25,6 +26,7 @@
 //! | [`sign_in`] | people sign in to the landing page |
 
 pub mod directory;
+mod groups;
 pub mod inbox;
 pub mod keys;
 pub mod life;
@@ -86,6 +88,8 @@ pub struct Limits {
     /// The share of a tenant's seats that one full read may remove
     /// (`[sync.directory] remove_limit`).
     pub remove_limit: Share,
+    /// How often a tenant's licensed groups are read (`[sync.groups] every`).
+    pub groups: SignedDuration,
 }
 
 /// A run that began: what all its commits and log lines share.

@@ -9,6 +9,7 @@
 //! | `GET /subscriptions/held` | what customers ask for |
 //! | `POST /subscriptions/held/{operation}/confirm`, `…/dismiss` | the decided request |
 //! | `GET /seats`, `/seats/usage` | rows; used against bought |
+//! | `GET /groups`, `/groups/users` | rows; how each user stands with a group |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
@@ -21,6 +22,7 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod groups;
 mod held;
 mod life;
 mod lines;
@@ -194,6 +196,7 @@ fn router(admin: Admin) -> Router {
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
+        .merge(groups::routes())
         .merge(usage::routes())
         .merge(notify::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })

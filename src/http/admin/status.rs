@@ -53,6 +53,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "tenants": consents(&mirror),
         "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
         "seats_taken": taken(&mirror),
+        "groups": super::groups::status(&mirror),
         "usage": super::usage::status(&admin),
         "notify": super::notify::rows(&admin.notify),
         "odd_records": odd.len(),

@@ -165,7 +165,11 @@ impl World {
             },
             Arc::clone,
         );
-        let limits = Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH };
+        let limits = Limits {
+            sweep: SignedDuration::from_hours(24),
+            remove_limit: Share::FIFTH,
+            groups: SignedDuration::from_hours(1),
+        };
         let with = With { graph: &self.graph, catalog: &self.catalog, limits, clock: &self.clock };
         let changed_before = self.graph.state().tenants[index].now;
         let done = round(&with, &view, &mut begun, &Gauge::new(key, Vec::new())).now_or_never();
