@@ -215,6 +215,9 @@ pub struct SeatsArgs {
     /// Only seats of which every path is in error
     #[arg(long)]
     pub errors: bool,
+    /// Instead: bought, assigned, in error, really used, when seats run out, and who is without
+    #[arg(long, conflicts_with_all = ["errors", "group"])]
+    pub figures: bool,
 }
 
 /// `tenants`.

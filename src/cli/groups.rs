@@ -136,21 +136,19 @@ fn in_words(group: &Value) -> String {
     let kind = if kind.is_empty() { String::new() } else { format!(" ({})", kind.join("; ")) };
     let nested = group.pointer("/nested").and_then(Value::as_array).map_or(0, Vec::len);
     let count = |pointer: &str| number(group, pointer);
-    let mut line = format!(
-        "{name}{kind}: {} members, {} with seat, {} in error, {} waiting, {} leaving",
+    let nested = match nested {
+        0 => String::new(),
+        some => format!(", {some} nested groups (licences do not pass through them)"),
+    };
+    let error = text("/error").map(|it| format!("\n  {it}")).unwrap_or_default();
+    format!(
+        "{name}{kind}: {} members, {} with seat, {} in error, {} waiting, {} leaving{nested}{error}\n",
         count("/members"),
         count("/seats"),
         count("/in_error"),
         count("/waiting"),
         count("/leaving"),
-    );
-    if nested > 0 {
-        line += &format!(", {nested} nested groups (licences do not pass through them)");
-    }
-    if let Some(error) = text("/error") {
-        line += &format!("\n  {error}");
-    }
-    line + "\n"
+    )
 }
 
 #[cfg(test)]

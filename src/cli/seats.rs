@@ -26,6 +26,9 @@ pub async fn run(
         ("group", args.group.map(|it| it.to_string())),
         ("errors", switch(args.errors)),
     ]);
+    if args.figures {
+        return figures(remote, printer, &asked).await;
+    }
     if printer.is_json() {
         remote.print(printer, ("/seats", &asked), &[], "").await?;
         return Ok(Exit::Done);
@@ -65,6 +68,55 @@ pub async fn run(
         usage(remote, printer, &asked).await?;
     }
     Ok(Exit::Done)
+}
+
+async fn figures(remote: &Remote, printer: Printer, asked: &Pairs) -> Result<Exit, anyhow::Error> {
+    let mut rows = Vec::new();
+    let take = |more: Vec<Value>| {
+        rows.extend(more);
+        Ok(())
+    };
+    remote.rows(Method::GET, "/seats/figures", asked, take).await?;
+    let columns = [
+        Column::text("tenant", "/tenant"),
+        Column::text("name", "/name"),
+        Column::text("product", "/product"),
+        Column::text("plan", "/plan"),
+        Column::number("bought", "/bought"),
+        Column::number("consumed", "/consumed"),
+        Column::number("mirrored", "/assigned"),
+        Column::number("in error", "/in_error"),
+        Column::number("waiting", "/waiting"),
+        Column::number("used in 28 d", "/used"),
+        Column::text("forecast", "/forecast"),
+        Column::text("runs out", "/runs_out"),
+    ];
+    printer.rows(&rows, &columns, "no SKU of ours is mirrored")?;
+    if !printer.is_json() {
+        for line in rows.iter().flat_map(without) {
+            printer.line(&line)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Who is without a seat, a line for each reason.
+fn without(row: &Value) -> Vec<String> {
+    let users = |pointer: &str| {
+        let list = row.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let reasons = [
+        ("/without", "no seat was free for"),
+        ("/next_without", "no seat is free for these members of licensed groups"),
+    ];
+    let lines = reasons.iter().map(|(pointer, what)| (users(pointer), what));
+    lines
+        .filter(|(users, _)| !users.is_empty())
+        .map(|(users, what)| {
+            format!("\n{} in {}: {what}: {users}", field(row, "/product"), field(row, "/tenant"))
+        })
+        .collect()
 }
 
 async fn usage(remote: &Remote, printer: Printer, asked: &Pairs) -> Result<(), anyhow::Error> {

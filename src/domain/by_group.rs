@@ -266,7 +266,7 @@ mod tests {
             (4, false, Some(8)),
             (5, true, None),
         ]);
-        let held = paths(&[
+        let by = paths(&[
             (1, "Active", ""),
             (4, "Active", ""),
             (5, "Error", "CountViolation"),
@@ -280,21 +280,21 @@ mod tests {
             (5, "in_error", None),
             (6, "leaving", None),
         ];
-        assert_eq!(words(&it, &held), wanted);
-        let head = Head::of(&it, &standings(&it, Some(&held)));
+        assert_eq!(words(&it, &by), wanted);
+        let head = Head::of(&it, &standings(&it, Some(&by)));
         assert_eq!(head, Head { members: 4, seats: 1, in_error: 1, waiting: 2, leaving: 2 });
     }
 
     #[test]
     fn what_became_of_the_group_explains_what_is_left() {
-        let held = paths(&[(1, "Active", "")]);
+        let by = paths(&[(1, "Active", "")]);
         let gone = Group {
             gone: Some((Gone::Deleted, at(9))),
             ..group(&[(1, true, None), (2, true, None)])
         };
-        assert_eq!(words(&gone, &held), [(1, "group_gone", None)]);
+        assert_eq!(words(&gone, &by), [(1, "group_gone", None)]);
         let bare = Group { licences: Vec::new(), ..group(&[(1, true, None), (2, true, None)]) };
-        assert_eq!(words(&bare, &held), [(1, "taken_off", None)]);
+        assert_eq!(words(&bare, &by), [(1, "taken_off", None)]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) async fn follow(
         Reader { graph: sources.microsoft.graph(), tenant, view, begun: &begun, gauge: &gauge };
     let commit = match reader.read().await {
         Ok(found) => applied(view, found, state, &begun, &gauge, (sources.clock)()),
-        Err(error) => failed(error, state, &begun, &gauge, (sources.clock)()),
+        Err(error) => failed(&error, state, &begun, &gauge, (sources.clock)()),
     };
     sources.store.commit(commit).await?;
     Ok(())
@@ -92,38 +92,41 @@ fn applied(
     let tally = Tally { seen: found.seen, odd, ..tally };
     let (run, mut state) = closed(state, now, begun, gauge, tally, End::applied(odd));
     state.last_complete = Some(begun.started);
+    // 10,000 tenants that say the same every hour are no log that anybody reads.
+    let quiet = Tally { seen: 0, ..tally } == Tally::default();
+    let runs = if quiet { Vec::new() } else { vec![run] };
     Commit {
         groups: vec![(begun.key.tenant.unwrap_or(view.tenant.id), Arc::new(groups))],
         sources: vec![(begun.key, state)],
         odd: found.odd,
         changes,
-        runs: vec![run],
+        runs,
         ..Commit::default()
     }
 }
 
 /// Nothing is applied. A tenant that goes on refusing is written into the log once.
 fn failed(
-    error: MicrosoftError,
+    error: &MicrosoftError,
     before: SourceState,
     begun: &Begun,
     gauge: &Gauge,
     now: Timestamp,
 ) -> Commit {
     let refused = error.kind() == ErrorKind::Consent;
-    let mut end = End::failed(&error);
+    let mut end = End::failed(error);
     if let (true, Some(tenant)) = (refused, begun.key.tenant) {
         end.error = Some(no_permission(tenant));
     }
     let known = refused && before.last_error == end.error;
     let (run, mut state) = closed(before, now, begun, gauge, Tally::default(), end);
     if refused {
-        debug!(error = &error as &dyn std::error::Error, "Groups may not be read");
+        debug!(error = error as &dyn std::error::Error, "Groups may not be read");
         // Only an administrator can mend it: it is looked at again after a full period.
         state.failures = u32::MAX;
     } else {
         warn!(
-            error = &error as &dyn std::error::Error,
+            error = error as &dyn std::error::Error,
             "Groups could not be read; nothing hangs on them"
         );
     }

@@ -23,6 +23,7 @@
 //! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 //! | [`life`] | closer looks, deadlines, retention |
+//! | [`seats`] | seats in figures: bought, assigned, really used |
 //! | [`sign_in`] | people sign in to the landing page |
 
 pub mod directory;
@@ -36,6 +37,7 @@ pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
+pub mod seats;
 pub mod sign_in;
 #[cfg(test)]
 mod sim;

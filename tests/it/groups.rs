@@ -33,8 +33,8 @@ async fn rows(world: &World, args: &[&str]) -> Vec<Value> {
 /// How each user stands with a group, by the word.
 async fn standings(world: &World, group: Uuid) -> BTreeMap<String, String> {
     let all = rows(world, &["groups", "show", &group.to_string()]).await;
-    let word = |it: &Value, name: &str| it[name].as_str().unwrap_or("nested").to_owned();
-    all.iter().map(|it| (word(it, "user"), word(it, "standing"))).collect()
+    let text = |it: &Value, name: &str| it[name].as_str().unwrap_or("nested").to_owned();
+    all.iter().map(|it| (text(it, "user"), text(it, "standing"))).collect()
 }
 
 fn of(people: &[(story::Person, &str)]) -> BTreeMap<String, String> {
@@ -158,7 +158,8 @@ async fn a_tenant_that_does_not_let_us_read_groups_loses_explanations_only() {
     }
     assert_eq!(standings(&world, story::FINANCE).await, of(&[(story::CLEO, "in_error")]));
     let log = world.daemon.store.runs(&RunFilter::default()).unwrap();
-    let refused = log.iter().filter(|it| it.key.source.as_str() == "groups");
+    let refused =
+        log.iter().filter(|it| it.key.source.as_str() == "groups" && it.outcome == Outcome::Failed);
     assert_eq!(refused.count(), 1, "a refusal that stays is said once");
     let status = command(&world, &["status"]).await;
     assert!(status.contains("1 tenants do not let us read theirs"), "{status}");
@@ -186,4 +187,75 @@ async fn a_nested_group_passes_nothing_on_and_dead_cursors_lose_nobody() {
     let group = groups.iter().find(|it| it["name"] == "BI users").unwrap();
     assert_eq!((&group["members"], &group["dynamic"]), (&json!(2), &json!(true)));
     assert!(groups.iter().all(|it| it["name"] != "Interns"), "it carries no licence of ours");
+}
+
+#[tokio::test]
+async fn figures_say_what_is_bought_assigned_in_error_and_really_used_and_who_is_without() {
+    let mut world = World::new().await;
+    world.sync().await;
+    for _ in 0..2 {
+        assert_eq!(world.answer(story::ANA, SYNOPTIC).await, "active seat_direct");
+        assert_eq!(world.answer(story::BEN, SYNOPTIC).await, "active seat_by_group");
+        assert_eq!(world.answer(story::DAN, SYNOPTIC).await, "unlicensed not_licensed");
+    }
+    let contoso = CONTOSO.to_string();
+    let asked = ["seats", "--figures", "--tenant", &contoso, "--product", SYNOPTIC];
+    let found = rows(&world, &asked).await;
+    let it = &found[0];
+    assert_eq!(found.len(), 1);
+    // Finn's plan is switched off: Microsoft counts his seat, and he holds nothing of ours.
+    let counts = ["bought", "consumed", "assigned", "in_error", "used", "used_in_week"];
+    assert_eq!(counts.map(|name| it[name].as_u64().unwrap()), [4, 4, 3, 1, 2, 2], "{it}");
+    assert_eq!((&it["without"], &it["short"]), (&json!([story::CLEO.user]), &json!(true)));
+    assert_eq!(it["forecast"], "out");
+    let text = command(&world, &asked).await;
+    let line = format!("no seat was free for: {}", story::CLEO.user);
+    assert!(text.contains(&line), "{text}");
+    let status = command(&world, &["status"]).await;
+    assert!(status.contains("seats short    1 times"), "{status}");
+    let (_, metrics) = world.ops("/metrics").await;
+    assert!(metrics.contains("entitled_product_users{product=\"synoptic-panel\"} 2"), "{metrics}");
+    let (_, page) = world.ops("/").await;
+    assert!(page.contains("used in 28 days") && page.contains("Short of seats"));
+
+    world.restart().await;
+    assert_eq!(rows(&world, &asked).await[0]["used"], 2, "it is on disk");
+    world.advance(SignedDuration::from_hours(27 * 24));
+    assert_eq!(rows(&world, &asked).await[0]["used"], 2);
+    world.advance(SignedDuration::from_hours(24));
+    assert_eq!(rows(&world, &asked).await[0]["used"], 0);
+    let stored = world.mirror();
+    assert_eq!(stored.all_uses().count(), 0, "what is too old is dropped");
+}
+
+#[tokio::test]
+async fn seats_that_go_week_by_week_run_out_on_a_day_and_who_waits_is_named() {
+    let world = slow().await;
+    let contoso = CONTOSO.to_string();
+    let asked = ["seats", "--figures", "--tenant", &contoso, "--product", SYNOPTIC];
+    world.sync_tenant(CONTOSO).await;
+    assert_eq!(rows(&world, &asked).await[0]["forecast"], "too_soon");
+    let units = |enabled| entitled::sandbox::SkuUnits { enabled, ..Default::default() };
+    world.microsoft(|it| {
+        it.sku_units(CONTOSO, story::SYNOPTIC_SKU, units(8)).unwrap();
+        it.assign(CONTOSO, story::DAN.user, story::SYNOPTIC_SKU, &[]).unwrap();
+    });
+    world.advance(SignedDuration::from_hours(10 * 24));
+    world.sync_tenant(CONTOSO).await;
+    let it = rows(&world, &asked).await.remove(0);
+    assert_eq!(it["forecast"], "runs_out", "{it}");
+    assert!(it["runs_out"].is_string() && it["grown"].as_i64().unwrap() > 0, "{it}");
+    // A new member for whom no seat is left will be without.
+    world.microsoft(|it| {
+        it.sku_units(CONTOSO, story::SYNOPTIC_SKU, units(1)).unwrap();
+        it.add_user(
+            CONTOSO,
+            entitled::sandbox::NewUser { id: Some(Uuid::from_u128(0xee)), ..Default::default() },
+        )
+        .unwrap();
+        it.add_member(CONTOSO, story::BI_USERS, Uuid::from_u128(0xee)).unwrap();
+    });
+    world.sync_tenant(CONTOSO).await;
+    let it = rows(&world, &asked).await.remove(0);
+    assert_eq!(it["next_without"], json!([Uuid::from_u128(0xee)]), "{it}");
 }

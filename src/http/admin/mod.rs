@@ -8,7 +8,7 @@
 //! | `POST /subscriptions/{id}/activate`, `…/order`, `…/operations/{id}` | progress, then the end |
 //! | `GET /subscriptions/held` | what customers ask for |
 //! | `POST /subscriptions/held/{operation}/confirm`, `…/dismiss` | the decided request |
-//! | `GET /seats`, `/seats/usage` | rows; used against bought |
+//! | `GET /seats`, `/seats/usage`, `/seats/figures` | rows; used against bought; all figures |
 //! | `GET /groups`, `/groups/users` | rows; how each user stands with a group |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
@@ -22,6 +22,7 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod figures;
 mod groups;
 mod held;
 mod life;
@@ -61,6 +62,7 @@ use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::inbox::Watch;
 use crate::sync::orders::Orders;
+use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, SyncHandle};
 
@@ -84,6 +86,8 @@ pub struct AdminSettings {
     pub notify: NotifyHandle,
     /// How webhooks do.
     pub watch: Watch,
+    /// Seats in figures.
+    pub seats: Seats,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
@@ -185,6 +189,7 @@ fn router(admin: Admin) -> Router {
         .route("/subscriptions/held/{operation}/dismiss", post(held::dismiss))
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
+        .route("/seats/figures", get(figures::list))
         .route("/tenants", get(tenants))
         .route("/tenants/{id}/consent-url", get(consent_url))
         .route("/log", get(log::runs))

@@ -104,6 +104,7 @@ impl World {
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
             rates: setup.rates,
+            seats: None,
             metrics: metrics.clone(),
             clock: Arc::clone(&time),
         });
@@ -112,6 +113,7 @@ impl World {
             catalog,
             policy: Policy::default(),
             notify: None,
+            seats: None,
             entra: Arc::clone(&entra),
             watch,
             metrics,
