@@ -22,6 +22,7 @@ mod groups;
 mod http;
 mod landing;
 mod life;
+mod long;
 mod microsoft;
 mod notify;
 mod orders;

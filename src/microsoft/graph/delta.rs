@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::endpoint::Endpoint;
 use super::verdict::Linked;
-use super::{Endpoint, Graph, Rows, UserRow, address};
+use super::{Graph, Rows, UserRow, address};
 use crate::domain::TenantId;
 use crate::microsoft::error::MicrosoftError;
 use crate::microsoft::http::{Answer, Outgoing};

@@ -7,9 +7,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::Graph;
 use super::delta::{DeltaFrom, DeltaPage};
+use super::endpoint::Endpoint;
 use super::parse::{self, AssignedLicence, Removed};
-use super::{Endpoint, Graph};
 use crate::domain::{GroupId, SkuId, TenantId};
 use crate::microsoft::error::MicrosoftError;
 use crate::microsoft::json::{self, Read};
