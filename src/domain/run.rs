@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Activation, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant,
-    TenantId, UnknownWord, UserId, UserLicences,
+    Activation, HeldSeat, License, LicenseId, RunId, Sku, SkuId, Subscription, SubscriptionId,
+    Tenant, TenantId, UnknownWord, UserId, UserLicences,
 };
 
 words!(
@@ -340,6 +340,68 @@ impl Change {
             entity: Entity::Tenant,
             id: after.id.to_string().into(),
             tenant: Some(after.id),
+            user: None,
+            before: before.map(fact),
+            after: Some(fact(after)),
+        }
+    }
+
+    /// A place among a license's users that was taken.
+    pub fn of_place(
+        at: Timestamp,
+        cause: Cause,
+        license: LicenseId,
+        (tenant, user): (TenantId, UserId),
+        after: HeldSeat,
+    ) -> Self {
+        Self {
+            at,
+            cause,
+            entity: Entity::HeldSeat,
+            id: license.as_str().into(),
+            tenant: Some(tenant),
+            user: Some(user),
+            before: None,
+            after: Some(Fact::HeldSeat(after)),
+        }
+    }
+
+    /// A tenant that was bound to a license, or no longer is: of the license's journal.
+    pub fn of_activation(
+        at: Timestamp,
+        cause: Cause,
+        before: Option<&Activation>,
+        after: Option<&Activation>,
+    ) -> Self {
+        let fact = |it: &Activation| Fact::Activation(Box::new(it.clone()));
+        let which = after.or(before);
+        Self {
+            at,
+            cause,
+            entity: Entity::License,
+            id: which.map_or("", |it| it.license.as_str()).into(),
+            tenant: which.and_then(|it| it.tenant),
+            user: None,
+            before: before.map(fact),
+            after: after.map(fact),
+        }
+    }
+
+    /// A license that is new or differs; `tenant` is one that is bound to it.
+    pub fn of_license(
+        at: Timestamp,
+        cause: Cause,
+        tenant: Option<TenantId>,
+        before: Option<&License>,
+        after: &License,
+    ) -> Self {
+        let fact = |it: &License| Fact::License(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::License,
+            id: after.id.as_str().into(),
+            tenant,
             user: None,
             before: before.map(fact),
             after: Some(fact(after)),
