@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Activation, HeldSeat, License, LicenseId, RunId, Sku, SkuId, Subscription, SubscriptionId,
+    Activation, GroupId, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId,
     Tenant, TenantId, UnknownWord, UserId, UserLicences,
 };
 
@@ -21,6 +21,8 @@ words!(
         Directory = "directory",
         /// The licence report of Partner Center.
         Reports = "reports",
+        /// The groups of a tenant through which licences come: read with its directory.
+        Groups = "groups",
     }
 );
 
@@ -77,10 +79,13 @@ words!(
         Operation = "operation",
         /// A webhook of the marketplace, by its place in the inbox.
         Webhook = "webhook",
+        /// A group of a tenant that carries licences.
+        Group = "group",
     }
 );
 
-/// A source and the scope it is read for: a tenant for [`Source::Directory`], otherwise none.
+/// A source and the scope it is read for: a tenant for [`Source::Directory`] and
+/// [`Source::Groups`], otherwise none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SourceKey {
     /// The source.
@@ -96,6 +101,11 @@ impl SourceKey {
     /// The directory of a tenant.
     pub const fn directory(tenant: TenantId) -> Self {
         Self { source: Source::Directory, tenant: Some(tenant) }
+    }
+
+    /// The licensed groups of a tenant.
+    pub const fn groups(tenant: TenantId) -> Self {
+        Self { source: Source::Groups, tenant: Some(tenant) }
     }
 }
 
@@ -346,65 +356,24 @@ impl Change {
         }
     }
 
-    /// A place among a license's users that was taken.
-    pub fn of_place(
+    /// A group that is new, carries other licences, or is gone: in words without its name.
+    pub fn of_group(
         at: Timestamp,
         cause: Cause,
-        license: LicenseId,
-        (tenant, user): (TenantId, UserId),
-        after: HeldSeat,
+        (tenant, group): (TenantId, GroupId),
+        before: Option<String>,
+        after: Option<String>,
     ) -> Self {
+        let words = |it: String| Fact::Words(it.into());
         Self {
             at,
             cause,
-            entity: Entity::HeldSeat,
-            id: license.as_str().into(),
+            entity: Entity::Group,
+            id: group.to_string().into(),
             tenant: Some(tenant),
-            user: Some(user),
-            before: None,
-            after: Some(Fact::HeldSeat(after)),
-        }
-    }
-
-    /// A tenant that was bound to a license, or no longer is: of the license's journal.
-    pub fn of_activation(
-        at: Timestamp,
-        cause: Cause,
-        before: Option<&Activation>,
-        after: Option<&Activation>,
-    ) -> Self {
-        let fact = |it: &Activation| Fact::Activation(Box::new(it.clone()));
-        let which = after.or(before);
-        Self {
-            at,
-            cause,
-            entity: Entity::License,
-            id: which.map_or("", |it| it.license.as_str()).into(),
-            tenant: which.and_then(|it| it.tenant),
             user: None,
-            before: before.map(fact),
-            after: after.map(fact),
-        }
-    }
-
-    /// A license that is new or differs; `tenant` is one that is bound to it.
-    pub fn of_license(
-        at: Timestamp,
-        cause: Cause,
-        tenant: Option<TenantId>,
-        before: Option<&License>,
-        after: &License,
-    ) -> Self {
-        let fact = |it: &License| Fact::License(Box::new(it.clone()));
-        Self {
-            at,
-            cause,
-            entity: Entity::License,
-            id: after.id.as_str().into(),
-            tenant,
-            user: None,
-            before: before.map(fact),
-            after: Some(fact(after)),
+            before: before.map(words),
+            after: after.map(words),
         }
     }
 

@@ -15,6 +15,7 @@
 //! - Life cycle: [`License::stepped`]; where a license stands at a moment is the decision's to say.
 
 mod book;
+mod change;
 mod code;
 mod step;
 mod users;

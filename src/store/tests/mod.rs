@@ -47,9 +47,22 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
+        all.insert(format!("feeds {id}"), format!("{:?} {}", it.groups.feeds, it.groups.left_out));
+        for group in it.groups.groups.values() {
+            let members: BTreeMap<_, _> =
+                group.members.iter().map(|(user, it)| (user, format!("{it:?}"))).collect();
+            let id = format!("group {id} {}", group.id);
+            all.insert(id, format!("{group:?} {members:?}"));
+        }
     }
     for (key, state) in mirror.sources() {
         all.insert(format!("source {key}"), format!("{state:?}"));
+    }
+    for (tenant, product, table) in mirror.all_uses() {
+        all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_000)));
+    }
+    for (tenant, sku, series) in mirror.all_series() {
+        all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
@@ -59,6 +72,9 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
+    }
+    for (tenant, it) in mirror.all_unfinished() {
+        all.insert(format!("unfinished {tenant}"), format!("{it:?}"));
     }
     for it in mirror.all_asked() {
         all.insert(format!("asked {}", it.operation), format!("{it:?}"));
@@ -298,7 +314,8 @@ fn a_large_commit_never_leaves_much_unsynced() {
     }]);
     let users = (0..20_000_u128).map(|n| (UserId::from_uuid(Uuid::from_u128(n)), held.clone()));
     let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
-    let users = TenantUsers { tenant, writes: UserWrites::Replace(users.collect()) };
+    let users =
+        TenantUsers { tenant, writes: UserWrites::Replace(crate::domain::UserTable::new(users)) };
     let commit = Commit { users: vec![users], ..Commit::default() };
     write(&mut writer, &commit).unwrap();
     assert!(engine.unsynced_max() < 80 << 10, "{} bytes", engine.unsynced_max());
