@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::groups::GroupsArgs;
+use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
 pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
@@ -71,6 +72,12 @@ pub enum Command {
     Groups(GroupsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
+    /// Licenses that the publisher sold itself
+    #[command(subcommand)]
+    Licenses(LicensesCommand),
+    /// Which tenants are bound to which licenses
+    #[command(subcommand)]
+    Activations(ActivationsCommand),
     /// Metered usage, told to Microsoft once an hour
     #[command(args_conflicts_with_subcommands = true)]
     Usage(super::usage::UsageArgs),

@@ -10,6 +10,7 @@ mod demo;
 pub mod groups;
 pub mod held;
 pub mod keys;
+pub mod licenses;
 mod life;
 pub mod log;
 pub mod notify;
@@ -129,6 +130,8 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)
+        | Command::Licenses(_)
+        | Command::Activations(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)
