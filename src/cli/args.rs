@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::groups::GroupsArgs;
+use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
 pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
@@ -65,8 +67,17 @@ pub enum Command {
     Subscriptions(SubscriptionsArgs),
     /// Mirrored seats with the paths they came by
     Seats(SeatsArgs),
+    /// Groups through which licences come, and how users stand with them
+    #[command(args_conflicts_with_subcommands = true)]
+    Groups(GroupsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
+    /// Licenses that the publisher sold itself
+    #[command(subcommand)]
+    Licenses(LicensesCommand),
+    /// Which tenants are bound to which licenses
+    #[command(subcommand)]
+    Activations(ActivationsCommand),
     /// Metered usage, told to Microsoft once an hour
     #[command(args_conflicts_with_subcommands = true)]
     Usage(super::usage::UsageArgs),
@@ -211,6 +222,9 @@ pub struct SeatsArgs {
     /// Only seats of which every path is in error
     #[arg(long)]
     pub errors: bool,
+    /// Instead: bought, assigned, in error, really used, when seats run out, and who is without
+    #[arg(long, conflicts_with_all = ["errors", "group"])]
+    pub figures: bool,
 }
 
 /// `tenants`.

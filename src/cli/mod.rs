@@ -7,8 +7,10 @@ pub mod args;
 pub mod changes;
 pub mod config;
 mod demo;
+pub mod groups;
 pub mod held;
 pub mod keys;
+pub mod licenses;
 mod life;
 pub mod log;
 pub mod notify;
@@ -124,9 +126,12 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Query(_)
         | Command::Subscriptions(_)
         | Command::Seats(_)
+        | Command::Groups(_)
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)
+        | Command::Licenses(_)
+        | Command::Activations(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

@@ -8,14 +8,15 @@ use smallvec::SmallVec;
 use super::evidence::{
     Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed, UsageRight,
 };
-use super::{Decision, SeatUse, Trail, decide};
+use super::licensed::licensed;
+use super::{Decision, SeatOf, SeatUse, Trail, decide};
 use crate::domain::{
     Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, Product, SourceKey, Subscription,
     SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
-type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
+pub(super) type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
 
 /// What the mirror holds for or against a question, and how far its sources have been read.
 ///
@@ -23,6 +24,7 @@ type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
 pub fn gather<'a>(
     mirror: &'a Mirror,
     question: &Question<'a>,
+    policy: &Policy,
     now: Timestamp,
 ) -> (Pieces<'a>, Knowledge) {
     let mut pieces = Pieces::new();
@@ -33,6 +35,7 @@ pub fn gather<'a>(
     };
     let mut knowledge =
         Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
+    licensed(mirror, question, policy, now, &mut pieces);
     let Some(tenant) = question.keyed_tenant() else { return (pieces, knowledge) };
     subscribed(mirror, question, tenant, now, &mut pieces);
     if let Some(view) = mirror.tenant(tenant) {
@@ -64,7 +67,8 @@ pub fn answer(
     policy: &Policy,
     now: Timestamp,
 ) -> Decision {
-    let (evidence, knowledge) = gather(mirror, question, now);
+    let (evidence, knowledge) = gather(mirror, question, policy, now);
+    let question = &question.after_gathering(&evidence);
     decide(question, &evidence, &knowledge, policy, now)
 }
 
@@ -75,7 +79,8 @@ pub fn explain(
     policy: &Policy,
     now: Timestamp,
 ) -> (Decision, Trail) {
-    let (evidence, knowledge) = gather(mirror, question, now);
+    let (evidence, knowledge) = gather(mirror, question, policy, now);
+    let question = &question.after_gathering(&evidence);
     let decision = decide(question, &evidence, &knowledge, policy, now);
     let trail = Trail::new(question, &evidence, &knowledge, policy, now);
     (decision, trail)
@@ -149,7 +154,7 @@ fn covered(
     let holders = mirror.holders(id);
     let seat = holders.and_then(|it| it.seat(tenant, user));
     let held = seat.filter(|it| now.duration_since(it.last_used) <= release_after);
-    let seat = SeatUse { subscription: id, quantity, release_after, held };
+    let seat = SeatUse { of: SeatOf::Subscription(id), quantity, release_after, held };
     let Some((holders, quantity)) = holders.zip(quantity) else {
         return match (held, quantity) {
             (Some(_), _) => Covered::HoldsSeat(seat),

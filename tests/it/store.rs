@@ -4,17 +4,17 @@ mod damage;
 mod grouped;
 mod journal;
 mod reading;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use entitled::domain::{
-    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mapping,
-    MappingWrite, Mirror, OddRecord, Outcome, Party, RawRecord, Right, RightsSource, Run, RunId,
-    SeatOutcome, SeatRequest, Sku, SkuId, SourceKey, SourceState, Subscription, SubscriptionId,
-    SubscriptionStatus, Target, Tenant, TenantId, TenantUsers, Trigger, Unread, UserId,
-    UserLicences, UserRights, UserTable, UserWrites, Whose,
+    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
+    Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
+    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
+    Trigger, Unread, UserId, UserLicences, UserTable, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -128,6 +128,11 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
             members.sort();
             all.insert(format!("group {id} {}", group.id), format!("{group:?} {members:?}"));
         }
+        let learned = (&it.rights_source, &it.mappings);
+        all.insert(format!("learned {id}"), format!("{learned:?}"));
+        for (user, rights) in &it.rights {
+            all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
@@ -190,17 +195,7 @@ fn mixed() -> Commit {
         since: now(),
         why: "no id".into(),
     };
-    let right = Right {
-        identifier: "p.o.q".into(),
-        catalog: Some("CFQ:1".into()),
-        state: "active".into(),
-        bare: None,
-    };
-    let rights = UserRights::seen(vec![right], now());
-    let source = RightsSource { proven: Some(("app".into(), now())), ..RightsSource::default() };
-    let target = Target::Right("mscrm.x".into());
-    let mapping = Mapping::proposed("p.o.q".parse().unwrap(), target, None, 2, "seen", now());
-    Commit {
+    rights::shown(Commit {
         changes: vec![
             Change::of_subscription(now(), cause.clone(), None, &subscription),
             Change::of_tenant(now(), cause, None, &view),
@@ -226,21 +221,21 @@ fn mixed() -> Commit {
         series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
-        rights: vec![(tenant(1), user(3), Some(rights))],
-        rights_sources: vec![(tenant(1), source)],
-        mappings: vec![(tenant(1), MappingWrite::Propose(mapping))],
         inbox: Vec::new(),
         usage: Vec::new(),
         notices: Vec::new(),
         outbox: Vec::new(),
         asked: Vec::new(),
         reads: Vec::new(),
+        rights: Vec::new(),
+        rights_sources: Vec::new(),
+        mappings: Vec::new(),
         licenses: Vec::new(),
         activations: Vec::new(),
         license_users: Vec::new(),
         sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
-    }
+    })
 }
 
 #[tokio::test]

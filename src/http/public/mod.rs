@@ -5,6 +5,7 @@ mod body;
 mod entitlements;
 mod keys;
 mod landing;
+mod licenses;
 mod openapi;
 mod question;
 mod signed;
@@ -38,6 +39,7 @@ use crate::domain::{Catalog, Policy};
 use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
+use crate::sync::seats::Seats;
 use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
@@ -68,6 +70,8 @@ pub struct PublicSettings {
     pub landing: Option<LandingSettings>,
     /// How often each may ask.
     pub rates: Rates,
+    /// Told who really uses what, if anybody counts it.
+    pub seats: Option<Seats>,
     /// Where requests are counted.
     pub metrics: Metrics,
     /// Tells the time.
@@ -90,6 +94,7 @@ pub(super) struct Public {
     landing: Option<Landing>,
     pub(super) entra: Arc<EntraKeys>,
     pub(super) limiters: Limiters,
+    pub(super) seats: Option<Seats>,
     pub(super) metrics: Metrics,
     signers: Signers,
     signed: SignedAnswers,
@@ -113,6 +118,7 @@ impl PublicState {
             webhooks: settings.webhooks,
             watch: settings.watch,
             entra: settings.entra,
+            seats: settings.seats,
             metrics: settings.metrics,
             clock: settings.clock,
         }))
@@ -166,6 +172,14 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
+        ("post", "/v1/licenses", post(licenses::issue)),
+        ("get", "/v1/licenses/{id}", get(licenses::show)),
+        ("post", "/v1/licenses/{id}/renew", post(licenses::renew)),
+        ("post", "/v1/licenses/{id}/change", post(licenses::change)),
+        ("post", "/v1/licenses/{id}/cancel", post(licenses::cancel)),
+        ("post", "/v1/licenses/{id}/suspend", post(licenses::suspend)),
+        ("post", "/v1/licenses/{id}/reinstate", post(licenses::reinstate)),
+        ("post", "/v1/licenses/{id}/revoke", post(licenses::revoke)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
         ("get", "/marketplace/landing", get(landing::open)),
         ("get", "/marketplace/landing/account", get(landing::account)),
