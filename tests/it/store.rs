@@ -195,7 +195,7 @@ fn mixed() -> Commit {
         since: now(),
         why: "no id".into(),
     };
-    rights::shown(Commit {
+    Commit {
         changes: vec![
             Change::of_subscription(now(), cause.clone(), None, &subscription),
             Change::of_tenant(now(), cause, None, &view),
@@ -221,21 +221,9 @@ fn mixed() -> Commit {
         series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
-        inbox: Vec::new(),
-        usage: Vec::new(),
-        notices: Vec::new(),
-        outbox: Vec::new(),
-        asked: Vec::new(),
-        reads: Vec::new(),
-        rights: Vec::new(),
-        rights_sources: Vec::new(),
-        mappings: Vec::new(),
-        licenses: Vec::new(),
-        activations: Vec::new(),
-        license_users: Vec::new(),
-        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
-    })
+        ..rights::shown()
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use entitled::domain::{Commit, Mapping, MappingWrite, Right, RightsSource, Targe
 use super::{now, tenant, user};
 
 /// Usage rights of a user, and what a plan is called in his tenant.
-pub(super) fn shown(commit: Commit) -> Commit {
+pub(super) fn shown() -> Commit {
     let right = Right {
         identifier: "p.o.q".into(),
         catalog: Some("CFQ:1".into()),
@@ -20,6 +20,6 @@ pub(super) fn shown(commit: Commit) -> Commit {
         rights: vec![(tenant(1), user(3), Some(rights))],
         rights_sources: vec![(tenant(1), source)],
         mappings: vec![(tenant(1), MappingWrite::Propose(mapping))],
-        ..commit
+        ..Commit::default()
     }
 }
