@@ -9,6 +9,7 @@ mod delivery;
 mod directory;
 mod id;
 mod inbox;
+mod licensee;
 mod life;
 mod mirror;
 mod notice;
@@ -41,6 +42,7 @@ pub use id::{
 pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
+pub use licensee::{InvalidLicensee, Licensee};
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,

@@ -107,10 +107,20 @@ impl Signer {
         put("sub", Value::from(self.pseudonym(subject)));
         put("iat", Value::from(now.as_second()));
         put("exp", Value::from(valid_until.as_second()));
+        self.seal(&self.header, &Value::Object(claims).to_string())
+    }
+
+    /// What the key calls itself.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The compact form of an encoded header and claims, signed.
+    pub(super) fn seal(&self, header: &str, claims: &str) -> Result<String, SignError> {
         let mut token = String::with_capacity(1_024);
-        token.push_str(&self.header);
+        token.push_str(header);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(Value::Object(claims).to_string(), &mut token);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature =
             self.key.sign(&SystemRandom::new(), token.as_bytes()).map_err(SignError::Sign)?;
         token.push('.');
