@@ -15,6 +15,8 @@
 
 pub mod admin;
 mod edge;
+mod failures;
+mod license_rows;
 mod limits;
 mod markup;
 mod metrics;

@@ -32,8 +32,6 @@ pub struct Package {
     pub product: ProductId,
     /// The license it was built for, by its id as text.
     pub license: Box<str>,
-    /// How often the license had been issued anew: packages of before that are refused.
-    pub issue: u32,
 }
 
 /// Why a package is not believed. Outside, all of them are one.
@@ -68,7 +66,6 @@ impl Signer {
         let mut claims = json!({
             "aud": package.product.as_str(),
             "license": package.license,
-            "issue": package.issue,
             "kind": kind,
             "features": features.into_iter().collect::<Vec<_>>(),
             "iat": now.as_second(),
@@ -86,11 +83,11 @@ impl Signer {
     /// [`SignError::Sign`].
     pub fn revocations<'a>(
         &self,
-        revoked: impl IntoIterator<Item = (&'a str, u32)>,
+        revoked: impl IntoIterator<Item = &'a str>,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<String, SignError> {
-        let mut marks: Vec<_> = revoked.into_iter().map(|(id, issue)| mark(id, issue)).collect();
+        let mut marks: Vec<_> = revoked.into_iter().map(mark).collect();
         marks.sort_unstable();
         let claims = json!({
             "revoked": marks, "iat": now.as_second(), "exp": until.as_second(),
@@ -107,10 +104,11 @@ impl Signer {
     }
 }
 
-/// What stands for one issue of a license in the list: an offline package knows its own id and can
-/// look for it, while the list tells nobody an id.
-pub fn mark(license: &str, issue: u32) -> String {
-    let hash = digest(&SHA256, format!("entitled revocation\n{license}\n{issue}").as_bytes());
+/// What stands for a license in the list, in base64url: the first 12 bytes of the SHA-256 of
+/// `entitled revocation`, a line feed and its id. A package knows its own id and can look for it,
+/// while the list tells nobody an id.
+pub fn mark(license: &str) -> String {
+    let hash = digest(&SHA256, format!("entitled revocation\n{license}").as_bytes());
     URL_SAFE_NO_PAD.encode(hash.as_ref().first_chunk::<12>().copied().unwrap_or_default())
 }
 
@@ -141,9 +139,5 @@ pub fn verify_package(token: &str, keys: &[PublicKey]) -> Result<Package, Packag
 
 fn package(claims: &Map<String, Value>) -> Option<Package> {
     let text = |name| claims.get(name).and_then(Value::as_str);
-    Some(Package {
-        product: text("aud")?.parse().ok()?,
-        license: text("license")?.into(),
-        issue: claims.get("issue")?.as_u64()?.try_into().ok()?,
-    })
+    Some(Package { product: text("aud")?.parse().ok()?, license: text("license")?.into() })
 }
