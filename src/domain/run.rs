@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Activation, GroupId, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId,
-    Tenant, TenantId, UnknownWord, UserId, UserLicences,
+    Activation, GroupId, HeldSeat, License, LicenseId, RunId, Sku, SkuId, Subscription,
+    SubscriptionId, Tenant, TenantId, UnknownWord, UserId, UserLicences,
 };
 
 words!(
@@ -266,6 +266,27 @@ impl Change {
             user: after.beneficiary.user,
             before: before.map(fact),
             after: Some(fact(after)),
+        }
+    }
+
+    /// A tenant was bound to a license, or no longer is.
+    pub fn of_activation(
+        at: Timestamp,
+        cause: Cause,
+        (license, tenant, user): (LicenseId, Option<TenantId>, Option<UserId>),
+        before: Option<&Activation>,
+        after: Option<&Activation>,
+    ) -> Self {
+        let fact = |it: &Activation| Fact::Activation(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::License,
+            id: license.to_string().into(),
+            tenant,
+            user,
+            before: before.map(fact),
+            after: after.map(fact),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The public listener: what visuals and servers ask, and what the marketplace tells.
 
+mod activations;
 mod answer;
 mod body;
 mod entitlements;
@@ -164,6 +165,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
     vec![
         ("post", "/v1/entitlements", post(entitlements::answer_one)),
         ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
+        ("post", "/v1/activations", post(activations::activate)),
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
         ("post", "/marketplace/webhook", post(webhook::receive)),

@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, entitlements, keys, landing, question, usage, usage_report, webhook};
+use super::{
+    activations, answer, entitlements, keys, landing, question, usage, usage_report, webhook,
+};
 use crate::http::problem::ProblemBody;
 
 #[derive(OpenApi)]
@@ -16,6 +18,7 @@ use crate::http::problem::ProblemBody;
     paths(
         entitlements::answer_one,
         entitlements::answer_batch,
+        activations::activate,
         usage::report,
         usage::show,
         webhook::receive,

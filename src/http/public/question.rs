@@ -150,7 +150,7 @@ where
     text.map(str::parse).transpose().map_err(wrong)
 }
 
-fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
+pub(super) fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
     let id = id.ok_or_else(|| Problem::malformed("name a `product`").of_field("product"))?;
     public.catalog.product(id).map(Arc::clone).ok_or_else(|| {
         let shown: String = id.chars().take(80).collect();
