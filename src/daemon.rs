@@ -276,8 +276,9 @@ impl Parts {
         spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
-        let kept =
-            housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
+        let rotate_keys = self.config.visuals.rotate_keys;
+        let clock = Arc::clone(&self.clock);
+        let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }

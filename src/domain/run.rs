@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Activation, GroupId, HeldSeat, License, LicenseId, RunId, Sku, SkuId, Subscription,
-    SubscriptionId, Tenant, TenantId, UnknownWord, UserId, UserLicences,
+    Activation, GroupId, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId,
+    Tenant, TenantId, UnknownWord, UserId, UserLicences,
 };
 
 words!(
@@ -192,6 +192,8 @@ pub enum Cause {
     Command,
     /// An activation, or a visual's own question that took a seat.
     Activation,
+    /// The passing of time, by the configuration.
+    Schedule,
 }
 
 impl fmt::Display for Cause {
@@ -202,6 +204,7 @@ impl fmt::Display for Cause {
             Self::Caller(name) => write!(f, "caller {name}"),
             Self::Command => f.write_str("command"),
             Self::Activation => f.write_str("activation"),
+            Self::Schedule => f.write_str("schedule"),
         }
     }
 }
@@ -269,24 +272,39 @@ impl Change {
         }
     }
 
-    /// A tenant was bound to a license, or no longer is.
+    /// A tenant that was bound to a license, or no longer is: of the license's journal.
     pub fn of_activation(
         at: Timestamp,
         cause: Cause,
-        (license, tenant, user): (LicenseId, Option<TenantId>, Option<UserId>),
         before: Option<&Activation>,
         after: Option<&Activation>,
     ) -> Self {
         let fact = |it: &Activation| Fact::Activation(Box::new(it.clone()));
+        let which = after.or(before);
         Self {
             at,
             cause,
             entity: Entity::License,
-            id: license.to_string().into(),
-            tenant,
-            user,
+            id: which.map_or("", |it| it.license.as_str()).into(),
+            tenant: which.and_then(|it| it.tenant),
+            user: None,
             before: before.map(fact),
             after: after.map(fact),
+        }
+    }
+
+    /// A key that signs our answers took another one's place.
+    pub fn of_key(at: Timestamp, cause: Cause, before: &str, after: &str) -> Self {
+        let signs = |kid: &str| Some(Fact::Words(format!("{kid} signs").into()));
+        Self {
+            at,
+            cause,
+            entity: Entity::Key,
+            id: after.into(),
+            tenant: None,
+            user: None,
+            before: signs(before),
+            after: signs(after),
         }
     }
 

@@ -52,9 +52,7 @@ use tracing::error;
 use url::Url;
 
 use super::problem::Problem;
-use crate::domain::{
-    Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
-};
+use crate::domain::{Catalog, Cause, Change, Commit, Policy, Product, SubscriptionId, TenantId};
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::inbox::Watch;
@@ -263,16 +261,7 @@ async fn rotate(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let made = tokio::task::spawn_blocking(move || store.keys().rotate(now)).await;
     let made = made.map_err(|error| Problem::internal("no key was made").because(error))?;
     let made = made.map_err(unreadable)?;
-    let change = Change {
-        at: now,
-        cause: Cause::Command,
-        entity: Entity::Key,
-        id: made.kid.as_str().into(),
-        tenant: None,
-        user: None,
-        before: Some(Fact::Words(format!("{} signs", before.kid).into())),
-        after: Some(Fact::Words(format!("{} signs", made.kid).into())),
-    };
+    let change = Change::of_key(now, Cause::Command, &before.kid, &made.kid);
     let noted = admin.store.commit(Commit { changes: vec![change], ..Commit::default() }).await;
     noted.map_err(|error| {
         let detail = format!("the key was made and signs, but the journal lacks it: {error}");

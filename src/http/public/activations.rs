@@ -166,13 +166,8 @@ impl Public {
 
 /// The activation, its journal, and the tenant, should it be new: it is looked at from now on.
 fn commit(mirror: &Mirror, it: &Activation, (tenant, user): (TenantId, UserId)) -> Commit {
-    let mut changes = vec![Change::of_activation(
-        it.at,
-        Cause::Activation,
-        (it.license, Some(tenant), Some(user)),
-        None,
-        Some(it),
-    )];
+    let bound = Change::of_activation(it.at, Cause::Activation, None, Some(it));
+    let mut changes = vec![Change { user: Some(user), ..bound }];
     let mut tenants = Vec::new();
     if mirror.tenant(tenant).is_none() {
         let heard_of = Tenant::heard_of(tenant, None);

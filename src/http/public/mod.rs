@@ -8,6 +8,7 @@ mod keys;
 mod landing;
 mod openapi;
 mod question;
+mod revocations;
 mod signed;
 mod usage;
 mod usage_report;
@@ -175,6 +176,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("get", "/marketplace/landing/purchase", get(landing::purchase)),
         ("post", "/marketplace/landing/purchase", post(landing::activate)),
         ("get", "/.well-known/jwks.json", get(keys::jwks)),
+        ("get", "/.well-known/revocations", get(revocations::list)),
         ("get", "/openapi.json", get(openapi::document)),
     ]
 }

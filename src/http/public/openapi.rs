@@ -8,7 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, entitlements, keys, landing, question, usage, usage_report, webhook,
+    activations, answer, entitlements, keys, landing, question, revocations, usage, usage_report,
+    webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -28,6 +29,7 @@ use crate::http::problem::ProblemBody;
         landing::purchase,
         landing::activate,
         keys::jwks,
+        revocations::list,
         document
     ),
     components(schemas(question::QuestionBody, answer::Answer, usage_report::ReportBody, usage::UsageBody, usage::BatchRow, ProblemBody)),
