@@ -15,7 +15,10 @@ mod webhook;
 
 pub use keys::{KeySet, KeySetError};
 pub use package::{Package, PackageError, mark, verify_package};
-pub use sign::{PublicKey, SignError, Signer, Subject, VerifyAnswerError, jwks, verify_answer};
+pub use sign::{
+    PublicKey, SignError, Signer, Subject, VerifyAnswerError, jwks, verify_answer,
+    verify_revocations,
+};
 pub use sign_in::{SignInRules, SignedIn, verify_sign_in};
 pub use verify::{TokenError, User, UserRules, key_id, verify_user};
 pub use webhook::{WebhookRules, verify_webhook};

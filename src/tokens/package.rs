@@ -20,7 +20,7 @@ use crate::domain::ProductId;
 const PACKAGE: &str = "entitled-package+jwt";
 
 /// The `typ` of the list of revoked licenses.
-const REVOCATIONS: &str = "entitled-revocations+jwt";
+pub(super) const REVOCATIONS: &str = "entitled-revocations+jwt";
 
 /// The longest package that is looked at, in bytes; ours have about 500.
 const PACKAGE_BYTES_MAX: usize = 4 * 1024;

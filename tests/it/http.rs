@@ -1,5 +1,6 @@
 //! The public and the ops listener through real sockets.
 
+mod activations;
 mod answers;
 mod edges;
 mod harness;

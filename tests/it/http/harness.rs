@@ -62,7 +62,13 @@ impl Default for Setup {
     /// Limits as they are, and rates that no test reaches by accident.
     fn default() -> Self {
         let often = Rate { burst: NonZeroU32::new(100_000).unwrap(), per: Duration::from_secs(1) };
-        let rates = Rates { address: often, tenant: often, caller: often, wrong: often };
+        let rates = Rates {
+            address: often,
+            tenant: often,
+            caller: often,
+            wrong: often,
+            ..Rates::default()
+        };
         let limits = Limits::default();
         Self { limits, rates, entra: PretendEntra::with(&["org-1"]), tls: None }
     }
