@@ -269,7 +269,7 @@ impl Parts {
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 
-        let admin = AdminState::new(self.admin_settings());
+        let admin = AdminState::new(self.admin_settings(public));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
 
         let watch = self.watch.clone().run(self.cancel.clone());
@@ -283,7 +283,7 @@ impl Parts {
         Ok(())
     }
 
-    fn admin_settings(&self) -> AdminSettings {
+    fn admin_settings(&self, public: SocketAddr) -> AdminSettings {
         AdminSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
@@ -295,6 +295,7 @@ impl Parts {
             watch: self.watch.clone(),
             clock: Arc::clone(&self.clock),
             consent: settings::consent_link(&self.config),
+            issuer: settings::issuer(&self.config, public),
         }
     }
 

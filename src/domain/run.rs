@@ -272,27 +272,6 @@ impl Change {
         }
     }
 
-    /// A tenant that was bound to a license, or no longer is: of the license's journal.
-    pub fn of_activation(
-        at: Timestamp,
-        cause: Cause,
-        before: Option<&Activation>,
-        after: Option<&Activation>,
-    ) -> Self {
-        let fact = |it: &Activation| Fact::Activation(Box::new(it.clone()));
-        let which = after.or(before);
-        Self {
-            at,
-            cause,
-            entity: Entity::License,
-            id: which.map_or("", |it| it.license.as_str()).into(),
-            tenant: which.and_then(|it| it.tenant),
-            user: None,
-            before: before.map(fact),
-            after: after.map(fact),
-        }
-    }
-
     /// A key that signs our answers took another one's place.
     pub fn of_key(at: Timestamp, cause: Cause, before: &str, after: &str) -> Self {
         let signs = |kid: &str| Some(Fact::Words(format!("{kid} signs").into()));

@@ -16,7 +16,7 @@
 pub mod admin;
 mod edge;
 mod failures;
-mod license_rows;
+mod licenses;
 mod limits;
 mod markup;
 mod metrics;

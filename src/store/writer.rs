@@ -25,6 +25,7 @@ use super::engine::{Engine, Order, Write};
 use super::inbox::{Arrival, Inbox, Pending};
 use super::journal::ChunkHead;
 use super::layout::{self, Kind, Table};
+use super::licenses::{DecideJob, Decided};
 use super::outbox::{self, Outbox};
 use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
@@ -102,9 +103,23 @@ impl Group {
         self.commits.push(commit);
     }
 
-    /// The mirror after everything that is already in the group.
-    pub(super) fn seen(&self) -> &Mirror {
-        &self.after
+    /// Decides on the mirror after everything that is already in the group, unless that was done
+    /// before under the same idempotency key.
+    pub(super) fn decide(&mut self, usage: &Usage, job: DecideJob) -> Decided {
+        if let Some((repeat, _)) = job.repeat
+            && let Some(known) = self.usage.known(usage, repeat)
+        {
+            return known;
+        }
+        let (commit, answer) = (job.decide)(&self.after);
+        let remembered = job.repeat.zip(answer);
+        let remembered = remembered.map(|((it, at), answer)| self.usage.remember(it, at, answer));
+        if commit.is_some() || remembered.is_some() {
+            let mut commit = commit.unwrap_or_default();
+            commit.usage.extend(remembered);
+            self.add(commit);
+        }
+        Decided::Now
     }
 
     /// Takes a webhook in, seen from after everything that is already in the group.

@@ -4,6 +4,7 @@ mod activations;
 mod answers;
 mod edges;
 mod harness;
+mod licenses;
 mod ops;
 mod webhook;
 mod wire;

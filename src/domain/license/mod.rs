@@ -16,7 +16,9 @@
 
 mod bind;
 mod book;
+mod change;
 mod code;
+mod step;
 mod users;
 
 use std::fmt;
@@ -29,8 +31,11 @@ use super::product::words;
 use super::{OverLimit, ProductId, TenantId, UnknownWord, UserId};
 
 pub use self::bind::{BindRequest, Binding};
-pub use self::book::{LicenseBook, Sighted, SightedKind, Sightings};
+pub use self::book::{LicenseBook, LicenseCoverage, Sighted, SightedKind, Sightings};
 pub use self::code::{ActivationId, ActivationKey, InvalidKey, LicenseId};
+pub use self::step::{
+    Credit, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale, Stepped,
+};
 pub use self::users::{BadLicenseUsers, LicenseUser, LicenseUserWrites, LicenseUsers};
 
 words!(

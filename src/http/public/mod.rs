@@ -6,7 +6,9 @@ mod body;
 mod entitlements;
 mod keys;
 mod landing;
+mod licenses;
 mod openapi;
+mod packages;
 mod question;
 mod revocations;
 mod signed;
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::keys::Signers;
 use self::landing::Landing;
+use self::packages::KnownPackages;
 use self::signed::SignedAnswers;
 use super::edge::{self, Cors};
 use super::limits::Limits;
@@ -95,6 +98,7 @@ pub(super) struct Public {
     pub(super) metrics: Metrics,
     signers: Signers,
     signed: SignedAnswers,
+    packages: KnownPackages,
     clock: Clock,
 }
 
@@ -106,6 +110,7 @@ impl PublicState {
             landing: settings.landing.map(|it| Landing::new(it, &secret)),
             signers: Signers::new(settings.issuer),
             signed: SignedAnswers::new(),
+            packages: KnownPackages::new(),
             callers: Callers::new(&settings.callers),
             limiters: Limiters::new(&settings.rates),
             store: settings.store,
@@ -169,6 +174,14 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/activations", post(activations::activate)),
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
+        ("post", "/v1/licenses", post(licenses::issue)),
+        ("get", "/v1/licenses/{id}", get(licenses::show)),
+        ("post", "/v1/licenses/{id}/renew", post(licenses::renew)),
+        ("post", "/v1/licenses/{id}/change", post(licenses::change)),
+        ("post", "/v1/licenses/{id}/cancel", post(licenses::cancel)),
+        ("post", "/v1/licenses/{id}/suspend", post(licenses::suspend)),
+        ("post", "/v1/licenses/{id}/reinstate", post(licenses::reinstate)),
+        ("post", "/v1/licenses/{id}/revoke", post(licenses::revoke)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
         ("get", "/marketplace/landing", get(landing::open)),
         ("get", "/marketplace/landing/account", get(landing::account)),

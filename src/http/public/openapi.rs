@@ -8,8 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, entitlements, keys, landing, question, revocations, usage, usage_report,
-    webhook,
+    activations, answer, entitlements, keys, landing, licenses, question, revocations, usage,
+    usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -22,6 +22,14 @@ use crate::http::problem::ProblemBody;
         activations::activate,
         usage::report,
         usage::show,
+        licenses::issue,
+        licenses::show,
+        licenses::renew,
+        licenses::change,
+        licenses::cancel,
+        licenses::suspend,
+        licenses::reinstate,
+        licenses::revoke,
         webhook::receive,
         landing::open,
         landing::account,

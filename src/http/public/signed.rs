@@ -13,7 +13,7 @@ use super::answer::{Answer, TrailBody};
 use super::keys::unsigned;
 use super::question::Asked;
 use crate::decision::{Decision, Trail};
-use crate::domain::{Host, ProductId, TenantId, UserId};
+use crate::domain::{Host, LicenseId, ProductId, TenantId, UserId};
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::http::problem::Problem;
 use crate::tokens::Subject;
@@ -43,6 +43,8 @@ struct Identity {
     user: Option<UserId>,
     site: Option<Box<str>>,
     license_refused: bool,
+    license: Option<LicenseId>,
+    anonymous: Option<[u8; 16]>,
 }
 
 #[derive(Clone)]
@@ -152,6 +154,8 @@ impl Identity {
             user: asked.user,
             site: site.map(Into::into),
             license_refused: asked.license_refused,
+            license: asked.license.as_ref().map(|(id, _)| *id),
+            anonymous: asked.anonymous,
         })
     }
 }

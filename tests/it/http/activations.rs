@@ -3,7 +3,7 @@
 use entitled::domain::{
     ActivationKey, Commit, License, LicenseId, LicenseKind, LicenseTold, TenantId,
 };
-use entitled::tokens::{mark, verify_answer, verify_revocations};
+use entitled::tokens::{Package, Signer, mark, verify_answer, verify_revocations};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -161,4 +161,69 @@ async fn revoked_licenses_are_listed_while_a_package_might_still_work() {
     assert_eq!(claims, [mark(id(2).as_str())]);
     assert!(!list.contains(id(2).as_str()));
     assert!(verify_answer(&list, &keys, PRODUCT, now()).is_err(), "it passes for no answer");
+}
+
+fn built(world: &World, license: &License) -> String {
+    let key = world.store.keys().for_packages().unwrap();
+    let secret = world.store.keys().pseudonym_secret();
+    let signer = Signer::new(&key.kid, &key.pkcs8, "https://lic.example.test", &secret).unwrap();
+    let package = Package { product: license.product.clone(), license: license.id.as_str().into() };
+    signer.package(&package, "user", [], now(), license.period_end).unwrap()
+}
+
+#[tokio::test]
+async fn a_package_speaks_everywhere_until_its_license_is_revoked() {
+    let world =
+        sold(|it| vec![license(1, PRODUCT, &it.store), license(2, "other", &it.store)]).await;
+    let sold: Vec<License> =
+        world.store.mirror().licenses().all().map(|it| it.as_ref().clone()).collect();
+    let of = |product: &str| sold.iter().find(|it| it.product.as_str() == product).unwrap();
+    let ours = built(&world, of(PRODUCT));
+    let ask = async |package: &str, host: &str| {
+        let body = json!({ "product": PRODUCT, "host": host, "package": package }).to_string();
+        let (status, answer) = world.post("/v1/entitlements", None, body).await;
+        assert_eq!(status, 200, "{answer}");
+        (answer["state"].clone(), answer["reason"].clone(), answer["source"].clone())
+    };
+    for host in ["web", "report_server", "publish_to_web", "embed"] {
+        assert_eq!(ask(&ours, host).await.0, "active", "{host}");
+    }
+    assert_eq!(ask(&ours, "web").await.2, "direct");
+    // The key that signed it was replaced long ago: packages are kept for years.
+    world.store.keys().rotate(now()).unwrap();
+    world.store.keys().prune(now() + SignedDuration::from_hours(1)).unwrap();
+    assert_eq!(ask(&ours, "web").await.0, "active");
+
+    let refused = (json!("unlicensed"), json!("license_not_recognized"), Value::Null);
+    assert_eq!(ask(&built(&world, of("other")), "web").await, refused, "of another product");
+    assert_eq!(ask(&ours[..ours.len() - 2], "web").await, refused);
+    assert_eq!(ask("junk", "web").await, refused);
+
+    let licenses = vec![License { revoked_at: Some(now()), ..of(PRODUCT).clone() }];
+    world.store.commit(Commit { licenses, ..Commit::default() }).await.unwrap();
+    assert_eq!(ask(&ours, "web").await.0, "expired", "at once and for good");
+}
+
+#[tokio::test]
+async fn whoever_guesses_licensees_is_not_judged_after_ten() {
+    let world = sold(|it| vec![license(1, PRODUCT, &it.store)]).await;
+    let id = LicenseId::from_random([1; LicenseId::RANDOM]);
+    let ask = async |id: &str, licensee: &str| {
+        let body = json!({
+            "product": PRODUCT, "host": "web", "license": { "id": id, "licensee": licensee },
+        });
+        world.post("/v1/entitlements", None, body.to_string()).await
+    };
+    let right = "Contoso (ana@contoso.example)";
+    let wrong = ask(id.as_str(), "Contoso").await;
+    assert_eq!(wrong.1["reason"], "license_not_recognized");
+    for _ in 1..10 {
+        assert_eq!(ask(id.as_str(), "Contoso").await.0, 200);
+    }
+    // However the id is written, and whether the guess is right.
+    assert_eq!(ask(&id.as_str().to_lowercase(), right).await.0, 429);
+    let unknown = LicenseId::from_random([9; LicenseId::RANDOM]);
+    let other = ask(unknown.as_str(), right).await;
+    let said = |it: &(u16, Value)| (it.0, it.1["state"].clone(), it.1["reason"].clone());
+    assert_eq!(said(&other), said(&wrong), "an unknown id is told nothing else");
 }
