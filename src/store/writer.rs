@@ -14,6 +14,8 @@
 //! After a crash before 2 the stage and the chunks beyond the end are swept; after it, 3 goes on
 //! where it stopped. Both happen when the store is opened, before anything is read.
 
+mod decide;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +27,6 @@ use super::engine::{Engine, Order, Write};
 use super::inbox::{Arrival, Inbox, Pending};
 use super::journal::ChunkHead;
 use super::layout::{self, Kind, Table};
-use super::licenses::{DecideJob, Decided};
 use super::outbox::{self, Outbox};
 use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
@@ -101,25 +102,6 @@ impl Group {
     pub(super) fn add(&mut self, commit: Commit) {
         self.after = Arc::new(self.after.applied(&commit));
         self.commits.push(commit);
-    }
-
-    /// Decides on the mirror after everything that is already in the group, unless that was done
-    /// before under the same idempotency key.
-    pub(super) fn decide(&mut self, usage: &Usage, job: DecideJob) -> Decided {
-        if let Some((repeat, _)) = job.repeat
-            && let Some(known) = self.usage.known(usage, repeat)
-        {
-            return known;
-        }
-        let (commit, answer) = (job.decide)(&self.after);
-        let remembered = job.repeat.zip(answer);
-        let remembered = remembered.map(|((it, at), answer)| self.usage.remember(it, at, answer));
-        if commit.is_some() || remembered.is_some() {
-            let mut commit = commit.unwrap_or_default();
-            commit.usage.extend(remembered);
-            self.add(commit);
-        }
-        Decided::Now
     }
 
     /// Takes a webhook in, seen from after everything that is already in the group.

@@ -139,10 +139,11 @@ impl Fields<'_> {
 
 /// RFC 3339, or a day.
 pub(in crate::http) fn moment(text: &str) -> Option<Timestamp> {
-    let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
-    // A day is tried first only where the text is no longer than one.
-    let at = if text.len() > 10 { text.parse().ok() } else { None };
-    at.or_else(|| day().map(|it| it.timestamp()))
+    // A date's parser would also take a moment without an offset, and drop its time.
+    if text.len() > 10 {
+        return text.parse().ok();
+    }
+    Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 /// The host in a URL or of a host name alone, as browsers write it.

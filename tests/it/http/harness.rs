@@ -111,6 +111,7 @@ impl World {
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
             rates: setup.rates,
+            seats: None,
             metrics: metrics.clone(),
             clock: Arc::clone(&time),
         });
@@ -119,6 +120,7 @@ impl World {
             catalog,
             policy: Policy::default(),
             notify: None,
+            seats: None,
             entra: Arc::clone(&entra),
             watch,
             metrics,
