@@ -217,7 +217,7 @@ pub async fn run(
             if printer.is_json() {
                 printer.rows(&[row], &[], "")?;
             } else {
-                printer.line(&field(&row, "/token"))?;
+                printer.line(field(&row, "/token"))?;
             }
             Ok(Exit::Done)
         }

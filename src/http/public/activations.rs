@@ -175,7 +175,7 @@ fn commit(mirror: &Mirror, it: &Activation, (tenant, user): (TenantId, UserId)) 
         tenants.push(heard_of);
     }
     let activations = vec![ActivationWrite::Put(it.clone())];
-    Commit { activations, tenants, changes, ..Commit::default() }
+    Commit { tenants, activations, changes, ..Commit::default() }
 }
 
 fn unwritten(error: StoreError) -> Problem {

@@ -127,7 +127,7 @@ async fn who_may_not_activate_is_told_so() {
     let cases = [
         (None, good.to_string(), 401),
         (Some(SHOP.to_owned()), good.to_string(), 403),
-        (Some(token(personal, ANA)), good.to_string(), 401),
+        (Some(token(personal, ANA)), good.to_string(), 403),
         (Some(user.clone()), "[1".to_owned(), 400),
         (Some(user.clone()), of("product", json!("nothing")), 404),
         (Some(user.clone()), of("key", json!(null)), 422),
