@@ -10,6 +10,7 @@ mod evidence;
 mod gather;
 pub mod host;
 mod judge;
+mod notice;
 mod rewind;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use evidence::{
 };
 pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
+pub use notice::{ENDS_SOON, Show, Shown, shown};
 pub use rewind::{Past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};
 pub use words::{Reason, State};

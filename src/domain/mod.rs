@@ -13,6 +13,7 @@ mod id;
 mod inbox;
 mod license;
 mod life;
+mod message;
 mod mirror;
 mod notice;
 mod operation;
@@ -58,6 +59,9 @@ pub use license::{
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
+};
+pub use message::{
+    Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
 };
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish};

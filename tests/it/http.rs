@@ -2,7 +2,7 @@
 
 mod answers;
 mod edges;
-mod harness;
+pub(crate) mod harness;
 mod ops;
 mod webhook;
 mod wire;

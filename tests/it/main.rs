@@ -33,5 +33,6 @@ mod tidy;
 mod tokens;
 mod traps;
 mod usage;
+mod visual;
 mod webhook;
 mod world;

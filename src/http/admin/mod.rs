@@ -53,7 +53,8 @@ use url::Url;
 
 use super::problem::Problem;
 use crate::domain::{
-    Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
+    Catalog, Cause, Change, Commit, Entity, Fact, Messages, Policy, Product, SubscriptionId,
+    TenantId,
 };
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
@@ -72,6 +73,8 @@ pub struct AdminSettings {
     pub catalog: Arc<Catalog>,
     /// The publisher's policy.
     pub policy: Policy,
+    /// What visuals tell people.
+    pub messages: Arc<Messages>,
     /// The door to the scheduler.
     pub sync: SyncHandle,
     /// What tells Microsoft of usage.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Public;
 use crate::config::Permission;
 use crate::decision::Question;
-use crate::domain::{Cause, Host, Product, TenantId, UserId};
+use crate::domain::{Cause, Host, Language, Product, TenantId, UserId};
 use crate::http::problem::Problem;
 use crate::http::who::Asker;
 
@@ -35,6 +35,9 @@ pub(super) struct QuestionBody {
     user: Option<String>,
     /// The page that embeds the product.
     site: Option<String>,
+    /// The locale of the person before the visual (`host.locale`, BCP 47): notices are told in its
+    /// language; without one by `Accept-Language`, then in English.
+    locale: Option<String>,
     /// Whether the answer tells how it came about.
     explain: Option<bool>,
 }
@@ -62,6 +65,8 @@ pub(super) struct Asked {
     pub(super) site: Option<String>,
     /// A license or a package was shown, and nothing else speaks.
     pub(super) license_refused: bool,
+    /// In which language notices are told.
+    pub(super) language: Language,
     pub(super) explain: bool,
     /// What is noted beside a seat that is taken.
     pub(super) cause: Cause,
@@ -81,7 +86,7 @@ impl Asked {
         }
     }
 
-    /// Reads a question.
+    /// Reads a question. `accepted` is the language that the request's head asks for.
     ///
     /// # Errors
     ///
@@ -90,6 +95,7 @@ impl Asked {
     pub(super) fn read(
         body: QuestionBody,
         asker: &Asker,
+        accepted: Option<Language>,
         public: &Public,
     ) -> Result<Self, Problem> {
         let license = body.license.is_some_and(|it| it.id.is_some_and(|id| !id.trim().is_empty()));
@@ -121,6 +127,12 @@ impl Asked {
             personal_account: named.personal,
             user: named.user,
             site: body.site,
+            language: body
+                .locale
+                .as_deref()
+                .and_then(Language::of_locale)
+                .or(accepted)
+                .unwrap_or(Language::English),
             explain: body.explain == Some(true),
             cause,
         })

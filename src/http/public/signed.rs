@@ -9,11 +9,11 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 
 use super::Public;
-use super::answer::{Answer, TrailBody};
+use super::answer::{Answer, TrailBody, Wording};
 use super::keys::unsigned;
 use super::question::Asked;
-use crate::decision::{Decision, Trail};
-use crate::domain::{Host, ProductId, TenantId, UserId};
+use crate::decision::{self, Decision, Shown, Trail};
+use crate::domain::{Host, Language, ProductId, TenantId, UserId};
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::http::problem::Problem;
 use crate::tokens::Subject;
@@ -43,11 +43,13 @@ struct Identity {
     user: Option<UserId>,
     site: Option<Box<str>>,
     license_refused: bool,
+    language: Language,
 }
 
 #[derive(Clone)]
 struct Kept {
     decision: Arc<Decision>,
+    shown: Option<Shown>,
     signed_at: Timestamp,
     token: Arc<str>,
     body: Bytes,
@@ -71,7 +73,7 @@ impl SignedAnswers {
 
 impl Kept {
     /// Whether it says what the decision says, and was signed lately.
-    fn serves(&self, decision: &Decision, now: Timestamp) -> bool {
+    fn serves(&self, decision: &Decision, shown: Option<Shown>, now: Timestamp) -> bool {
         let half = i64::try_from(decision.check_after_s / 2).unwrap_or(i64::MAX);
         let keep = SignedDuration::from_secs(half).min(KEEP_MAX);
         let age = now.duration_since(self.signed_at);
@@ -79,6 +81,7 @@ impl Kept {
         !age.is_negative()
             && age < keep
             && self.decision.valid_until <= decision.valid_until
+            && self.shown == shown
             && *self.decision == moved_on
     }
 }
@@ -94,19 +97,20 @@ impl Public {
     ) -> Result<Bytes, Problem> {
         let state = decision.state.as_str();
         self.metrics.decisions.get_or_create(&StateLabel { state }).inc();
+        let shown = decision::shown(&decision, asked.host, now);
         let identity = Identity::of(asked);
         let kept = identity.as_ref().and_then(|it| self.signed.0.get(it));
-        let kept = kept.filter(|it| it.serves(&decision, now));
+        let kept = kept.filter(|it| it.serves(&decision, shown, now));
         let signature = if kept.is_some() { "kept" } else { "new" };
         self.metrics.answers.get_or_create(&SignatureLabel { signature }).inc();
         let kept = match kept {
             Some(kept) => kept,
-            None => self.sign(asked, decision, now)?,
+            None => self.sign(asked, decision, shown, now)?,
         };
         let body = match trail {
             None => kept.body.clone(),
             Some(trail) => {
-                let mut answer = Answer::new(&kept.decision);
+                let mut answer = Answer::new(&kept.decision, kept.shown, self.wording(asked));
                 answer.token = Some(&kept.token);
                 answer.trail = Some(TrailBody::from(trail));
                 json(&answer)?
@@ -118,8 +122,19 @@ impl Public {
         Ok(body)
     }
 
-    fn sign(&self, asked: &Asked, decision: Decision, now: Timestamp) -> Result<Kept, Problem> {
-        let mut answer = Answer::new(&decision);
+    fn wording<'a>(&'a self, asked: &'a Asked) -> Wording<'a> {
+        let (language, product) = (asked.language, &*asked.product.name);
+        Wording { messages: &self.messages, language, product }
+    }
+
+    fn sign(
+        &self,
+        asked: &Asked,
+        decision: Decision,
+        shown: Option<Shown>,
+        now: Timestamp,
+    ) -> Result<Kept, Problem> {
+        let mut answer = Answer::new(&decision, shown, self.wording(asked));
         let Ok(Value::Object(fields)) = serde_json::to_value(&answer) else {
             return Err(unsigned());
         };
@@ -131,7 +146,7 @@ impl Public {
             .map_err(|error| unsigned().because(error))?;
         answer.token = Some(&token);
         let body = json(&answer)?;
-        Ok(Kept { token: token.into(), body, signed_at: now, decision: Arc::new(decision) })
+        Ok(Kept { token: token.into(), body, shown, signed_at: now, decision: Arc::new(decision) })
     }
 }
 
@@ -152,6 +167,7 @@ impl Identity {
             user: asked.user,
             site: site.map(Into::into),
             license_refused: asked.license_refused,
+            language: asked.language,
         })
     }
 }
