@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups, Holders,
-    License, LicenseId, LicenseUserWrites, Life, Notice, Run, SeriesWrite, Sighted, Sku, SourceKey,
-    SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite,
-    UserId, UserLicences,
+    License, LicenseId, LicenseUserWrites, Life, Notice, ReadWrite, Run, SeriesWrite, Sighted, Sku,
+    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite,
+    UseWrite, UserId, UserLicences, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -24,6 +24,8 @@ pub struct Commit {
     pub skus: Vec<(TenantId, Vec<Sku>)>,
     /// What users hold.
     pub users: Vec<TenantUsers>,
+    /// Enumerations that are under way.
+    pub reads: Vec<ReadWrite>,
     /// The licensed groups of a tenant, all of them with their cursors, in place of those before.
     pub groups: Vec<(TenantId, Arc<Groups>)>,
     /// Who used what on which day.
@@ -84,7 +86,7 @@ pub enum UserWrites {
     /// These users hold this now; `None` holds nothing of ours.
     Patch(Vec<(UserId, Option<UserLicences>)>),
     /// These users and nobody else.
-    Replace(Vec<(UserId, UserLicences)>),
+    Replace(UserTable),
 }
 
 /// A small named document, such as Entra's signing keys.

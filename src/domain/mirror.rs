@@ -6,9 +6,9 @@ use imbl::{HashMap, OrdMap};
 
 use super::{
     AskedChange, AskedWrite, Commit, Groups, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
-    ProductId, Series, SeriesWrite, Sightings, Sku, SkuId, Source, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UseTable, UserTable,
-    UserWrites,
+    ProductId, ReadWrite, Series, SeriesWrite, Sightings, Sku, SkuId, Source, SourceKey,
+    SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread,
+    UseTable, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -56,6 +56,7 @@ pub struct Mirror {
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
+    unfinished: HashMap<TenantId, Arc<Unfinished>>,
     uses: OrdMap<(TenantId, ProductId), UseTable>,
     series: OrdMap<(TenantId, SkuId), Arc<Series>>,
     licenses: LicenseBook,
@@ -97,6 +98,11 @@ impl Mirror {
     /// All tenants, by id.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantView>> {
         self.tenants.values()
+    }
+
+    /// How many tenants there are.
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
     }
 
     /// How far a source has been read.
@@ -164,6 +170,16 @@ impl Mirror {
         self.asked.values()
     }
 
+    /// How far the first enumeration of a tenant is, if it was cut off.
+    pub fn unfinished(&self, tenant: TenantId) -> Option<&Arc<Unfinished>> {
+        self.unfinished.get(&tenant)
+    }
+
+    /// All enumerations that were cut off, in no order that means anything.
+    pub fn all_unfinished(&self) -> impl Iterator<Item = (TenantId, &Arc<Unfinished>)> {
+        self.unfinished.iter().map(|(tenant, it)| (*tenant, it))
+    }
+
     /// Who used a product in a tenant lately.
     pub fn uses(&self, tenant: TenantId, product: &ProductId) -> Option<&UseTable> {
         self.uses.get(&(tenant, product.clone()))
@@ -220,8 +236,16 @@ impl Mirror {
         for TenantUsers { tenant, writes } in &commit.users {
             next.change_tenant(*tenant, |view| match writes {
                 UserWrites::Patch(writes) => view.users = view.users.patched(writes),
-                UserWrites::Replace(users) => view.users = UserTable::new(users.iter().cloned()),
+                UserWrites::Replace(users) => view.users = users.clone(),
             });
+        }
+        for write in &commit.reads {
+            match write {
+                ReadWrite::LaidDown { tenant, read, .. } => {
+                    drop(next.unfinished.insert(*tenant, Arc::clone(read)));
+                }
+                ReadWrite::Cleared { tenant, .. } => drop(next.unfinished.remove(tenant)),
+            }
         }
         for (tenant, groups) in &commit.groups {
             next.change_tenant(*tenant, |view| view.groups = Arc::clone(groups));

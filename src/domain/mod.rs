@@ -25,6 +25,7 @@ mod run;
 mod series;
 mod shards;
 mod subscription;
+mod unfinished;
 mod unread;
 mod usage;
 mod users;
@@ -75,6 +76,7 @@ pub use remembered::{Life, Undocumented};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use series::{Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
+pub use unfinished::{Packed, ReadWrite, Said, Unfinished};
 pub use unread::{Unread, Whose};
 pub use usage::{
     InvalidQuantity, InvalidUsageId, Quantity, USAGE_WINDOW, UsageAnswer, UsageEvent, UsageId,

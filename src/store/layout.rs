@@ -93,10 +93,11 @@ pub(super) enum Kind {
     Run,
     Manifest,
     Staged,
+    Unfinished,
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 29] = [
+    const ALL: [(Self, u8); 30] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -126,6 +127,7 @@ impl Kind {
         (Self::Run, b'N'),
         (Self::Manifest, b'M'),
         (Self::Staged, b'F'),
+        (Self::Unfinished, b's'),
     ];
 
     /// Its letter on disk.
@@ -293,6 +295,11 @@ pub(super) fn user_count(tenant: TenantId) -> Key {
 
 pub(super) fn users(tenant: TenantId, bucket: usize) -> Key {
     [tenant.as_bytes(), &bucket_number(bucket)[..]].concat()
+}
+
+/// How far an enumeration is: part 0; its users: the parts from 1 on.
+pub(super) fn unfinished(tenant: TenantId, part: u32) -> Key {
+    key(Kind::Unfinished, &[tenant.as_bytes(), &part.to_be_bytes()])
 }
 
 pub(super) fn chunk(sequence: u64) -> Key {

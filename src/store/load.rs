@@ -15,13 +15,14 @@ use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
     self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, SkusV1,
-    SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1,
+    UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, ProductId, SubscriptionId,
-    TenantId, Unread, UserId, UserTable,
+    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
+    SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
 /// What was in the store.
@@ -186,6 +187,7 @@ impl Facts {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
             }
+            Kind::Unfinished => unfinished(commit, key, payload)?,
             Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
                 self.licenses.take(commit, key, kind, payload)?;
             }
@@ -224,6 +226,20 @@ fn remembered(
     } else {
         let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
         commit.asked.push(AskedWrite::New(Arc::new(it)));
+    }
+    Ok(())
+}
+
+/// How far an enumeration is; what its users hold stays on disk.
+fn unfinished(commit: &mut Commit, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
+    let mut parts = Parts(key).skip(1)?;
+    let tenant = parts.tenant()?;
+    if parts.0 == [0; 4] {
+        let read = record::decode::<UnfinishedV1>(Kind::Unfinished, payload)?.try_into()?;
+        let (read, users) = (Arc::new(read), Vec::new());
+        commit.reads.push(ReadWrite::LaidDown { tenant, read, users });
+    } else {
+        record::users_of_part(payload)?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@
 //!   ([`rebuild`], [`export`]).
 
 mod committer;
+mod cursors;
 mod engine;
 mod error;
 mod export;
@@ -62,9 +63,7 @@ use self::plan::OddIndex;
 use self::record::ManifestV1;
 use self::usage::Usage;
 use self::writer::{Limits, RUNS_AHEAD, Seating, Stamp, Writer, Written};
-use crate::domain::{
-    Change, Commit, Mirror, Run, RunId, SeatOutcome, SeatRequest, SourceKey, SourceState,
-};
+use crate::domain::{Change, Commit, Mirror, Run, RunId, SeatOutcome, SeatRequest};
 
 pub use self::committer::Pruned;
 pub use self::error::StoreError;
@@ -180,7 +179,7 @@ impl Store {
             Opened::Loaded => {}
             Opened::Fresh => folder.sync_created()?,
             Opened::Rebuilt { .. } => {
-                forget_cursors(&mut writer, next_run)?;
+                cursors::forget(&mut writer, next_run)?;
                 folder.sync_created()?;
             }
         }
@@ -351,22 +350,6 @@ impl Store {
         self.jobs.send(job(reply)).await.map_err(|_closed| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
-}
-
-/// What an export held may be days old: the next read of every source must be a full one.
-fn forget_cursors(writer: &mut Writer, next_run: u64) -> Result<(), StoreError> {
-    let mirror = Arc::clone(&writer.mirror);
-    let of_tenants = mirror.tenants().map(|it| (SourceKey::directory(it.tenant.id), &it.directory));
-    let sources = mirror.sources().chain(of_tenants).map(|(key, state)| {
-        let forgotten =
-            SourceState { cursor: None, cursor_issued: None, last_full: None, ..state.clone() };
-        (key, forgotten)
-    });
-    let mut group = writer.group();
-    let groups = grouped::without_cursors(&mirror);
-    group.add(Commit { sources: sources.collect(), groups, ..Commit::default() });
-    writer.write(group, next_run, |_| Ok(()))?;
-    writer.settle()
 }
 
 impl Shared {

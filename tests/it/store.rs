@@ -3,6 +3,7 @@
 mod damage;
 mod grouped;
 mod journal;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use entitled::domain::{
     Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
     Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
     SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Trigger, Unread, UserId, UserLicences, UserWrites, Whose,
+    Trigger, Unread, UserId, UserLicences, UserTable, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -76,7 +77,7 @@ fn users(tenant: TenantId, writes: UserWrites) -> Commit {
 }
 
 fn everyone(count: u128, licence: u128) -> UserWrites {
-    UserWrites::Replace((0..count).map(|n| (user(n), licences(licence))).collect())
+    UserWrites::Replace(UserTable::new((0..count).map(|n| (user(n), licences(licence)))))
 }
 
 fn run(id: RunId, hours: i64) -> Run {
@@ -219,6 +220,7 @@ fn mixed() -> Commit {
         notices: Vec::new(),
         outbox: Vec::new(),
         asked: Vec::new(),
+        reads: Vec::new(),
         licenses: Vec::new(),
         activations: Vec::new(),
         license_users: Vec::new(),

@@ -22,6 +22,7 @@ mod v1_life;
 mod v1_manifest;
 mod v1_outbox;
 mod v1_subscription;
+mod v1_unfinished;
 mod v1_usage;
 mod v1_webhook_log;
 
@@ -42,6 +43,7 @@ pub(super) use v1_life::{LifeV1, UnreadV1};
 pub(super) use v1_manifest::{ManifestV1, StagedV1, TallyV1, UserCountV1};
 pub(super) use v1_outbox::DeliveryV1;
 pub(super) use v1_subscription::{HeldSeatV1, OddV1, SubscriptionV1};
+pub(super) use v1_unfinished::{PartV1, UnfinishedV1, users_of_part};
 pub(super) use v1_usage::{UsageAnswerV1, UsageV1};
 pub(super) use v1_webhook_log::NoteV1;
 

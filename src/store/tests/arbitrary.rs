@@ -15,10 +15,11 @@ use super::arbitrary_licenses;
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
-    Losers, OddRecord, Outcome, Party, Path, PathState, Run, RunId, ServicePlan, ServicePlanId,
-    Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus,
-    Tenant, TenantId, TenantUsers, Terms, Trigger, Undocumented, Units, Unread, UserId,
-    UserLicences, UserWrites, Via, Whose,
+    Losers, OddRecord, Outcome, Packed, Party, Path, PathState, ReadWrite, Run, RunId, Said,
+    ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
+    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Terms, Trigger,
+    Undocumented, Unfinished, Units, Unread, UserId, UserLicences, UserTable, UserWrites, Via,
+    Whose,
 };
 
 pub(super) fn text() -> BoxedStrategy<Arc<str>> {
@@ -281,9 +282,28 @@ fn tenant_users() -> BoxedStrategy<TenantUsers> {
     let replace = vec((user_id(), licences()), 0..80);
     let writes = prop_oneof![
         3 => patch.prop_map(UserWrites::Patch),
-        1 => replace.prop_map(UserWrites::Replace),
+        1 => replace.prop_map(|it| UserWrites::Replace(UserTable::new(it))),
     ];
     (tenant_id(), writes).prop_map(|(tenant, writes)| TenantUsers { tenant, writes }).boxed()
+}
+
+fn read() -> BoxedStrategy<ReadWrite> {
+    let said = prop_oneof![
+        licences().prop_map(|it| Said::Holds(Packed::of(&it))),
+        Just(Said::Removed),
+        Just(Said::Ask),
+    ];
+    let users = vec((user_id(), said), 0..40);
+    let numbers = any::<[u64; 3]>();
+    let laid = (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users);
+    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users)| {
+        let [catalog, seen, odd] = numbers;
+        let passed_over = skus.into_iter().map(SkuId::from_uuid).collect();
+        let read = Unfinished { started, catalog, next, seen, odd, passed_over, parts };
+        ReadWrite::LaidDown { tenant, read: Arc::new(read), users }
+    });
+    let cleared = tenant_id().prop_map(|tenant| ReadWrite::Cleared { tenant, parts: 4 });
+    prop_oneof![3 => laid, 1 => cleared].boxed()
 }
 
 fn life() -> BoxedStrategy<Life> {
@@ -394,7 +414,12 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
-        (vec(grouped::groups(), 0..2), vec(grouped::uses(), 0..3), vec(grouped::series(), 0..2)),
+        (
+            vec(grouped::groups(), 0..2),
+            vec(grouped::uses(), 0..3),
+            vec(grouped::series(), 0..2),
+            vec(read(), 0..2),
+        ),
     );
     let licenses = (
         vec(arbitrary_licenses::license(), 0..2),
@@ -428,6 +453,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             runs: rest.4,
             lives: rest.5,
             unread: rest.6,
+            reads: rest.8.3,
         })
         .boxed()
 }

@@ -73,6 +73,9 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
     }
+    for (tenant, it) in mirror.all_unfinished() {
+        all.insert(format!("unfinished {tenant}"), format!("{it:?}"));
+    }
     for it in mirror.all_asked() {
         all.insert(format!("asked {}", it.operation), format!("{it:?}"));
     }
@@ -311,7 +314,8 @@ fn a_large_commit_never_leaves_much_unsynced() {
     }]);
     let users = (0..20_000_u128).map(|n| (UserId::from_uuid(Uuid::from_u128(n)), held.clone()));
     let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
-    let users = TenantUsers { tenant, writes: UserWrites::Replace(users.collect()) };
+    let users =
+        TenantUsers { tenant, writes: UserWrites::Replace(crate::domain::UserTable::new(users)) };
     let commit = Commit { users: vec![users], ..Commit::default() };
     write(&mut writer, &commit).unwrap();
     assert!(engine.unsynced_max() < 80 << 10, "{} bytes", engine.unsynced_max());
