@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::args::ProductsCommand;
 use super::output::{Column, Printer};
-use crate::decision::host::{TABLE, markdown, typescript};
+use crate::decision::host::{Row, TABLE, markdown, typescript};
 
 /// Runs `products`.
 ///
@@ -22,25 +22,7 @@ pub(super) fn run(command: ProductsCommand, json: bool) -> Result<Exit, anyhow::
         }
         return Ok(Exit::Done);
     }
-    let rows: Vec<Value> = TABLE
-        .iter()
-        .map(|it| {
-            let hosts: Vec<&str> = it.hosts.iter().map(|host| host.as_str()).collect();
-            let doubt = Some(it.doubt).filter(|it| !it.is_empty());
-            let identity = Some(it.identity).filter(|it| !it.is_empty());
-            let counts = if it.supported { "yes" } else { "no" };
-            let mut row = json!({
-                "way": it.way.as_str(), "channel": it.way.channel().as_str(), "hosts": hosts,
-                "cloud": it.cloud(), "supported": it.supported, "identity": identity,
-                "answer": it.answer, "source": it.source, "doubt": doubt,
-            });
-            if !json {
-                row["hosts"] = Value::String(it.hosts());
-                row["supported"] = Value::from(counts);
-            }
-            row
-        })
-        .collect();
+    let rows: Vec<Value> = TABLE.iter().map(|it| if json { row(it) } else { shown(it) }).collect();
     let columns = [
         Column::text("way", "/way"),
         Column::text("hosts", "/hosts"),
@@ -53,4 +35,24 @@ pub(super) fn run(command: ProductsCommand, json: bool) -> Result<Exit, anyhow::
     ];
     printer.rows(&rows, &columns, "")?;
     Ok(Exit::Done)
+}
+
+/// A row for programs.
+fn row(it: &Row) -> Value {
+    let hosts: Vec<&str> = it.hosts.iter().map(|host| host.as_str()).collect();
+    let said = |text: &'static str| Some(text).filter(|it| !it.is_empty());
+    json!({
+        "way": it.way.as_str(), "channel": it.way.channel().as_str(), "hosts": hosts,
+        "cloud": it.cloud(), "supported": it.supported, "identity": said(it.identity),
+        "answer": it.answer, "source": it.source, "doubt": said(it.doubt),
+    })
+}
+
+/// A row for people.
+fn shown(it: &Row) -> Value {
+    json!({
+        "way": it.way.as_str(), "hosts": it.hosts(), "cloud": it.cloud(),
+        "supported": if it.supported { "yes" } else { "no" }, "identity": it.identity,
+        "answer": it.answer, "source": it.source, "doubt": it.doubt,
+    })
 }

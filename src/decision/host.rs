@@ -314,7 +314,7 @@ pub fn markdown() -> String {
             it.source,
             it.doubt,
         ];
-        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        text.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     text
 }
@@ -329,7 +329,7 @@ pub fn typescript() -> String {
     for way in Way::ALL {
         let open = Host::ALL.iter().filter(|host| counts(way, **host, Cloud::Public));
         let open: Vec<String> = open.map(|host| format!("\"{host}\"")).collect();
-        text.push_str(&format!("  \"{}\": [{}],\n", way.as_str(), open.join(", ")));
+        text.extend(["  \"", way.as_str(), "\": [", &open.join(", "), "],\n"]);
     }
     text + "};\n"
 }

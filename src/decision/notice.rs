@@ -122,12 +122,18 @@ fn working(decision: &Decision, now: Timestamp) -> Option<Shown> {
 }
 
 fn unlicensed(reason: Reason, blocked: Show) -> Shown {
-    match reason {
-        Reason::HostUnsupported => Shown::new(Show::UnsupportedEnv, MessageKey::HostUnsupported),
-        Reason::NoFreeSeat => Shown::new(blocked, MessageKey::NoFreeSeat),
-        Reason::OverLimit => Shown::new(blocked, MessageKey::TooManyUsers),
-        Reason::LicenseNotRecognized => Shown::new(blocked, MessageKey::NotRecognized),
-        _ => Shown::new(blocked, MessageKey::Unlicensed),
+    let key = [
+        (Reason::NoFreeSeat, MessageKey::NoFreeSeat),
+        (Reason::OverLimit, MessageKey::TooManyUsers),
+        (Reason::LicenseNotRecognized, MessageKey::NotRecognized),
+    ]
+    .iter()
+    .find(|(it, _)| *it == reason)
+    .map_or(MessageKey::Unlicensed, |(_, key)| *key);
+    if reason == Reason::HostUnsupported {
+        Shown::new(Show::UnsupportedEnv, MessageKey::HostUnsupported)
+    } else {
+        Shown::new(blocked, key)
     }
 }
 

@@ -8,11 +8,14 @@ fn sold(way: Way) -> Product {
     let hybrid = match way {
         Way::HybridEntra => HybridMode::Entra,
         Way::HybridLicensee => HybridMode::Licensee,
-        _ => HybridMode::None,
+        Way::Appsource | Way::Saas | Way::IsvApp | Way::Package | Way::PackageForSite => {
+            HybridMode::None
+        }
     };
-    let plans = match way {
-        Way::HybridEntra | Way::HybridLicensee => Vec::new(),
-        _ => vec![plan("p.panel.team", way.channel(), "maps")],
+    let plans = if way.channel() == Channel::Hybrid {
+        Vec::new()
+    } else {
+        vec![plan("p.panel.team", way.channel(), "maps")]
     };
     product(hybrid, plans)
 }
@@ -26,10 +29,8 @@ fn decided(way: Way, host: Host, cloud: Cloud) -> Decision {
     let knowledge = Knowledge { subscriptions: known, directory: known, cloud };
     let subscription = subscription(5, "Subscribed");
     let license = |proof| {
-        let kind = match way {
-            Way::PackageForSite => LicenseKind::Site,
-            _ => LicenseKind::User,
-        };
+        let site = way == Way::PackageForSite;
+        let kind = if site { LicenseKind::Site } else { LicenseKind::User };
         Evidence::License(License { kind, proof, domain: Some("contoso.example"), ..license() })
     };
     let right = |plan| UsageRight { plan, state: "active", as_of: now() };
@@ -40,7 +41,9 @@ fn decided(way: Way, host: Host, cloud: Cloud) -> Decision {
             covered: Covered::Tenant,
         }),
         Way::Appsource | Way::IsvApp => Evidence::UsageRight(right(&product.plans[0])),
-        _ => license(way.proof().unwrap()),
+        Way::Package | Way::PackageForSite | Way::HybridEntra | Way::HybridLicensee => {
+            license(way.proof().unwrap())
+        }
     };
     decide(&question, &[evidence], &knowledge, &Policy::default(), now())
 }

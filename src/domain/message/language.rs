@@ -29,6 +29,95 @@ words!(
 /// So many tags of an `Accept-Language` are looked at.
 const TAGS_MAX: usize = 16;
 
+/// The names of the months; Japanese has none, and counts.
+const MONTHS: [(Language, [&str; 12]); 5] = [
+    (
+        Language::English,
+        [
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ],
+    ),
+    (
+        Language::German,
+        [
+            "Januar",
+            "Februar",
+            "März",
+            "April",
+            "Mai",
+            "Juni",
+            "Juli",
+            "August",
+            "September",
+            "Oktober",
+            "November",
+            "Dezember",
+        ],
+    ),
+    (
+        Language::French,
+        [
+            "janvier",
+            "février",
+            "mars",
+            "avril",
+            "mai",
+            "juin",
+            "juillet",
+            "août",
+            "septembre",
+            "octobre",
+            "novembre",
+            "décembre",
+        ],
+    ),
+    (
+        Language::Italian,
+        [
+            "gennaio",
+            "febbraio",
+            "marzo",
+            "aprile",
+            "maggio",
+            "giugno",
+            "luglio",
+            "agosto",
+            "settembre",
+            "ottobre",
+            "novembre",
+            "dicembre",
+        ],
+    ),
+    (
+        Language::Spanish,
+        [
+            "enero",
+            "febrero",
+            "marzo",
+            "abril",
+            "mayo",
+            "junio",
+            "julio",
+            "agosto",
+            "septiembre",
+            "octubre",
+            "noviembre",
+            "diciembre",
+        ],
+    ),
+];
+
 impl Language {
     /// The language of a locale such as `de`, `de-AT` or `ja_JP`; `None` if notices know it not.
     ///
@@ -100,83 +189,11 @@ impl Language {
         }
     }
 
-    /// The name of a month; Japanese has none, and counts.
+    /// The name of a month; nothing where months are counted.
     fn month(self, month: i8) -> &'static str {
-        let names: [&'static str; 12] = match self {
-            Self::English => [
-                "January",
-                "February",
-                "March",
-                "April",
-                "May",
-                "June",
-                "July",
-                "August",
-                "September",
-                "October",
-                "November",
-                "December",
-            ],
-            Self::German => [
-                "Januar",
-                "Februar",
-                "März",
-                "April",
-                "Mai",
-                "Juni",
-                "Juli",
-                "August",
-                "September",
-                "Oktober",
-                "November",
-                "Dezember",
-            ],
-            Self::French => [
-                "janvier",
-                "février",
-                "mars",
-                "avril",
-                "mai",
-                "juin",
-                "juillet",
-                "août",
-                "septembre",
-                "octobre",
-                "novembre",
-                "décembre",
-            ],
-            Self::Italian => [
-                "gennaio",
-                "febbraio",
-                "marzo",
-                "aprile",
-                "maggio",
-                "giugno",
-                "luglio",
-                "agosto",
-                "settembre",
-                "ottobre",
-                "novembre",
-                "dicembre",
-            ],
-            Self::Spanish => [
-                "enero",
-                "febrero",
-                "marzo",
-                "abril",
-                "mayo",
-                "junio",
-                "julio",
-                "agosto",
-                "septiembre",
-                "octubre",
-                "noviembre",
-                "diciembre",
-            ],
-            Self::Japanese => return "",
-        };
+        let names = MONTHS.iter().find(|(language, _)| *language == self);
         let at = usize::try_from(month).ok().and_then(|it| it.checked_sub(1));
-        at.and_then(|it| names.get(it).copied()).unwrap_or_default()
+        names.zip(at).and_then(|((_, names), at)| names.get(at).copied()).unwrap_or_default()
     }
 }
 

@@ -4,8 +4,9 @@
 use super::{Language, MessageKey};
 
 /// Our text for a notice in a language.
-pub(super) const fn ours(key: MessageKey, language: Language) -> &'static str {
-    let [en, de, fr, it, es, ja] = table(key);
+pub(super) fn ours(key: MessageKey, language: Language) -> &'static str {
+    let row = TEXTS.iter().find(|(it, _)| *it == key);
+    let Some((_, [en, de, fr, it, es, ja])) = row else { return "" };
     match language {
         Language::English => en,
         Language::German => de,
@@ -16,33 +17,12 @@ pub(super) const fn ours(key: MessageKey, language: Language) -> &'static str {
     }
 }
 
-/// English, German, French, Italian, Spanish, Japanese.
-const fn table(key: MessageKey) -> [&'static str; 6] {
-    match key {
-        MessageKey::Trial
-        | MessageKey::TrialOpen
-        | MessageKey::Grace
-        | MessageKey::GraceOpen
-        | MessageKey::EndsSoon
-        | MessageKey::OverLimit
-        | MessageKey::Stale => working(key),
-        MessageKey::Pending
-        | MessageKey::Suspended
-        | MessageKey::Expired
-        | MessageKey::Unlicensed
-        | MessageKey::NoFreeSeat
-        | MessageKey::TooManyUsers
-        | MessageKey::NotRecognized
-        | MessageKey::HostUnsupported
-        | MessageKey::ConsentNeeded
-        | MessageKey::Unknown => refused(key),
-    }
-}
-
-/// It works, and something should be known.
-const fn working(key: MessageKey) -> [&'static str; 6] {
-    match key {
-        MessageKey::Trial => [
+/// English, German, French, Italian, Spanish, Japanese. First what works and is warned of, then
+/// what does not. A test asks for every key.
+const TEXTS: [(MessageKey, [&str; 6]); 17] = [
+    (
+        MessageKey::Trial,
+        [
             "Your trial ends in {days}, on {date}. Please purchase a license to keep using it after that.",
             "Ihre Testversion endet in {days}, am {date}. Bitte erwerben Sie eine Lizenz, um sie danach weiter zu nutzen.",
             "Votre période d’essai se termine dans {days}, le {date}. Veuillez acheter une licence pour continuer à l’utiliser ensuite.",
@@ -50,7 +30,10 @@ const fn working(key: MessageKey) -> [&'static str; 6] {
             "Su periodo de prueba termina dentro de {days}, el {date}. Adquiera una licencia para seguir utilizándolo después.",
             "試用期間はあと{days}で終了します（{date}まで）。引き続きご利用になるには、ライセンスをご購入ください。",
         ],
-        MessageKey::TrialOpen => [
+    ),
+    (
+        MessageKey::TrialOpen,
+        [
             "You are using a trial version.",
             "Sie verwenden eine Testversion.",
             "Vous utilisez une version d’essai.",
@@ -58,7 +41,10 @@ const fn working(key: MessageKey) -> [&'static str; 6] {
             "Está utilizando una versión de prueba.",
             "試用版をご利用中です。",
         ],
-        MessageKey::Grace => [
+    ),
+    (
+        MessageKey::Grace,
+        [
             "Your license has lapsed. It keeps working until {date} and will be blocked in {days} unless it is renewed.",
             "Ihre Lizenz ist abgelaufen. Sie gilt noch bis {date} und wird in {days} gesperrt, wenn sie nicht verlängert wird.",
             "Votre licence a expiré. Elle reste utilisable jusqu’au {date} et sera bloquée dans {days} si elle n’est pas renouvelée.",
@@ -66,7 +52,10 @@ const fn working(key: MessageKey) -> [&'static str; 6] {
             "Su licencia ha vencido. Seguirá funcionando hasta el {date} y se bloqueará dentro de {days} si no se renueva.",
             "ライセンスの有効期限が切れています。{date}まではご利用いただけますが、更新されない場合、あと{days}で利用できなくなります。",
         ],
-        MessageKey::GraceOpen => [
+    ),
+    (
+        MessageKey::GraceOpen,
+        [
             "Your license has lapsed and still works for a short time. Please ask your administrator to renew it.",
             "Ihre Lizenz ist abgelaufen und gilt nur noch kurze Zeit. Bitte lassen Sie sie von Ihrem Administrator verlängern.",
             "Votre licence a expiré et reste utilisable pour une courte durée. Veuillez demander à votre administrateur de la renouveler.",
@@ -74,7 +63,10 @@ const fn working(key: MessageKey) -> [&'static str; 6] {
             "Su licencia ha vencido y seguirá funcionando por poco tiempo. Pida a su administrador que la renueve.",
             "ライセンスの有効期限が切れており、ご利用いただけるのはあとわずかの期間です。管理者に更新をご依頼ください。",
         ],
-        MessageKey::EndsSoon => [
+    ),
+    (
+        MessageKey::EndsSoon,
+        [
             "Your license ends in {days}, on {date}, and will not be renewed automatically.",
             "Ihre Lizenz endet in {days}, am {date}, und wird nicht automatisch verlängert.",
             "Votre licence se termine dans {days}, le {date}, et ne sera pas renouvelée automatiquement.",
@@ -82,7 +74,10 @@ const fn working(key: MessageKey) -> [&'static str; 6] {
             "Su licencia termina dentro de {days}, el {date}, y no se renovará automáticamente.",
             "ライセンスはあと{days}で終了します（{date}まで）。自動更新はされません。",
         ],
-        MessageKey::OverLimit => [
+    ),
+    (
+        MessageKey::OverLimit,
+        [
             "Your license is for {max} and is used by more. Please ask your administrator to extend it.",
             "Ihre Lizenz gilt für {max} und wird von mehr Personen verwendet. Bitte lassen Sie sie von Ihrem Administrator erweitern.",
             "Votre licence est prévue pour {max} et ce nombre est dépassé. Veuillez demander à votre administrateur de l’étendre.",
@@ -90,7 +85,10 @@ const fn working(key: MessageKey) -> [&'static str; 6] {
             "Su licencia es para {max} y se ha superado ese número. Pida a su administrador que la amplíe.",
             "ライセンスの上限（{max}）を超えて利用されています。管理者に追加をご依頼ください。",
         ],
-        _ => [
+    ),
+    (
+        MessageKey::Stale,
+        [
             "Your license could not be confirmed for some time. It keeps working for now.",
             "Ihre Lizenz konnte seit einiger Zeit nicht bestätigt werden. Sie gilt vorerst weiter.",
             "Votre licence n’a pas pu être confirmée depuis un certain temps. Elle reste utilisable pour le moment.",
@@ -98,13 +96,10 @@ const fn working(key: MessageKey) -> [&'static str; 6] {
             "Hace algún tiempo que no se puede confirmar su licencia. De momento sigue funcionando.",
             "しばらくの間ライセンスを確認できていません。当面は引き続きご利用いただけます。",
         ],
-    }
-}
-
-/// It does not work, and why.
-const fn refused(key: MessageKey) -> [&'static str; 6] {
-    match key {
-        MessageKey::Pending => [
+    ),
+    (
+        MessageKey::Pending,
+        [
             "The purchase has not been activated yet. Please ask your administrator to complete it.",
             "Der Kauf wurde noch nicht aktiviert. Bitte lassen Sie ihn von Ihrem Administrator abschließen.",
             "L’achat n’a pas encore été activé. Veuillez demander à votre administrateur de le finaliser.",
@@ -112,7 +107,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "La compra aún no se ha activado. Pida a su administrador que la complete.",
             "ご購入はまだ有効化されていません。管理者に手続きの完了をご依頼ください。",
         ],
-        MessageKey::Suspended => [
+    ),
+    (
+        MessageKey::Suspended,
+        [
             "Your license is suspended. Please ask your administrator to check the payment.",
             "Ihre Lizenz ist ausgesetzt. Bitte lassen Sie die Zahlung von Ihrem Administrator prüfen.",
             "Votre licence est suspendue. Veuillez demander à votre administrateur de vérifier le paiement.",
@@ -120,7 +118,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "Su licencia está suspendida. Pida a su administrador que compruebe el pago.",
             "ライセンスは一時停止されています。お支払い状況について管理者にご確認ください。",
         ],
-        MessageKey::Expired => [
+    ),
+    (
+        MessageKey::Expired,
+        [
             "Your license has expired. Please ask your administrator to renew it.",
             "Ihre Lizenz ist abgelaufen. Bitte lassen Sie sie von Ihrem Administrator verlängern.",
             "Votre licence a expiré. Veuillez demander à votre administrateur de la renouveler.",
@@ -128,7 +129,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "Su licencia ha vencido. Pida a su administrador que la renueve.",
             "ライセンスの有効期限が切れています。管理者に更新をご依頼ください。",
         ],
-        MessageKey::Unlicensed => [
+    ),
+    (
+        MessageKey::Unlicensed,
+        [
             "You need a license to use this. Please ask your administrator for one.",
             "Zur Nutzung ist eine Lizenz erforderlich. Bitte wenden Sie sich an Ihren Administrator.",
             "Une licence est nécessaire pour l’utiliser. Veuillez vous adresser à votre administrateur.",
@@ -136,7 +140,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "Necesita una licencia para utilizarlo. Diríjase a su administrador.",
             "ご利用にはライセンスが必要です。管理者にお問い合わせください。",
         ],
-        MessageKey::NoFreeSeat => [
+    ),
+    (
+        MessageKey::NoFreeSeat,
+        [
             "All seats of your organization are taken. Please ask your administrator for more.",
             "Alle Plätze Ihrer Organisation sind vergeben. Bitte lassen Sie Ihren Administrator weitere hinzufügen.",
             "Toutes les places de votre organisation sont occupées. Veuillez demander à votre administrateur d’en ajouter.",
@@ -144,7 +151,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "Todas las plazas de su organización están ocupadas. Pida a su administrador que añada más.",
             "組織のライセンス数がすべて使用されています。管理者に追加をご依頼ください。",
         ],
-        MessageKey::TooManyUsers => [
+    ),
+    (
+        MessageKey::TooManyUsers,
+        [
             "Your license is already used by as many people as it allows. Please ask your administrator to extend it.",
             "Ihre Lizenz wird bereits von so vielen Personen verwendet, wie sie erlaubt. Bitte lassen Sie sie von Ihrem Administrator erweitern.",
             "Votre licence est déjà utilisée par le nombre maximal de personnes. Veuillez demander à votre administrateur de l’étendre.",
@@ -152,7 +162,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "El número máximo de personas ya está utilizando su licencia. Pida a su administrador que la amplíe.",
             "ライセンスの利用者数が上限に達しています。管理者に追加をご依頼ください。",
         ],
-        MessageKey::NotRecognized => [
+    ),
+    (
+        MessageKey::NotRecognized,
+        [
             "The license was not recognized. Please check the license id and the licensee.",
             "Die Lizenz wurde nicht erkannt. Bitte prüfen Sie Lizenznummer und Lizenznehmer.",
             "La licence n’a pas été reconnue. Veuillez vérifier l’identifiant et le titulaire de la licence.",
@@ -160,7 +173,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "No se ha reconocido la licencia. Compruebe el identificador y el titular de la licencia.",
             "ライセンスを認識できませんでした。ライセンスIDと使用者名をご確認ください。",
         ],
-        MessageKey::HostUnsupported => [
+    ),
+    (
+        MessageKey::HostUnsupported,
+        [
             "Your license does not cover this environment.",
             "Ihre Lizenz gilt nicht in dieser Umgebung.",
             "Votre licence ne couvre pas cet environnement.",
@@ -168,7 +184,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "Su licencia no cubre este entorno.",
             "お使いのライセンスはこの環境に対応していません。",
         ],
-        MessageKey::ConsentNeeded => [
+    ),
+    (
+        MessageKey::ConsentNeeded,
+        [
             "Your license could not be checked: an administrator has to give consent first.",
             "Ihre Lizenz konnte nicht geprüft werden: Ein Administrator muss zuerst zustimmen.",
             "Votre licence n’a pas pu être vérifiée : un administrateur doit d’abord donner son consentement.",
@@ -176,7 +195,10 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "No se ha podido comprobar su licencia: un administrador debe dar antes su consentimiento.",
             "ライセンスを確認できませんでした。先に管理者の同意が必要です。",
         ],
-        _ => [
+    ),
+    (
+        MessageKey::Unknown,
+        [
             "Your license could not be checked. Please try again later.",
             "Ihre Lizenz konnte nicht geprüft werden. Bitte versuchen Sie es später erneut.",
             "Votre licence n’a pas pu être vérifiée. Veuillez réessayer plus tard.",
@@ -184,5 +206,5 @@ const fn refused(key: MessageKey) -> [&'static str; 6] {
             "No se ha podido comprobar su licencia. Vuelva a intentarlo más tarde.",
             "ライセンスを確認できませんでした。しばらくしてからもう一度お試しください。",
         ],
-    }
-}
+    ),
+];
