@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
 pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
@@ -67,6 +68,12 @@ pub enum Command {
     Seats(SeatsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
+    /// Licenses that the publisher sold itself
+    #[command(subcommand)]
+    Licenses(LicensesCommand),
+    /// Which tenants are bound to which licenses
+    #[command(subcommand)]
+    Activations(ActivationsCommand),
     /// Metered usage, told to Microsoft once an hour
     #[command(args_conflicts_with_subcommands = true)]
     Usage(super::usage::UsageArgs),

@@ -9,6 +9,7 @@ pub mod config;
 mod demo;
 pub mod held;
 pub mod keys;
+pub mod licenses;
 mod life;
 pub mod log;
 pub mod notify;
@@ -129,6 +130,8 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)
+        | Command::Licenses(_)
+        | Command::Activations(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

@@ -68,12 +68,6 @@ pub(super) fn read(root: &mut Section<'_>) -> Vec<Caller> {
         if it.is_set("may") && may.is_empty() {
             it.problem("may", "an empty list lets it do nothing; write [\"query\"]");
         }
-        if may.contains(&Permission::Licenses) {
-            it.note_later(
-                "may",
-                "`licenses` is accepted; takes effect in the version that issues licenses",
-            );
-        }
         if may.contains(&Permission::Usage) {
             it.note_later(
                 "may",

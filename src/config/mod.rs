@@ -128,6 +128,7 @@ impl Config {
             on_stale: self.policy.on_stale,
             grace: self.policy.grace,
             over_limit: self.policy.over_limit,
+            release_after: self.policy.release_after,
             subscriptions: fresh(
                 self.sync.subscriptions.max_age,
                 self.sync.subscriptions.trust_for,

@@ -37,12 +37,12 @@ impl Show {
 
 /// What to show, and what its text is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct Told {
     /// How.
     pub show: Show,
     /// Which text.
     pub key: MessageKey,
-    /// Whole days until [`Shown::date`], rounded up.
+    /// Whole days until [`Told::date`], rounded up.
     pub days_left: Option<i64>,
     /// When it ends.
     pub date: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub struct Shown {
     pub max: Option<u64>,
 }
 
-impl Shown {
+impl Told {
     const fn new(show: Show, key: MessageKey) -> Self {
         Self { show, key, days_left: None, date: None, max: None }
     }
@@ -71,7 +71,7 @@ impl Shown {
 /// A usable answer never covers the visual. Where nobody of the customer's looks (what is
 /// published or exported) warnings are left out; where Power BI sells nothing, a refusal is shown
 /// as `UnsupportedEnv`, the only overlay that appears there.
-pub fn shown(decision: &Decision, host: Host, now: Timestamp) -> Option<Shown> {
+pub fn told(decision: &Decision, host: Host, now: Timestamp) -> Option<Told> {
     let warns = !matches!(host, Host::PublishToWeb | Host::Export);
     let blocked = match host {
         Host::Web | Host::Desktop | Host::Mobile | Host::Dashboard => Show::VisualIsBlocked,
@@ -81,11 +81,11 @@ pub fn shown(decision: &Decision, host: Host, now: Timestamp) -> Option<Shown> {
     };
     match decision.state {
         State::Active | State::Trial | State::Grace => working(decision, now).filter(|_| warns),
-        State::Pending => Some(Shown::new(blocked, MessageKey::Pending)),
-        State::Suspended => Some(Shown::new(blocked, MessageKey::Suspended)),
-        State::Expired => Some(Shown::new(blocked, MessageKey::Expired)),
+        State::Pending => Some(Told::new(blocked, MessageKey::Pending)),
+        State::Suspended => Some(Told::new(blocked, MessageKey::Suspended)),
+        State::Expired => Some(Told::new(blocked, MessageKey::Expired)),
         State::Unlicensed => Some(unlicensed(decision.reason, blocked)),
-        State::Unknown => Some(Shown::new(
+        State::Unknown => Some(Told::new(
             Show::General,
             if decision.reason == Reason::NoConsent {
                 MessageKey::ConsentNeeded
@@ -97,31 +97,31 @@ pub fn shown(decision: &Decision, host: Host, now: Timestamp) -> Option<Shown> {
 }
 
 /// The most pressing of what may be told: what ends first is what people can act on.
-fn working(decision: &Decision, now: Timestamp) -> Option<Shown> {
-    let banner = |key| Shown::new(Show::FeatureBanner, key);
+fn working(decision: &Decision, now: Timestamp) -> Option<Told> {
+    let banner = |key| Told::new(Show::FeatureBanner, key);
     match (decision.state, decision.notice) {
         (State::Grace, _) if decision.reason == Reason::Stale => Some(banner(MessageKey::Stale)),
         (State::Grace, _) => {
             let keys = (MessageKey::Grace, MessageKey::GraceOpen);
-            Some(Shown::until(Show::FeatureBanner, keys, decision.grace_end, now))
+            Some(Told::until(Show::FeatureBanner, keys, decision.grace_end, now))
         }
         (_, Some(Notice::OverLimit { max })) => {
-            Some(Shown { max: Some(max), ..banner(MessageKey::OverLimit) })
+            Some(Told { max: Some(max), ..banner(MessageKey::OverLimit) })
         }
         (State::Trial, _) => {
             let keys = (MessageKey::Trial, MessageKey::TrialOpen);
-            Some(Shown::until(Show::FeatureBanner, keys, decision.period_end, now))
+            Some(Told::until(Show::FeatureBanner, keys, decision.period_end, now))
         }
         (_, Some(Notice::Ends)) => {
             let end = decision.period_end.filter(|it| it.duration_since(now) <= ENDS_SOON)?;
             let keys = (MessageKey::EndsSoon, MessageKey::EndsSoon);
-            Some(Shown::until(Show::FeatureBanner, keys, Some(end), now))
+            Some(Told::until(Show::FeatureBanner, keys, Some(end), now))
         }
         (_, None) => None,
     }
 }
 
-fn unlicensed(reason: Reason, blocked: Show) -> Shown {
+fn unlicensed(reason: Reason, blocked: Show) -> Told {
     let key = [
         (Reason::NoFreeSeat, MessageKey::NoFreeSeat),
         (Reason::OverLimit, MessageKey::TooManyUsers),
@@ -131,9 +131,9 @@ fn unlicensed(reason: Reason, blocked: Show) -> Shown {
     .find(|(it, _)| *it == reason)
     .map_or(MessageKey::Unlicensed, |(_, key)| *key);
     if reason == Reason::HostUnsupported {
-        Shown::new(Show::UnsupportedEnv, MessageKey::HostUnsupported)
+        Told::new(Show::UnsupportedEnv, MessageKey::HostUnsupported)
     } else {
-        Shown::new(blocked, key)
+        Told::new(blocked, key)
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn check(decision: &Decision, host: Host, show: &str) {
-        let text = shown(decision, host, now()).map_or_else(String::new, |it| {
+        let text = told(decision, host, now()).map_or_else(String::new, |it| {
             let days = it.days_left.map_or_else(String::new, |days| format!(" {days}"));
             format!("{} {}{days}", it.show.as_str(), it.key)
         });
@@ -207,8 +207,8 @@ mod tests {
         for host in Host::ALL {
             for state in [State::Active, State::Trial, State::Grace] {
                 let it = decision(state, Reason::LicenseGrace);
-                let banner = |it: Shown| it.show == Show::FeatureBanner;
-                assert!(shown(&it, *host, now()).is_none_or(banner), "{state} {host}");
+                let banner = |it: Told| it.show == Show::FeatureBanner;
+                assert!(told(&it, *host, now()).is_none_or(banner), "{state} {host}");
             }
         }
     }

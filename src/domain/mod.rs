@@ -35,7 +35,8 @@ mod webhook_log;
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use assignment::AssignmentError;
 pub use commit::{
-    Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
+    Commit, Document, OddRecord, PlaceRequest, RawRecord, SeatOutcome, SeatRequest, TenantUsers,
+    UserWrites,
 };
 pub use deadline::{Deadline, DeadlineKind, NEAR, deadlines};
 pub use delivery::{Delivery, DeliveryState, DeliveryWrite, NoticeNumber};
@@ -53,9 +54,10 @@ pub use inbox::{
 };
 pub use license::{
     ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
-    BadLicenseUsers, BillingCycle, InvalidKey, License, LicenseBook, LicenseId, LicenseKind,
-    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, Sighted, SightedKind, Sightings,
-    Standing,
+    BadLicenseUsers, BillingCycle, Credit, InvalidKey, License, LicenseBook, LicenseChange,
+    LicenseCoverage, LicenseId, LicenseKind, LicenseRefused, LicenseStep, LicenseTold, LicenseUser,
+    LicenseUserWrites, LicenseUsers, NewPeriod, Sale, Sighted, SightedKind, Sightings, Standing,
+    Stepped,
 };
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,

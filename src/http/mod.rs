@@ -15,7 +15,7 @@
 
 pub mod admin;
 mod edge;
-mod license_rows;
+mod licenses;
 mod limits;
 mod markup;
 mod metrics;

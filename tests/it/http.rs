@@ -3,6 +3,7 @@
 mod answers;
 mod edges;
 pub(crate) mod harness;
+mod licenses;
 mod ops;
 mod webhook;
 mod wire;

@@ -202,6 +202,7 @@ pub(super) fn license() -> License<'static> {
         period_end: None,
         users: None,
         over_limit: None,
+        seat: None,
         proof: Proof::Package,
         domain: None,
     }

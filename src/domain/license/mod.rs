@@ -15,7 +15,9 @@
 //! - Life cycle: [`License::stepped`]; where a license stands at a moment is the decision's to say.
 
 mod book;
+mod change;
 mod code;
+mod step;
 mod users;
 
 use std::fmt;
@@ -27,8 +29,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::product::words;
 use super::{OverLimit, ProductId, TenantId, UnknownWord, UserId};
 
-pub use self::book::{LicenseBook, Sighted, SightedKind, Sightings};
+pub use self::book::{LicenseBook, LicenseCoverage, Sighted, SightedKind, Sightings};
 pub use self::code::{ActivationId, ActivationKey, InvalidKey, LicenseId};
+pub use self::step::{
+    Credit, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale, Stepped,
+};
 pub use self::users::{BadLicenseUsers, LicenseUser, LicenseUserWrites, LicenseUsers};
 
 words!(

@@ -12,6 +12,8 @@
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
+//! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
+//! | `POST /licenses`, `/licenses/{id}/{step}` | the license, issued or afterwards |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
@@ -22,6 +24,7 @@
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
 mod held;
+mod licenses;
 mod life;
 mod lines;
 mod log;
@@ -197,6 +200,7 @@ fn router(admin: Admin) -> Router {
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
+        .merge(licenses::routes())
         .merge(usage::routes())
         .merge(notify::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })

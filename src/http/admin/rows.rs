@@ -10,7 +10,7 @@ use crate::domain::{
     Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Step, Subscription, Tenant,
     TenantView, UserLicences, step,
 };
-use crate::http::license_rows;
+use crate::http::licenses::rows as license_rows;
 use crate::store::KeyRecord;
 
 /// A moment, or `null`.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::decision::{Decision, Shown, Trail};
+use crate::decision::{Decision, Told, Trail};
 use crate::domain::{Channel, Filling, Language, Messages, ServiceId};
 
 /// The answer to a question; also what its signed token says.
@@ -86,7 +86,7 @@ pub(super) struct Wording<'a> {
 }
 
 impl NoticeBody {
-    fn new(shown: Shown, wording: Wording<'_>) -> Self {
+    fn new(shown: Told, wording: Wording<'_>) -> Self {
         let Wording { messages, language, product } = wording;
         let filling = Filling {
             days: shown.days_left.unwrap_or_default(),
@@ -173,7 +173,7 @@ impl Serialize for Seconds {
 
 impl<'a> Answer<'a> {
     /// The answer that a decision is, and what is to be shown beside it.
-    pub(super) fn new(decision: &'a Decision, shown: Option<Shown>, wording: Wording<'_>) -> Self {
+    pub(super) fn new(decision: &'a Decision, shown: Option<Told>, wording: Wording<'_>) -> Self {
         Self {
             product: decision.product.as_str(),
             state: decision.state.as_str(),
@@ -199,7 +199,7 @@ impl<'a> Answer<'a> {
 /// answer, but not signed, since nobody is to work offline with it.
 pub fn answer_json(
     decision: &Decision,
-    shown: Option<Shown>,
+    shown: Option<Told>,
     (messages, language, product): (&Messages, Language, &str),
     trail: Option<Trail>,
 ) -> serde_json::Value {

@@ -5,6 +5,7 @@ mod body;
 mod entitlements;
 mod keys;
 mod landing;
+mod licenses;
 mod openapi;
 mod question;
 mod signed;
@@ -170,6 +171,14 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
+        ("post", "/v1/licenses", post(licenses::issue)),
+        ("get", "/v1/licenses/{id}", get(licenses::show)),
+        ("post", "/v1/licenses/{id}/renew", post(licenses::renew)),
+        ("post", "/v1/licenses/{id}/change", post(licenses::change)),
+        ("post", "/v1/licenses/{id}/cancel", post(licenses::cancel)),
+        ("post", "/v1/licenses/{id}/suspend", post(licenses::suspend)),
+        ("post", "/v1/licenses/{id}/reinstate", post(licenses::reinstate)),
+        ("post", "/v1/licenses/{id}/revoke", post(licenses::revoke)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
         ("get", "/marketplace/landing", get(landing::open)),
         ("get", "/marketplace/landing/account", get(landing::account)),

@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, entitlements, keys, landing, question, usage, usage_report, webhook};
+use super::{
+    answer, entitlements, keys, landing, licenses, question, usage, usage_report, webhook,
+};
 use crate::http::problem::ProblemBody;
 
 #[derive(OpenApi)]
@@ -18,6 +20,14 @@ use crate::http::problem::ProblemBody;
         entitlements::answer_batch,
         usage::report,
         usage::show,
+        licenses::issue,
+        licenses::show,
+        licenses::renew,
+        licenses::change,
+        licenses::cancel,
+        licenses::suspend,
+        licenses::reinstate,
+        licenses::revoke,
         webhook::receive,
         landing::open,
         landing::account,

@@ -282,6 +282,14 @@ async fn operators_routes_and_files_are_theirs_alone() {
             "/openapi.json",
             ONE,
             BATCH,
+            "/v1/licenses",
+            "/v1/licenses/{id}",
+            "/v1/licenses/{id}/cancel",
+            "/v1/licenses/{id}/change",
+            "/v1/licenses/{id}/reinstate",
+            "/v1/licenses/{id}/renew",
+            "/v1/licenses/{id}/revoke",
+            "/v1/licenses/{id}/suspend",
             "/v1/usage",
             "/v1/usage/{id}"
         ]

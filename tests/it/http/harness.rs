@@ -32,6 +32,7 @@ use crate::tokens::{ANA, CONTOSO, Draft, PretendEntra, Version, now, rules};
 pub(crate) const PRODUCT: &str = "synoptic-panel";
 pub(crate) const SHOP: &str = "ent_c2hvcC1zaG9wLXNob3Atc2hvcC1zaG9wLXNob3Atc2g";
 pub(crate) const PRINTER: &str = "ent_cHJpbnRlci1wcmludGVyLXByaW50ZXItcHJpbnRlci0";
+pub(crate) const SELLER: &str = "ent_c2VsbGVyLXNlbGxlci1zZWxsZXItc2VsbGVyLXNlbGw";
 /// Has a subscription with two seats.
 pub(crate) const WINGTIP: &str = "55555555-eeee-4eee-8eee-555555555555";
 /// In Contoso without any licence.
@@ -194,6 +195,7 @@ fn callers() -> Vec<Caller> {
     vec![
         caller("web-shop", SHOP, &[Permission::Query]),
         caller("printer", PRINTER, &[Permission::Usage]),
+        caller("seller", SELLER, &[Permission::Licenses]),
     ]
 }
 
