@@ -33,6 +33,7 @@ use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::orders::{self, Orders};
+use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
@@ -177,6 +178,9 @@ impl Daemon {
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
         let sending = usage.clone().worker(cancel.clone());
+        let catalog = Arc::new(config.catalog.clone());
+        let (seats, counting) =
+            sync::seats::seats(store.clone(), catalog, Arc::clone(&clock), cancel.clone());
         let lives = Lives::new(sources.clone(), config.marketplace.keep_cancelled);
         let watched = lives.figures();
         let lives = lives.run(cancel.clone());
@@ -191,6 +195,7 @@ impl Daemon {
             watch,
             watched,
             usage,
+            seats,
             notify,
             clock,
             cancel,
@@ -200,6 +205,7 @@ impl Daemon {
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
+        tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });
         tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
         tasks.spawn(async {
             let result = telling.await.map_err(SyncError::Panicked);
@@ -223,6 +229,7 @@ struct Parts {
     watch: Watch,
     watched: LifeFigures,
     usage: UsageSender,
+    seats: Seats,
     notify: NotifyHandle,
     clock: Clock,
     cancel: CancellationToken,
@@ -293,6 +300,7 @@ impl Parts {
             orders: self.orders.clone(),
             notify: self.notify.clone(),
             watch: self.watch.clone(),
+            seats: self.seats.clone(),
             clock: Arc::clone(&self.clock),
             consent: settings::consent_link(&self.config),
         }
@@ -303,6 +311,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         self.usage.register(&mut registry);
+        self.seats.register(&mut registry);
         self.watch.register(&mut registry);
         sync.register(&mut registry);
         self.orders.register(&mut registry);
@@ -318,6 +327,7 @@ impl Parts {
             registry,
             activities: Arc::new(move || sync.status()),
             notify: Some(self.notify.clone()),
+            seats: Some(self.seats.clone()),
             clock: Arc::clone(&self.clock),
         }
     }
@@ -359,6 +369,7 @@ impl Parts {
             )),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
+            seats: Some(self.seats.clone()),
             metrics: metrics.clone(),
             clock: Arc::clone(&self.clock),
         }

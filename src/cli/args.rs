@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::groups::GroupsArgs;
 use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
 pub use super::sandbox::SandboxArgs;
@@ -66,6 +67,9 @@ pub enum Command {
     Subscriptions(SubscriptionsArgs),
     /// Mirrored seats with the paths they came by
     Seats(SeatsArgs),
+    /// Groups through which licences come, and how users stand with them
+    #[command(args_conflicts_with_subcommands = true)]
+    Groups(GroupsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
     /// Licenses that the publisher sold itself
@@ -224,6 +228,9 @@ pub struct SeatsArgs {
     /// Only seats of which every path is in error
     #[arg(long)]
     pub errors: bool,
+    /// Instead: bought, assigned, in error, really used, when seats run out, and who is without
+    #[arg(long, conflicts_with_all = ["errors", "group"])]
+    pub figures: bool,
 }
 
 /// `tenants`.

@@ -7,6 +7,7 @@ pub mod args;
 pub mod changes;
 pub mod config;
 mod demo;
+pub mod groups;
 pub mod held;
 pub mod keys;
 pub mod licenses;
@@ -127,6 +128,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Query(_)
         | Command::Subscriptions(_)
         | Command::Seats(_)
+        | Command::Groups(_)
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)

@@ -12,8 +12,8 @@ use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
 use super::{
-    changes, keys, licenses, log, notify, query, seats, status, subscriptions, sync, tenants,
-    usage, webhooks,
+    changes, groups, keys, licenses, log, notify, query, seats, status, subscriptions, sync,
+    tenants, usage, webhooks,
 };
 use crate::config::Config;
 
@@ -51,6 +51,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             Command::Query(args) => query::run(&remote, printer, args).await,
             Command::Subscriptions(args) => subscriptions::run(&remote, printer, args).await,
             Command::Seats(args) => seats::run(&remote, printer, args).await,
+            Command::Groups(args) => groups::run(&remote, printer, args).await,
             Command::Tenants(args) => tenants::run(&remote, printer, args).await,
             Command::Usage(args) => usage::run(&remote, printer, args).await,
             Command::Licenses(command) => licenses::run(&remote, printer, command).await,

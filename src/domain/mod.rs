@@ -4,6 +4,7 @@
 
 mod asked;
 mod assignment;
+mod by_group;
 mod commit;
 mod deadline;
 mod delivery;
@@ -34,6 +35,7 @@ mod webhook_log;
 
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use assignment::AssignmentError;
+pub use by_group::{ByGroup, Head, NESTED, UserByGroup, paths_by_group, standings};
 pub use commit::{
     Commit, Document, OddRecord, PlaceRequest, RawRecord, SeatOutcome, SeatRequest, TenantUsers,
     UserWrites,

@@ -350,8 +350,11 @@ fn the_trail_names_paths_errors_sources_and_rules() {
     let visual = visual();
     let ask = |host| explain(&mirror(&commit), &asked(&visual, host), &Policy::default(), now()).1;
     let trail = ask(Host::Web);
-    let says =
-        format!("Enabled; direct: Active; group {}: Error CountViolation", Uuid::from_u128(GROUP));
+    let says = format!(
+        "Enabled; direct: Active; group {}: Error CountViolation (no seat was free when Microsoft \
+         assigned it)",
+        Uuid::from_u128(GROUP)
+    );
     assert_eq!(trail.steps.first().map(|it| it.says.clone()), Some(says));
     let source = trail.sources.first().map(|it| it.says);
     assert_eq!(source, Some("read, but longer ago than its max_age (rule 8)"));

@@ -8,7 +8,8 @@
 //! | `POST /subscriptions/{id}/activate`, `…/order`, `…/operations/{id}` | progress, then the end |
 //! | `GET /subscriptions/held` | what customers ask for |
 //! | `POST /subscriptions/held/{operation}/confirm`, `…/dismiss` | the decided request |
-//! | `GET /seats`, `/seats/usage` | rows; used against bought |
+//! | `GET /seats`, `/seats/usage`, `/seats/figures` | rows; used against bought; all figures |
+//! | `GET /groups`, `/groups/users` | rows; how each user stands with a group |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
@@ -23,6 +24,8 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod figures;
+mod groups;
 mod held;
 mod licenses;
 mod life;
@@ -63,6 +66,7 @@ use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::inbox::Watch;
 use crate::sync::orders::Orders;
+use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, SyncHandle};
 
@@ -88,6 +92,8 @@ pub struct AdminSettings {
     pub notify: NotifyHandle,
     /// How webhooks do.
     pub watch: Watch,
+    /// Seats in figures.
+    pub seats: Seats,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
@@ -189,6 +195,7 @@ fn router(admin: Admin) -> Router {
         .route("/subscriptions/held/{operation}/dismiss", post(held::dismiss))
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
+        .route("/seats/figures", get(figures::list))
         .route("/tenants", get(tenants))
         .route("/tenants/{id}/consent-url", get(consent_url))
         .route("/log", get(log::runs))
@@ -200,6 +207,7 @@ fn router(admin: Admin) -> Router {
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
+        .merge(groups::routes())
         .merge(licenses::routes())
         .merge(usage::routes())
         .merge(notify::routes())

@@ -39,6 +39,7 @@ use crate::domain::{Catalog, Messages, Policy};
 use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
+use crate::sync::seats::Seats;
 use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
@@ -71,6 +72,8 @@ pub struct PublicSettings {
     pub landing: Option<LandingSettings>,
     /// How often each may ask.
     pub rates: Rates,
+    /// Told who really uses what, if anybody counts it.
+    pub seats: Option<Seats>,
     /// Where requests are counted.
     pub metrics: Metrics,
     /// Tells the time.
@@ -94,6 +97,7 @@ pub(super) struct Public {
     landing: Option<Landing>,
     pub(super) entra: Arc<EntraKeys>,
     pub(super) limiters: Limiters,
+    pub(super) seats: Option<Seats>,
     pub(super) metrics: Metrics,
     signers: Signers,
     signed: SignedAnswers,
@@ -118,6 +122,7 @@ impl PublicState {
             webhooks: settings.webhooks,
             watch: settings.watch,
             entra: settings.entra,
+            seats: settings.seats,
             metrics: settings.metrics,
             clock: settings.clock,
         }))

@@ -13,7 +13,7 @@ use super::answer::{Answer, TrailBody, Wording};
 use super::keys::unsigned;
 use super::question::Asked;
 use crate::decision::{self, Decision, Told, Trail};
-use crate::domain::{Host, Language, LicenseId, ProductId, TenantId, UserId};
+use crate::domain::{Host, Language, LicenseId, ProductId, TenantId, UserId, day_of};
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::http::problem::Problem;
 use crate::tokens::Subject;
@@ -97,6 +97,9 @@ impl Public {
         trail: Option<Trail>,
         now: Timestamp,
     ) -> Result<Bytes, Problem> {
+        if decision.usable {
+            self.note_use(asked, now);
+        }
         let state = decision.state.as_str();
         self.metrics.decisions.get_or_create(&StateLabel { state }).inc();
         let told = decision::told(&decision, asked.host, now);
@@ -122,6 +125,14 @@ impl Public {
             self.signed.0.insert(identity, kept);
         }
         Ok(body)
+    }
+
+    /// Counts that he uses it, and waits for nothing.
+    fn note_use(&self, asked: &Asked, now: Timestamp) {
+        let who = asked.tenant.zip(asked.user);
+        if let (Some(seats), Some((tenant, user))) = (&self.seats, who) {
+            seats.note(tenant, user, &asked.product.id, day_of(now));
+        }
     }
 
     fn wording<'a>(&'a self, asked: &'a Asked) -> Wording<'a> {

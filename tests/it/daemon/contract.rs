@@ -63,7 +63,7 @@ fn no_upper_case_ids(value: &Value) {
 
 const STATES: &str = "active|trial|grace|pending|suspended|expired|unlicensed|unknown";
 const CHANNELS: &str = "appsource|saas|isv_app|direct|hybrid";
-const LOG: &str = "run:run source:=subscriptions|directory|reports tenant:id? \
+const LOG: &str = "run:run source:=subscriptions|directory|reports|groups tenant:id? \
     trigger:=start|schedule|webhook|notification|manual started:time ended:time \
     outcome:=complete|partial|failed seen:count added:count changed:count removed:count \
     requests:count throttled_s:seconds error:text?";

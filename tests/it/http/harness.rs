@@ -106,6 +106,7 @@ impl World {
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
             rates: setup.rates,
+            seats: None,
             metrics: metrics.clone(),
             clock: Arc::clone(&time),
         });
@@ -114,6 +115,7 @@ impl World {
             catalog,
             policy: Policy::default(),
             notify: None,
+            seats: None,
             entra: Arc::clone(&entra),
             watch,
             metrics,
