@@ -15,6 +15,7 @@ mod inbox;
 mod license;
 mod licensee;
 mod life;
+mod message;
 mod mirror;
 mod notice;
 mod operation;
@@ -65,6 +66,9 @@ pub use licensee::same_licensee;
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
+};
+pub use message::{
+    Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
 };
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish};

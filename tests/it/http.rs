@@ -3,7 +3,7 @@
 mod activations;
 mod answers;
 mod edges;
-mod harness;
+pub(crate) mod harness;
 mod licenses;
 mod ops;
 mod webhook;

@@ -58,7 +58,9 @@ use tracing::error;
 use url::Url;
 
 use super::problem::Problem;
-use crate::domain::{Catalog, Cause, Change, Commit, Policy, Product, SubscriptionId, TenantId};
+use crate::domain::{
+    Catalog, Cause, Change, Commit, Messages, Policy, Product, SubscriptionId, TenantId,
+};
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::inbox::Watch;
@@ -77,6 +79,8 @@ pub struct AdminSettings {
     pub catalog: Arc<Catalog>,
     /// The publisher's policy.
     pub policy: Policy,
+    /// What visuals tell people.
+    pub messages: Arc<Messages>,
     /// The door to the scheduler.
     pub sync: SyncHandle,
     /// What tells Microsoft of usage.

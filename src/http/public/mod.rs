@@ -39,7 +39,7 @@ use super::rates::{self, Limited, Limiters, Rates};
 use super::serve::{Peer, Server};
 use super::who::Callers;
 use crate::config::Caller;
-use crate::domain::{Catalog, Policy};
+use crate::domain::{Catalog, Messages, Policy};
 use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
@@ -58,6 +58,8 @@ pub struct PublicSettings {
     pub catalog: Arc<Catalog>,
     /// The publisher's policy.
     pub policy: Policy,
+    /// What visuals tell people.
+    pub messages: Arc<Messages>,
     /// Servers that ask with a key.
     pub callers: Vec<Caller>,
     /// Which user tokens are for us.
@@ -91,6 +93,7 @@ pub(super) struct Public {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) policy: Policy,
+    messages: Arc<Messages>,
     pub(super) callers: Callers,
     pub(super) rules: UserRules,
     webhooks: WebhookRules,
@@ -120,6 +123,7 @@ impl PublicState {
             store: settings.store,
             catalog: settings.catalog,
             policy: settings.policy,
+            messages: settings.messages,
             rules: settings.rules,
             webhooks: settings.webhooks,
             watch: settings.watch,

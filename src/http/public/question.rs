@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Public;
 use crate::config::Permission;
 use crate::decision::{Question, Shown};
-use crate::domain::{Cause, Host, LicenseId, Product, TenantId, UserId};
+use crate::domain::{Cause, Host, Language, LicenseId, Product, TenantId, UserId};
 use crate::http::licenses::fields::host_of;
 use crate::http::problem::Problem;
 use crate::http::who::Asker;
@@ -36,6 +36,9 @@ pub(super) struct QuestionBody {
     user: Option<String>,
     /// The page that embeds the product.
     site: Option<String>,
+    /// The locale of the person before the visual (`host.locale`, BCP 47): notices are told in its
+    /// language; without one by `Accept-Language`, then in English.
+    locale: Option<String>,
     /// The anonymous id that a package made up: by it the users of a license are counted where
     /// nobody signs in.
     anonymous_id: Option<String>,
@@ -64,6 +67,8 @@ pub(super) struct Asked {
     pub(super) site: Option<String>,
     /// Something was shown as a license or a package that can be none.
     pub(super) license_refused: bool,
+    /// In which language notices are told.
+    pub(super) language: Language,
     /// The license that was shown, and how.
     pub(super) license: Option<(LicenseId, Showing)>,
     /// A digest of the license id that somebody typed who is not trusted: he may be guessing.
@@ -103,7 +108,7 @@ impl Asked {
         self.license.is_some() || self.license_refused
     }
 
-    /// Reads a question.
+    /// Reads a question. `accepted` is the language that the request's head asks for.
     ///
     /// # Errors
     ///
@@ -112,6 +117,7 @@ impl Asked {
     pub(super) fn read(
         body: QuestionBody,
         asker: &Asker,
+        accepted: Option<Language>,
         public: &Public,
     ) -> Result<Self, Problem> {
         let typed = body.license.filter(LicenseProof::says_anything);
@@ -154,6 +160,12 @@ impl Asked {
             tenant: named.tenant,
             personal_account: named.personal,
             user: named.user,
+            language: body
+                .locale
+                .as_deref()
+                .and_then(Language::of_locale)
+                .or(accepted)
+                .unwrap_or(Language::English),
             site: body.site.map(|it| host_of(&it).unwrap_or(it)),
             explain: body.explain == Some(true),
             cause,
