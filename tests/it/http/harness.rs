@@ -101,12 +101,7 @@ impl World {
             messages: Arc::default(),
             callers: callers(),
             rules: rules(),
-            webhooks: entitled::tokens::WebhookRules::new(
-                crate::tokens::LOGIN,
-                crate::tokens::STS,
-                CONTOSO.parse().unwrap(),
-                crate::tokens::CLIENT_ID,
-            ),
+            webhooks: webhook_rules(),
             watch: watch.clone(),
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
@@ -192,6 +187,15 @@ pub(crate) fn token_of(user: &str) -> String {
 
 pub(crate) fn question(tenant: &str, user: &str) -> Value {
     json!({ "product": PRODUCT, "host": "web", "tenant": tenant, "user": user })
+}
+
+fn webhook_rules() -> entitled::tokens::WebhookRules {
+    entitled::tokens::WebhookRules::new(
+        crate::tokens::LOGIN,
+        crate::tokens::STS,
+        CONTOSO.parse().unwrap(),
+        crate::tokens::CLIENT_ID,
+    )
 }
 
 fn callers() -> Vec<Caller> {
