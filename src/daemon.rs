@@ -276,24 +276,26 @@ impl Parts {
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 
-        let admin = AdminState::new(self.admin_settings());
+        let admin = AdminState::new(self.admin_settings(public));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
 
         let watch = self.watch.clone().run(self.cancel.clone());
         spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
-        let kept =
-            housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
+        let rotate_keys = self.config.visuals.rotate_keys;
+        let clock = Arc::clone(&self.clock);
+        let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }
 
-    fn admin_settings(&self) -> AdminSettings {
+    fn admin_settings(&self, public: SocketAddr) -> AdminSettings {
         AdminSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
+            messages: Arc::new(self.config.messages.clone()),
             sync: self.sync.clone(),
             usage: self.usage.clone(),
             orders: self.orders.clone(),
@@ -302,6 +304,7 @@ impl Parts {
             seats: self.seats.clone(),
             clock: Arc::clone(&self.clock),
             consent: settings::consent_link(&self.config),
+            issuer: settings::issuer(&self.config, public),
         }
     }
 
@@ -353,6 +356,7 @@ impl Parts {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
+            messages: Arc::new(self.config.messages.clone()),
             callers: self.config.callers.clone(),
             rules: settings::user_rules(&self.config),
             webhooks: settings::webhook_rules(&self.config),

@@ -34,7 +34,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 `query`: not usable.
-Commands other than serve, demo, sandbox and config ask the running daemon (listen.admin).";
+Commands other than serve, demo, sandbox, config and products hosts ask the running daemon (listen.admin).";
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -83,6 +83,9 @@ pub enum Command {
     Usage(super::usage::UsageArgs),
     /// The publisher's own systems that are told what happens: how they fare
     Notify(NotifyArgs),
+    /// What is sold, and where it counts
+    #[command(subcommand)]
+    Products(ProductsCommand),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -202,6 +205,9 @@ pub struct QueryArgs {
     /// Answer for this moment in the past, such as 2026-11-01T08:00:00Z
     #[arg(long, value_name = "TIME")]
     pub at: Option<Timestamp>,
+    /// Show the notice in the language of this locale, such as de-AT; English by default
+    #[arg(long, value_name = "L")]
+    pub locale: Option<String>,
     /// Show the whole trail: each evidence and how it was judged
     #[arg(long)]
     pub explain: bool,
@@ -243,6 +249,20 @@ pub enum TenantsCommand {
         /// The tenant
         #[arg(value_name = "T")]
         tenant: TenantId,
+    },
+}
+
+/// `products`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ProductsCommand {
+    /// Where each way of being licensed counts; asks no daemon
+    Hosts {
+        /// As the table of the README
+        #[arg(long, conflicts_with = "typescript")]
+        markdown: bool,
+        /// As the module of the client for visuals
+        #[arg(long)]
+        typescript: bool,
     },
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Exit;
 use super::output::{Column, Printer};
 use super::remote::{Pairs, Remote, field, pairs};
-use crate::domain::{BillingCycle, LicenseId, LicenseKind, OverLimit, ProductId};
+use crate::domain::{ActivationId, BillingCycle, LicenseId, LicenseKind, OverLimit, ProductId};
 
 /// `licenses`.
 #[derive(Clone, Debug, Subcommand)]
@@ -38,6 +38,16 @@ pub enum LicensesCommand {
     },
     /// It is over at once and for good
     Revoke {
+        /// Its id
+        id: LicenseId,
+    },
+    /// Print the signed token to build into a visual's package, alone
+    Package {
+        /// Its id
+        id: LicenseId,
+    },
+    /// Its id or key leaked: it goes on under new ones, and the old ones are worth nothing
+    Reissue {
         /// Its id
         id: LicenseId,
     },
@@ -156,6 +166,11 @@ pub struct PeriodArgs {
 pub enum ActivationsCommand {
     /// Which tenants are bound to which licenses
     List,
+    /// Let a tenant go: its place, and the key, are free for another
+    Remove {
+        /// Its id, such as A-7Q2M-…
+        id: ActivationId,
+    },
 }
 
 fn text<T: ToString>(it: Option<&T>) -> Option<String> {
@@ -196,6 +211,21 @@ pub async fn run(
         It::Suspend { id } => step(remote, printer, (*id, "suspend"), &none).await,
         It::Reinstate { id } => step(remote, printer, (*id, "reinstate"), &none).await,
         It::Revoke { id } => step(remote, printer, (*id, "revoke"), &none).await,
+        It::Package { id } => {
+            let path = format!("/licenses/{id}/package");
+            let row = remote.one(Method::POST, &path, &none).await?;
+            if printer.is_json() {
+                printer.rows(&[row], &[], "")?;
+            } else {
+                printer.line(field(&row, "/token"))?;
+            }
+            Ok(Exit::Done)
+        }
+        It::Reissue { id } => {
+            let path = format!("/licenses/{id}/reissue");
+            printer.record(&remote.one(Method::POST, &path, &none).await?, &FIRST)?;
+            Ok(Exit::Done)
+        }
         It::Renew { id, period } => step(remote, printer, (*id, "renew"), &period.pairs()).await,
         It::Change { id, what, period } => {
             let mut all = pairs([
@@ -220,7 +250,7 @@ pub async fn run(
 pub async fn activations(
     remote: &Remote,
     printer: Printer,
-    ActivationsCommand::List: ActivationsCommand,
+    command: ActivationsCommand,
 ) -> Result<Exit, anyhow::Error> {
     let columns = [
         Column::text("id", "/id"),
@@ -229,8 +259,17 @@ pub async fn activations(
         Column::text("by", "/by"),
         Column::time("at", "/at"),
     ];
-    let empty = "no license is bound to a tenant";
-    remote.print(printer, ("/activations", &Pairs::new()), &columns, empty).await?;
+    match command {
+        ActivationsCommand::List => {
+            let empty = "no license is bound to a tenant";
+            remote.print(printer, ("/activations", &Pairs::new()), &columns, empty).await?;
+        }
+        ActivationsCommand::Remove { id } => {
+            let path = format!("/activations/{id}/remove");
+            let row = remote.one(Method::POST, &path, &Pairs::new()).await?;
+            printer.rows(&[row], &columns, "")?;
+        }
+    }
     Ok(Exit::Done)
 }
 

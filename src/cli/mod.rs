@@ -16,6 +16,7 @@ pub mod log;
 pub mod notify;
 pub mod orders;
 pub mod output;
+mod products;
 pub mod query;
 pub mod remote;
 mod sandbox;
@@ -104,6 +105,7 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     match &cli.command {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
+        Command::Products(command) => products::run(*command, cli.json),
         Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
             serve::run(&cli.config, *args)

@@ -60,7 +60,11 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             }
             Command::Notify(args) => notify::run(&remote, printer, args).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
-            Command::Serve(_) | Command::Demo(_) | Command::Sandbox(_) | Command::Config(_) => {
+            Command::Serve(_)
+            | Command::Demo(_)
+            | Command::Sandbox(_)
+            | Command::Config(_)
+            | Command::Products(_) => {
                 anyhow::bail!("this command asks no daemon")
             }
         }

@@ -1,7 +1,5 @@
 //! The choice: the best evidence wins, and what to say when there is none.
 
-use std::fmt;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{Evidence, EvidenceKind, Knowledge, Known, Question};
@@ -50,7 +48,7 @@ pub struct Decision {
     pub period_end: Option<Timestamp>,
     /// When the grace after it ends.
     pub grace_end: Option<Timestamp>,
-    /// What people should be told.
+    /// What people should be told; [`super::told()`] makes the visual's notice of it.
     pub notice: Option<Notice>,
     /// When the facts were true that decided; `None` if a source was never completely read.
     pub as_of: Option<Timestamp>,
@@ -73,19 +71,8 @@ pub enum Notice {
         /// So many it allows.
         max: u64,
     },
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OverLimit { max: 1 } => {
-                f.write_str("This license is for 1 user and is used by more.")
-            }
-            Self::OverLimit { max } => {
-                write!(f, "This license is for {max} users and is used by more.")
-            }
-        }
-    }
+    /// Nobody will renew it: it ends when what was paid for does.
+    Ends,
 }
 
 /// What a seat is of.

@@ -134,7 +134,7 @@ pub fn judge<'a>(
         reason: judged.reason,
         period_end: judged.period_end,
         grace_end: judged.grace_end,
-        notice: notice(evidence, question, judged.state),
+        notice: notice(evidence, question, policy, judged.state),
         as_of: Some(now),
         stale: false,
         seat: seat_use(evidence),
@@ -319,15 +319,25 @@ fn judge_usage_right(it: &UsageRight<'_>) -> Judged {
     Judged::is(state, reason)
 }
 
-fn notice(evidence: &Evidence<'_>, question: &Question<'_>, state: State) -> Option<Notice> {
+/// What people should be told of a piece of evidence. A license ends when nobody will renew it, or
+/// when no grace softens that nobody did; of a seat's purchase Microsoft does not tell us that.
+fn notice(
+    evidence: &Evidence<'_>,
+    question: &Question<'_>,
+    policy: &Policy,
+    state: State,
+) -> Option<Notice> {
     match evidence {
-        Evidence::License(it) if state.is_usable() => {
-            maximum_passed(it, question).map(|max| Notice::OverLimit { max })
+        _ if !state.is_usable() => None,
+        Evidence::License(it) => {
+            let over = maximum_passed(it, question).map(|max| Notice::OverLimit { max });
+            let ends = it.standing == Standing::Cancelled || policy.grace.is_zero();
+            over.or_else(|| ends.then_some(Notice::Ends))
         }
-        Evidence::License(_)
-        | Evidence::Subscription(_)
-        | Evidence::Seat(_)
-        | Evidence::UsageRight(_) => None,
+        Evidence::Subscription(it) => {
+            (it.subscription.auto_renew == Some(false)).then_some(Notice::Ends)
+        }
+        Evidence::Seat(_) | Evidence::UsageRight(_) => None,
     }
 }
 

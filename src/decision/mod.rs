@@ -12,6 +12,7 @@ pub mod host;
 mod judge;
 mod license;
 mod licensed;
+mod notice;
 mod rewind;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use evidence::{
 pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 pub use license::{LicenseNow, license_now};
+pub use notice::{ENDS_SOON, Show, Told, told};
 pub use rewind::{Past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};
 pub use words::{Reason, State};

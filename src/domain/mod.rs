@@ -13,8 +13,10 @@ mod group;
 mod id;
 mod inbox;
 mod license;
+mod licensee;
 mod life;
 mod mapping;
+mod message;
 mod mirror;
 mod notice;
 mod operation;
@@ -57,16 +59,20 @@ pub use inbox::{
 };
 pub use license::{
     ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
-    BadLicenseUsers, BillingCycle, Credit, InvalidKey, License, LicenseBook, LicenseChange,
-    LicenseCoverage, LicenseId, LicenseKind, LicenseRefused, LicenseStep, LicenseTold, LicenseUser,
-    LicenseUserWrites, LicenseUsers, NewPeriod, Sale, Sighted, SightedKind, Sightings, Standing,
-    Stepped,
+    BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
+    LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseRefused, LicenseStep,
+    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale, Sighted,
+    SightedKind, Sightings, Standing, Stepped,
 };
+pub use licensee::same_licensee;
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
 };
 pub use mapping::{MAPPINGS_MAX, Mapping, MappingState, MappingWrite, Target, mapped, sku_match};
+pub use message::{
+    Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
+};
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish};
 pub use operation::{Action, OperationStatus, RequestSource};

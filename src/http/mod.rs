@@ -15,6 +15,7 @@
 
 pub mod admin;
 mod edge;
+mod failures;
 mod licenses;
 mod limits;
 mod markup;

@@ -35,5 +35,6 @@ mod tidy;
 mod tokens;
 mod traps;
 mod usage;
+mod visual;
 mod webhook;
 mod world;

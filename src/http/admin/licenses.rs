@@ -1,5 +1,7 @@
 //! `licenses` and `activations list`: what operators see of licenses and do to them.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
@@ -19,8 +21,11 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/licenses", get(list).post(issue))
         .route("/licenses/{id}", get(show))
+        .route("/licenses/{id}/package", post(package))
+        .route("/licenses/{id}/reissue", post(reissue))
         .route("/licenses/{id}/{step}", post(step))
         .route("/activations", get(activations))
+        .route("/activations/{id}/remove", post(remove))
 }
 
 impl Admin {
@@ -67,7 +72,7 @@ async fn step(
 async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     let book = mirror.licenses();
-    let id = parsed(&id)?;
+    let id: LicenseId = parsed(&id)?;
     let it = book.license(id).ok_or_else(licenses::unknown)?;
     let mut row = rows::license(book, it, &admin.policy, now);
     if let Value::Object(row) = &mut row {
@@ -78,6 +83,23 @@ async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value
     Ok(Json(row))
 }
 
-fn parsed(id: &str) -> Result<LicenseId, Problem> {
+/// The token to build into a package of this license.
+async fn package(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id = parsed(&id)?;
+    let token = licenses::package(&admin.store, &admin.catalog, &admin.issuer, (id, admin.now()));
+    Ok(Json(json!({ "id": id.as_str(), "token": token.await? })))
+}
+
+/// The license under a new id and key; the old ones are worth nothing from now on.
+async fn reissue(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    licenses::reissue(&admin.store, &admin.policy, parsed(&id)?, admin.order()).await.map(Json)
+}
+
+/// Frees the place of a tenant.
+async fn remove(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    licenses::unbind(&admin.store, parsed(&id)?, admin.order()).await.map(Json)
+}
+
+fn parsed<T: FromStr<Err: Display>>(id: &str) -> Result<T, Problem> {
     id.parse().map_err(|error| Problem::invalid(format!("`id`: {error}")).of_field("id"))
 }

@@ -59,7 +59,7 @@ use url::Url;
 
 use super::problem::Problem;
 use crate::domain::{
-    Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
+    Catalog, Cause, Change, Commit, Messages, Policy, Product, SubscriptionId, TenantId,
 };
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
@@ -79,6 +79,8 @@ pub struct AdminSettings {
     pub catalog: Arc<Catalog>,
     /// The publisher's policy.
     pub policy: Policy,
+    /// What visuals tell people.
+    pub messages: Arc<Messages>,
     /// The door to the scheduler.
     pub sync: SyncHandle,
     /// What tells Microsoft of usage.
@@ -95,6 +97,8 @@ pub struct AdminSettings {
     pub clock: Clock,
     /// What a link to admin consent is made of.
     pub consent: ConsentLink,
+    /// What packages name as their issuer: our public address.
+    pub issuer: String,
 }
 
 /// The admin listener's state.
@@ -275,16 +279,7 @@ async fn rotate(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let made = tokio::task::spawn_blocking(move || store.keys().rotate(now)).await;
     let made = made.map_err(|error| Problem::internal("no key was made").because(error))?;
     let made = made.map_err(unreadable)?;
-    let change = Change {
-        at: now,
-        cause: Cause::Command,
-        entity: Entity::Key,
-        id: made.kid.as_str().into(),
-        tenant: None,
-        user: None,
-        before: Some(Fact::Words(format!("{} signs", before.kid).into())),
-        after: Some(Fact::Words(format!("{} signs", made.kid).into())),
-    };
+    let change = Change::of_key(now, Cause::Command, &before.kid, &made.kid);
     let noted = admin.store.commit(Commit { changes: vec![change], ..Commit::default() }).await;
     noted.map_err(|error| {
         let detail = format!("the key was made and signs, but the journal lacks it: {error}");

@@ -8,8 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Admin, Shared, needed, parsed, unreadable};
-use crate::decision::{Decision, Past, Question, Shown, Trail, explain, rewind};
-use crate::domain::{Change, Host, LicenseId, Run, Source, TenantId, UserId};
+use crate::decision::{Decision, Past, Question, Shown, Trail, explain, rewind, told};
+use crate::domain::{Change, Host, Language, LicenseId, Run, Source, TenantId, UserId};
 use crate::http::answer_json;
 use crate::http::problem::Problem;
 use crate::store::{ChangeFilter, RunFilter, StoreError};
@@ -23,6 +23,7 @@ pub(super) struct AskedQuery {
     host: Option<String>,
     license: Option<String>,
     at: Option<String>,
+    locale: Option<String>,
     #[serde(default)]
     explain: bool,
 }
@@ -56,7 +57,10 @@ pub(super) async fn ask(
         None => explain(&admin.store.mirror(), &question, &admin.policy, admin.now()),
         Some(at) => then(&admin, &question, at)?,
     };
-    Ok(Json(answer_json(&decision, query.explain.then_some(trail))))
+    let told = told(&decision, question.host, at.unwrap_or_else(|| admin.now()));
+    let language = query.locale.as_deref().and_then(Language::of_locale);
+    let words = (&*admin.messages, language.unwrap_or(Language::English), &*product.name);
+    Ok(Json(answer_json(&decision, told, words, query.explain.then_some(trail))))
 }
 
 /// The answer of a moment in the past, from the journal and the sync log.

@@ -4,6 +4,8 @@
 //! Source: contract sections 2, 4, 5 and 7.
 
 pub(super) mod fields;
+mod issue_anew;
+mod package;
 pub(super) mod rows;
 
 use jiff::Timestamp;
@@ -16,6 +18,9 @@ use crate::domain::{
     LicenseStep, Policy, Sale,
 };
 use crate::store::{Once, Store, StoreError, UsageRepeat};
+
+pub(super) use issue_anew::{reissue, unbind};
+pub(super) use package::package;
 
 /// Who asks for it, when, and whether he may be repeating himself.
 pub(super) struct Order {

@@ -1,7 +1,7 @@
 //! May he use it? Answered from the mirror alone: Microsoft being down never delays a customer.
 
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,7 +15,8 @@ use super::{Public, Shared, body, client_of};
 use crate::config::Permission;
 use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
 use crate::domain::{
-    Channel, Commit, PlaceRequest, SeatOutcome, SeatRequest, Sighted, SightedKind, Sightings,
+    Channel, Commit, Language, PlaceRequest, SeatOutcome, SeatRequest, Sighted, SightedKind,
+    Sightings,
 };
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
@@ -53,13 +54,13 @@ pub(super) async fn answer_one(
     let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
     let asker = public.who(&head.headers, ip).await?;
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
-    let question = Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, public)?;
-    if matches!(asker, Asker::Nobody) {
+    let question =
+        Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, accepted(&head.headers), public)?;
+    let trusted = matches!(asker, Asker::Caller(_));
+    if !trusted && question.shows_something() {
+        public.may_show(&question, ip)?;
         let (decision, _) = public.decide(&question, public.now());
-        if decision.reason == Reason::LicenseNotRecognized {
-            // Somebody may be guessing.
-            public.limiters.wrong(ip).map_err(|it| public.limited(it))?;
-        }
+        public.note_shown(&question, &decision, ip)?;
     }
     Ok(json(public.answer(&question).await?))
 }
@@ -129,9 +130,12 @@ pub(super) async fn answer_batch(
         let detail = format!("{count} questions; send at most {BATCH_MAX} at once");
         return Err(Problem::invalid(detail).of_field("questions"));
     }
+    let accepted = accepted(&head.headers);
     // Together, so that seats that have to be taken share one write to the disk.
-    let answers =
-        join_all(batch.questions.into_iter().map(|it| answer_or_problem(it, &asker, public))).await;
+    let answers = join_all(
+        batch.questions.into_iter().map(|it| answer_or_problem(it, &asker, accepted, public)),
+    )
+    .await;
     let mut whole = Vec::with_capacity(answers.iter().map(|it| it.len() + 1).sum::<usize>() + 16);
     whole.extend_from_slice(br#"{"answers":["#);
     whole.extend_from_slice(&answers.join(&b','));
@@ -139,16 +143,26 @@ pub(super) async fn answer_batch(
     Ok(json(whole.into()))
 }
 
-async fn answer_or_problem(question: Value, asker: &Asker, public: &Public) -> Bytes {
+async fn answer_or_problem(
+    question: Value,
+    asker: &Asker,
+    language: Option<Language>,
+    public: &Public,
+) -> Bytes {
     let answer = async {
         let body: QuestionBody = serde_json::from_value(question).map_err(|_wrong| {
             Problem::malformed("this question is no object, or a field has another type")
         })?;
-        public.answer(&Asked::read(body, asker, public)?).await
+        public.answer(&Asked::read(body, asker, language, public)?).await
     };
     answer
         .await
         .unwrap_or_else(|problem| serde_json::to_vec(&problem.body()).unwrap_or_default().into())
+}
+
+/// The language that the head of a request asks for.
+fn accepted(headers: &HeaderMap) -> Option<Language> {
+    Language::accepted(headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?)
 }
 
 fn json(body: Bytes) -> Response {

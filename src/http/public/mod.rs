@@ -1,5 +1,6 @@
 //! The public listener: what visuals and servers ask, and what the marketplace tells.
 
+mod activations;
 mod answer;
 mod body;
 mod entitlements;
@@ -7,7 +8,9 @@ mod keys;
 mod landing;
 mod licenses;
 mod openapi;
+mod packages;
 mod question;
+mod revocations;
 mod signed;
 mod usage;
 mod usage_report;
@@ -26,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::keys::Signers;
 use self::landing::Landing;
+use self::packages::KnownPackages;
 use self::signed::SignedAnswers;
 use super::edge::{self, Cors};
 use super::limits::Limits;
@@ -35,7 +39,7 @@ use super::rates::{self, Limited, Limiters, Rates};
 use super::serve::{Peer, Server};
 use super::who::Callers;
 use crate::config::Caller;
-use crate::domain::{Catalog, Policy};
+use crate::domain::{Catalog, Messages, Policy};
 use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
@@ -54,6 +58,8 @@ pub struct PublicSettings {
     pub catalog: Arc<Catalog>,
     /// The publisher's policy.
     pub policy: Policy,
+    /// What visuals tell people.
+    pub messages: Arc<Messages>,
     /// Servers that ask with a key.
     pub callers: Vec<Caller>,
     /// Which user tokens are for us.
@@ -87,6 +93,7 @@ pub(super) struct Public {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) policy: Policy,
+    messages: Arc<Messages>,
     pub(super) callers: Callers,
     pub(super) rules: UserRules,
     webhooks: WebhookRules,
@@ -98,6 +105,7 @@ pub(super) struct Public {
     pub(super) metrics: Metrics,
     signers: Signers,
     signed: SignedAnswers,
+    packages: KnownPackages,
     clock: Clock,
 }
 
@@ -109,11 +117,13 @@ impl PublicState {
             landing: settings.landing.map(|it| Landing::new(it, &secret)),
             signers: Signers::new(settings.issuer),
             signed: SignedAnswers::new(),
+            packages: KnownPackages::new(),
             callers: Callers::new(&settings.callers),
             limiters: Limiters::new(&settings.rates),
             store: settings.store,
             catalog: settings.catalog,
             policy: settings.policy,
+            messages: settings.messages,
             rules: settings.rules,
             webhooks: settings.webhooks,
             watch: settings.watch,
@@ -170,6 +180,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
     vec![
         ("post", "/v1/entitlements", post(entitlements::answer_one)),
         ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
+        ("post", "/v1/activations", post(activations::activate)),
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
         ("post", "/v1/licenses", post(licenses::issue)),
@@ -187,6 +198,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("get", "/marketplace/landing/purchase", get(landing::purchase)),
         ("post", "/marketplace/landing/purchase", post(landing::activate)),
         ("get", "/.well-known/jwks.json", get(keys::jwks)),
+        ("get", "/.well-known/revocations", get(revocations::list)),
         ("get", "/openapi.json", get(openapi::document)),
     ]
 }

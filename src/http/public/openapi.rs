@@ -8,7 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    answer, entitlements, keys, landing, licenses, question, usage, usage_report, webhook,
+    activations, answer, entitlements, keys, landing, licenses, question, revocations, usage,
+    usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -18,6 +19,7 @@ use crate::http::problem::ProblemBody;
     paths(
         entitlements::answer_one,
         entitlements::answer_batch,
+        activations::activate,
         usage::report,
         usage::show,
         licenses::issue,
@@ -35,6 +37,7 @@ use crate::http::problem::ProblemBody;
         landing::purchase,
         landing::activate,
         keys::jwks,
+        revocations::list,
         document
     ),
     components(schemas(question::QuestionBody, answer::Answer, usage_report::ReportBody, usage::UsageBody, usage::BatchRow, ProblemBody)),

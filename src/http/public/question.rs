@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Public;
 use crate::config::Permission;
 use crate::decision::{Question, Shown};
-use crate::domain::{Cause, Host, LicenseId, Product, TenantId, UserId};
+use crate::domain::{Cause, Host, Language, LicenseId, Product, TenantId, UserId};
 use crate::http::licenses::fields::host_of;
 use crate::http::problem::Problem;
 use crate::http::who::Asker;
@@ -36,6 +36,9 @@ pub(super) struct QuestionBody {
     user: Option<String>,
     /// The page that embeds the product.
     site: Option<String>,
+    /// The locale of the person before the visual (`host.locale`, BCP 47): notices are told in its
+    /// language; without one by `Accept-Language`, then in English.
+    locale: Option<String>,
     /// The anonymous id that a package made up: by it the users of a license are counted where
     /// nobody signs in.
     anonymous_id: Option<String>,
@@ -64,8 +67,12 @@ pub(super) struct Asked {
     pub(super) site: Option<String>,
     /// Something was shown as a license or a package that can be none.
     pub(super) license_refused: bool,
-    /// The license that was shown, with its licensee where one was typed.
-    pub(super) license: Option<(LicenseId, Option<String>)>,
+    /// In which language notices are told.
+    pub(super) language: Language,
+    /// The license that was shown, and how.
+    pub(super) license: Option<(LicenseId, Showing)>,
+    /// A digest of the license id that somebody typed who is not trusted: he may be guessing.
+    pub(super) typed: Option<[u8; 32]>,
     /// A digest of the anonymous id.
     pub(super) anonymous: Option<[u8; 16]>,
     /// The capacity that the visual named.
@@ -88,14 +95,20 @@ impl Asked {
             license_refused: self.license_refused,
             shown: match &self.license {
                 None => Shown::Nothing,
-                Some((id, Some(licensee))) => Shown::Typed { id: *id, licensee },
-                Some((id, None)) => Shown::Named(*id),
+                Some((id, Showing::Typed(licensee))) => Shown::Typed { id: *id, licensee },
+                Some((id, Showing::Package)) => Shown::Package(*id),
+                Some((id, Showing::Named)) => Shown::Named(*id),
             },
             anonymous: self.anonymous,
         }
     }
 
-    /// Reads a question.
+    /// Whether a license or a package was shown, right or wrong.
+    pub(super) fn shows_something(&self) -> bool {
+        self.license.is_some() || self.license_refused
+    }
+
+    /// Reads a question. `accepted` is the language that the request's head asks for.
     ///
     /// # Errors
     ///
@@ -104,11 +117,12 @@ impl Asked {
     pub(super) fn read(
         body: QuestionBody,
         asker: &Asker,
+        accepted: Option<Language>,
         public: &Public,
     ) -> Result<Self, Problem> {
         let typed = body.license.filter(LicenseProof::says_anything);
-        let package = body.package.is_some_and(|it| !it.trim().is_empty());
-        let shown = typed.is_some() || package;
+        let package = body.package.as_deref().map(str::trim).filter(|it| !it.is_empty());
+        let shown = typed.is_some() || package.is_some();
         let named = match asker {
             Asker::User(user) => {
                 Named { tenant: user.tenant, personal: user.personal, user: Some(user.user) }
@@ -125,21 +139,33 @@ impl Asked {
             }
         };
         let trusted = matches!(asker, Asker::Caller(_));
-        let license = typed.as_ref().and_then(|it| it.read(trusted));
+        let product = product(body.product.as_deref(), public)?;
+        let carried = package.and_then(|it| public.carried_by(it, &product.id));
+        let license = carried.map(|id| (id, Showing::Package));
+        let license = license.or_else(|| typed.as_ref().and_then(|it| it.read(trusted)));
+        let guess = typed.as_ref().filter(|_| !trusted && carried.is_none());
+        let guess = guess.and_then(|it| it.id.as_deref()).map(|it| public.digest_of_guess(it));
         let cause = match asker {
             Asker::Caller(caller) => Cause::Caller(Arc::clone(&caller.name)),
             Asker::User(_) | Asker::Nobody => Cause::Activation,
         };
         Ok(Self {
-            product: product(body.product.as_deref(), public)?,
+            product,
             host: host(body.host.as_ref())?,
-            license_refused: package || (typed.is_some() && license.is_none()),
+            license_refused: shown && license.is_none(),
             license,
+            typed: guess,
             anonymous: body.anonymous_id.and_then(|it| anonymous(&it, public)),
             capacity: body.capacity,
             tenant: named.tenant,
             personal_account: named.personal,
             user: named.user,
+            language: body
+                .locale
+                .as_deref()
+                .and_then(Language::of_locale)
+                .or(accepted)
+                .unwrap_or(Language::English),
             site: body.site.map(|it| host_of(&it).unwrap_or(it)),
             explain: body.explain == Some(true),
             cause,
@@ -153,13 +179,23 @@ impl LicenseProof {
     }
 
     /// Its id, and the licensee; only who is trusted need not name one.
-    fn read(&self, trusted: bool) -> Option<(LicenseId, Option<String>)> {
+    fn read(&self, trusted: bool) -> Option<(LicenseId, Showing)> {
         let id = self.id.as_ref()?.parse().ok()?;
         match &self.licensee {
-            Some(licensee) => Some((id, Some(licensee.clone()))),
-            None => trusted.then_some((id, None)),
+            Some(licensee) => Some((id, Showing::Typed(licensee.clone()))),
+            None => trusted.then_some((id, Showing::Named)),
         }
     }
+}
+
+/// How a license was shown.
+pub(super) enum Showing {
+    /// Its id and this licensee were typed.
+    Typed(String),
+    /// A package carries it that we signed.
+    Package,
+    /// Somebody who is trusted named it.
+    Named,
 }
 
 /// What the users of a license are counted by where nobody signs in: never the id itself.
@@ -193,7 +229,7 @@ where
     text.map(str::parse).transpose().map_err(wrong)
 }
 
-fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
+pub(super) fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
     let id = id.ok_or_else(|| Problem::malformed("name a `product`").of_field("product"))?;
     public.catalog.product(id).map(Arc::clone).ok_or_else(|| {
         let shown: String = id.chars().take(80).collect();

@@ -9,11 +9,11 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 
 use super::Public;
-use super::answer::{Answer, TrailBody};
+use super::answer::{Answer, TrailBody, Wording};
 use super::keys::unsigned;
 use super::question::Asked;
-use crate::decision::{Decision, Trail};
-use crate::domain::{Host, LicenseId, ProductId, TenantId, UserId, day_of};
+use crate::decision::{self, Decision, Told, Trail};
+use crate::domain::{Host, Language, LicenseId, ProductId, TenantId, UserId, day_of};
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::http::problem::Problem;
 use crate::tokens::Subject;
@@ -43,6 +43,7 @@ struct Identity {
     user: Option<UserId>,
     site: Option<Box<str>>,
     license_refused: bool,
+    language: Language,
     license: Option<LicenseId>,
     anonymous: Option<[u8; 16]>,
 }
@@ -50,6 +51,7 @@ struct Identity {
 #[derive(Clone)]
 struct Kept {
     decision: Arc<Decision>,
+    told: Option<Told>,
     signed_at: Timestamp,
     token: Arc<str>,
     body: Bytes,
@@ -73,7 +75,7 @@ impl SignedAnswers {
 
 impl Kept {
     /// Whether it says what the decision says, and was signed lately.
-    fn serves(&self, decision: &Decision, now: Timestamp) -> bool {
+    fn serves(&self, decision: &Decision, told: Option<Told>, now: Timestamp) -> bool {
         let half = i64::try_from(decision.check_after_s / 2).unwrap_or(i64::MAX);
         let keep = SignedDuration::from_secs(half).min(KEEP_MAX);
         let age = now.duration_since(self.signed_at);
@@ -81,6 +83,7 @@ impl Kept {
         !age.is_negative()
             && age < keep
             && self.decision.valid_until <= decision.valid_until
+            && self.told == told
             && *self.decision == moved_on
     }
 }
@@ -99,19 +102,20 @@ impl Public {
         }
         let state = decision.state.as_str();
         self.metrics.decisions.get_or_create(&StateLabel { state }).inc();
+        let told = decision::told(&decision, asked.host, now);
         let identity = Identity::of(asked);
         let kept = identity.as_ref().and_then(|it| self.signed.0.get(it));
-        let kept = kept.filter(|it| it.serves(&decision, now));
+        let kept = kept.filter(|it| it.serves(&decision, told, now));
         let signature = if kept.is_some() { "kept" } else { "new" };
         self.metrics.answers.get_or_create(&SignatureLabel { signature }).inc();
         let kept = match kept {
             Some(kept) => kept,
-            None => self.sign(asked, decision, now)?,
+            None => self.sign(asked, decision, told, now)?,
         };
         let body = match trail {
             None => kept.body.clone(),
             Some(trail) => {
-                let mut answer = Answer::new(&kept.decision);
+                let mut answer = Answer::new(&kept.decision, kept.told, self.wording(asked));
                 answer.token = Some(&kept.token);
                 answer.trail = Some(TrailBody::from(trail));
                 json(&answer)?
@@ -131,8 +135,19 @@ impl Public {
         }
     }
 
-    fn sign(&self, asked: &Asked, decision: Decision, now: Timestamp) -> Result<Kept, Problem> {
-        let mut answer = Answer::new(&decision);
+    fn wording<'a>(&'a self, asked: &'a Asked) -> Wording<'a> {
+        let (language, product) = (asked.language, &*asked.product.name);
+        Wording { messages: &self.messages, language, product }
+    }
+
+    fn sign(
+        &self,
+        asked: &Asked,
+        decision: Decision,
+        told: Option<Told>,
+        now: Timestamp,
+    ) -> Result<Kept, Problem> {
+        let mut answer = Answer::new(&decision, told, self.wording(asked));
         let Ok(Value::Object(fields)) = serde_json::to_value(&answer) else {
             return Err(unsigned());
         };
@@ -144,7 +159,7 @@ impl Public {
             .map_err(|error| unsigned().because(error))?;
         answer.token = Some(&token);
         let body = json(&answer)?;
-        Ok(Kept { token: token.into(), body, signed_at: now, decision: Arc::new(decision) })
+        Ok(Kept { token: token.into(), body, told, signed_at: now, decision: Arc::new(decision) })
     }
 }
 
@@ -165,6 +180,7 @@ impl Identity {
             user: asked.user,
             site: site.map(Into::into),
             license_refused: asked.license_refused,
+            language: asked.language,
             license: asked.license.as_ref().map(|(id, _)| *id),
             anonymous: asked.anonymous,
         })

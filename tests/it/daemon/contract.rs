@@ -86,7 +86,7 @@ fn one<'a>(rows: &'a [Value], field: &str, value: &str) -> &'a Value {
 pub(super) fn answer_fields() -> String {
     format!(
         "product:text state:={STATES} usable:bool reason:text source:={CHANNELS}? plan:text? \
-         features:list period_end:time? grace_end:time? notice:text? as_of:time? stale:bool \
+         features:list period_end:time? grace_end:time? notice:object? as_of:time? stale:bool \
          check_after:count valid_until:time token:text?"
     )
 }

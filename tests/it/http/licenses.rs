@@ -218,7 +218,8 @@ async fn users_are_counted_once_each_and_over_the_maximum_as_the_license_says() 
         }
         let answer = ask(3).await;
         assert_eq!(said(&answer), third);
-        assert_eq!(answer["notice"].is_null(), limit == "deny");
+        let told = if limit == "deny" { "too_many_users" } else { "over_limit" };
+        assert_eq!(answer["notice"]["reason"], told);
         let mirror = world.store.snapshot();
         let users = mirror.licenses().users(id).unwrap();
         assert_eq!(users.len(), if limit == "deny" { 2 } else { 3 });
