@@ -4,7 +4,9 @@
 //! Source: contract section 4, `--json` fields.
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::decision::license_now;
 use crate::domain::{
@@ -70,20 +72,41 @@ pub(super) fn credit(it: Credit, price: Option<f64>) -> Value {
     })
 }
 
+/// The binding of a license to a tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Activation)]
+pub(in crate::http) struct ActivationRow {
+    /// Its id.
+    id: String,
+    /// The license.
+    license: String,
+    /// The tenant that is bound.
+    tenant: Option<String>,
+    /// The object id of the user who pasted the key first, or what else bound it.
+    by: String,
+    /// When.
+    at: String,
+}
+
+impl From<&Activation> for ActivationRow {
+    fn from(it: &Activation) -> Self {
+        Self {
+            id: it.id.to_string(),
+            license: it.license.to_string(),
+            tenant: it.tenant.map(|it| it.to_string()),
+            by: match &it.by {
+                ActivatedBy::User(user) => user.to_string(),
+                ActivatedBy::Licensee => "licensee".to_owned(),
+                ActivatedBy::Server(name) => name.to_string(),
+            },
+            at: it.at.to_string(),
+        }
+    }
+}
+
 /// A row of `activations list`.
 pub(in crate::http) fn activation(it: &Activation) -> Value {
-    let by = match &it.by {
-        ActivatedBy::User(user) => user.to_string(),
-        ActivatedBy::Licensee => "licensee".to_owned(),
-        ActivatedBy::Server(name) => name.to_string(),
-    };
-    json!({
-        "id": it.id.as_str(),
-        "license": it.license.as_str(),
-        "tenant": it.tenant.map(|it| it.to_string()),
-        "by": by,
-        "at": it.at.to_string(),
-    })
+    json!(ActivationRow::from(it))
 }
 
 pub(super) fn time(it: Option<Timestamp>) -> Option<String> {

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use tracing::info;
 use utoipa::ToSchema;
@@ -20,9 +20,10 @@ use utoipa::ToSchema;
 use super::question::product;
 use super::{Public, Shared, body, client_of};
 use crate::domain::{
-    ActivatedBy, Activation, ActivationKey, ActivationWrite, BindRequest, Binding, Cause, Change,
-    Commit, HybridMode, Mirror, Tenant, TenantId, UserId,
+    Activation, ActivationKey, ActivationWrite, BindRequest, Binding, Cause, Change, Commit,
+    HybridMode, Mirror, Tenant, TenantId, UserId,
 };
+use crate::http::licenses::rows::ActivationRow;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::Asker;
@@ -38,22 +39,6 @@ pub(super) struct ActivationBody {
     /// The activation key; case, spaces and dashes do not count.
     #[schema(value_type = String)]
     key: Option<Value>,
-}
-
-/// The binding of a license to the tenant.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Activation)]
-pub(super) struct ActivationRow {
-    /// Its id.
-    id: String,
-    /// The license.
-    license: String,
-    /// The tenant that is bound.
-    tenant: Option<String>,
-    /// The object id of the user who pasted the key first.
-    by: String,
-    /// When.
-    at: String,
 }
 
 /// Binds a license to the tenant of the user who pasted its key. Again changes nothing.
@@ -122,21 +107,8 @@ pub(super) async fn activate(
             ));
         }
     };
-    Ok((status, [(header::CACHE_CONTROL, "no-store")], Json(row(&bound))).into_response())
-}
-
-fn row(it: &Activation) -> ActivationRow {
-    ActivationRow {
-        id: it.id.to_string(),
-        license: it.license.to_string(),
-        tenant: it.tenant.map(|it| it.to_string()),
-        by: match &it.by {
-            ActivatedBy::User(user) => user.to_string(),
-            ActivatedBy::Licensee => "licensee".to_owned(),
-            ActivatedBy::Server(name) => name.to_string(),
-        },
-        at: it.at.to_string(),
-    }
+    Ok((status, [(header::CACHE_CONTROL, "no-store")], Json(ActivationRow::from(&bound)))
+        .into_response())
 }
 
 impl Public {
