@@ -7,6 +7,7 @@
 
 mod housekeeping;
 mod landing;
+mod licenses;
 mod settings;
 
 use std::io;
@@ -283,6 +284,9 @@ impl Parts {
         spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
+        let (clock, grace) = (Arc::clone(&self.clock), self.config.policy().grace);
+        let aging = licenses::run(self.store.clone(), grace, clock, self.cancel.clone());
+        tasks.spawn(async { Exit { task: "the watch over licenses", result: aging.await } });
         let rotate_keys = self.config.visuals.rotate_keys;
         let clock = Arc::clone(&self.clock);
         let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());

@@ -4,6 +4,7 @@ mod dead;
 mod delivery;
 mod kinds;
 mod law;
+mod licenses;
 mod receiver;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use self::fields::Fields;
 use super::problem::Problem;
 use crate::domain::{
     ActivationKey, Cause, Change, Commit, License, LicenseBook, LicenseId, LicenseRefused,
-    LicenseStep, Policy, Sale,
+    LicenseStep, Notice, Policy, Sale,
 };
 use crate::store::{Once, Store, StoreError, UsageRepeat};
 
@@ -92,11 +92,25 @@ pub(super) async fn step(
         let answer = serde_json::to_vec(&row).unwrap_or_default();
         let tenant = book.activations_of(id).find_map(|it| it.tenant);
         let change = Change::of_license(now, cause, tenant, Some(before), &stepped.license);
-        let commit =
-            Commit { licenses: vec![stepped.license], changes: vec![change], ..Commit::default() };
+        let users = || book.users(id).map_or(0, |it| it.in_use(policy.release_after, now));
+        let notices = crossed(before, &stepped.license, users)
+            .map(|users| Notice::license_over_limit(&stepped.license, users, None, now));
+        let commit = Commit {
+            licenses: vec![stepped.license],
+            changes: vec![change],
+            notices: notices.into_iter().collect(),
+            ..Commit::default()
+        };
         Ok::<_, Problem>(((!stepped.already).then_some(commit), answer))
     });
     answered(done.await)
+}
+
+/// How many users a license has, if a smaller maximum makes them too many.
+fn crossed(before: &License, after: &License, users: impl FnOnce() -> u64) -> Option<u64> {
+    let (old, max) = (before.max_users(), after.max_users()?);
+    let smaller = old.is_none_or(|old| max < old);
+    smaller.then(users).filter(|users| *users > max && old.is_none_or(|old| *users <= old))
 }
 
 /// Reads what is to be done to a license; `name` is the last part of its route.

@@ -15,8 +15,8 @@ use super::{Public, Shared, body, client_of};
 use crate::config::Permission;
 use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
 use crate::domain::{
-    Channel, Commit, Language, PlaceRequest, SeatOutcome, SeatRequest, Sighted, SightedKind,
-    Sightings,
+    Channel, Commit, Language, NoticeKind, PlaceRequest, SeatOutcome, SeatRequest, Sighted,
+    SightedKind, Sightings,
 };
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
@@ -176,8 +176,10 @@ impl Public {
         for _ in 0..TRIES {
             let now = self.now();
             let (decision, trail) = self.decide(asked, now);
-            if decision.reason == Reason::NoFreeSeat {
-                self.tell_refused(asked, now);
+            match decision.reason {
+                Reason::NoFreeSeat => self.tell_refused(asked, now),
+                Reason::OverLimit => self.tell_over_limit(asked, now),
+                _ => {}
             }
             self.note_declared(asked, &decision, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
@@ -207,13 +209,24 @@ impl Public {
 
     /// The publisher may want to sell more seats: he is told, and nobody waits for it.
     fn tell_refused(&self, asked: &Asked, now: jiff::Timestamp) {
-        if !self.store.tells_seat_refusals() {
+        if !self.store.tells(NoticeKind::SeatsRefused) {
             return;
         }
         let Some(who) = asked.tenant.zip(asked.user) else { return };
         if let Some(id) = decision::full_subscription(&self.store.mirror(), &asked.question(), now)
         {
             self.store.tell_seat_refused(id, who, now);
+        }
+    }
+
+    /// As [`Self::tell_refused`], of a license that has its maximum of users.
+    fn tell_over_limit(&self, asked: &Asked, now: jiff::Timestamp) {
+        if !self.store.tells(NoticeKind::LicenseUserRefused) {
+            return;
+        }
+        let (mirror, question) = (self.store.mirror(), asked.question());
+        if let Some((id, users)) = decision::full_license(&mirror, &question, &self.policy, now) {
+            self.store.tell_license_refused(id, (users, question.license_user()), now);
         }
     }
 
