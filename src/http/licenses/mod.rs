@@ -43,9 +43,9 @@ pub(super) async fn issue(
     order: Order,
 ) -> Result<Value, Problem> {
     let Order { cause, repeat, now } = order;
-    let id = store.new_license_id().map_err(unwritten)?;
+    let id = store.new_license_id().map_err(Problem::unwritten)?;
     let (repeat, secret) = repeat.unzip();
-    let drawn = store.new_activation_key().map_err(unwritten)?;
+    let drawn = store.new_activation_key().map_err(Problem::unwritten)?;
     let key_of = |id: LicenseId| secret.as_ref().map(|it| derived_key(store, id, it));
     let key = key_of(id).unwrap_or_else(|| drawn.clone());
     let license = License::issued(id, Some(store.hash_key(&key)), sale, now).map_err(refused)?;
@@ -146,23 +146,11 @@ fn refused(error: LicenseRefused) -> Problem {
 }
 
 fn answered(done: Result<Once<Problem>, StoreError>) -> Result<Value, Problem> {
-    let bytes = match done.map_err(unwritten)? {
+    let bytes = match done.map_err(Problem::unwritten)? {
         Once::Now(answer) => answer?,
         Once::Before(answer) => answer.to_vec(),
-        Once::OtherBody => {
-            let detail = "this Idempotency-Key came with another body in the last 24 hours: use a \
-                          new one for each request";
-            return Err(Problem::key_reused(detail).of_field("Idempotency-Key"));
-        }
-        Once::Full => {
-            let detail = "too many idempotency keys came in the last 24 hours: try again later";
-            return Err(Problem::unavailable(detail).retry_after(60));
-        }
+        Once::OtherBody => return Err(Problem::other_body()),
+        Once::Full => return Err(Problem::too_many_keys()),
     };
     serde_json::from_slice(&bytes).map_err(|error| Problem::internal("no answer").because(error))
-}
-
-fn unwritten(error: StoreError) -> Problem {
-    let detail = "it cannot be written down: send it again";
-    Problem::unavailable(detail).retry_after(5).because(error)
 }

@@ -1,8 +1,8 @@
 //! May he use it? Answered from the mirror alone: Microsoft being down never delays a customer.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::question::{Asked, QuestionBody};
-use super::{Public, Shared, body, client_of};
+use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
 use crate::domain::{
@@ -62,7 +62,7 @@ pub(super) async fn answer_one(
         let (decision, _) = public.decide(&question, public.now());
         public.note_shown(&question, &decision, ip)?;
     }
-    Ok(json(public.answer(&question).await?))
+    Ok(json(StatusCode::OK, public.answer(&question).await?))
 }
 
 /// Up to a hundred questions at once, for servers.
@@ -140,7 +140,7 @@ pub(super) async fn answer_batch(
     whole.extend_from_slice(br#"{"answers":["#);
     whole.extend_from_slice(&answers.join(&b','));
     whole.extend_from_slice(b"]}");
-    Ok(json(whole.into()))
+    Ok(json(StatusCode::OK, whole))
 }
 
 async fn answer_or_problem(
@@ -163,11 +163,6 @@ async fn answer_or_problem(
 /// The language that the head of a request asks for.
 fn accepted(headers: &HeaderMap) -> Option<Language> {
     Language::accepted(headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?)
-}
-
-fn json(body: Bytes) -> Response {
-    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (head, body).into_response()
 }
 
 impl Public {
