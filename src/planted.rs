@@ -26,6 +26,10 @@ pub(crate) enum Mistake {
     ForeignTenant,
     /// A cursor that Microsoft no longer takes is tried again for ever.
     KeepDeadCursor,
+    /// A run writes what it read, whatever look-ups found meanwhile.
+    OvertakeLookups,
+    /// A look-up writes what it read, whatever a run wrote meanwhile.
+    LateLookup,
 }
 
 /// Whether a test has planted this mistake on this thread.

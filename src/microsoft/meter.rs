@@ -20,6 +20,7 @@ type Hook = Box<dyn Fn(Step) + Send + Sync>;
 pub struct Meter {
     requests: AtomicU64,
     throttled_ms: AtomicU64,
+    urgent: bool,
     hook: Option<Hook>,
 }
 
@@ -41,6 +42,17 @@ impl Meter {
     /// A meter that tells `hook` of each step, for progress on a terminal.
     pub fn with_hook(hook: impl Fn(Step) + Send + Sync + 'static) -> Self {
         Self { hook: Some(Box::new(hook)), ..Self::default() }
+    }
+
+    /// The same for something that a person waits for: its calls to Graph ask for high priority.
+    #[must_use]
+    pub fn urgent(self) -> Self {
+        Self { urgent: true, ..self }
+    }
+
+    /// Whether a person waits for it.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// Requests sent to Microsoft, those for tokens and repeated ones included.

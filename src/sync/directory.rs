@@ -11,14 +11,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, info, warn};
 
+use super::lookups::order::{Order, Turn};
 use super::plan::{self, Found, Planned};
 use super::progress::Gauge;
 use super::reading::{Reading, Relevant, Said};
 use super::upstream::DirectoryReads;
 use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, closed, failure};
 use crate::domain::{
-    Catalog, Change, Commit, Consent, OddRecord, Outcome, RawRecord, Run, Sku, SourceState, Tenant,
-    TenantId, TenantView,
+    Catalog, Change, Commit, Consent, Mirror, OddRecord, Outcome, RawRecord, Run, Sku, SourceState,
+    Tenant, TenantId, TenantView, UserId,
 };
 use crate::microsoft::{BatchMiss, DeltaFrom, ErrorKind, Link, MicrosoftError, PageEnd, Read};
 use crate::planted::{self, Mistake, planted};
@@ -62,6 +63,10 @@ struct Complete {
     full: bool,
     seen: u64,
     odd: Vec<OddRecord>,
+    /// Which SKUs were ours while it was read.
+    relevant: Relevant,
+    /// A look-up found a SKU that was not listed yet: who else holds it only a sweep shows.
+    overtaken: bool,
 }
 
 /// What a round works with.
@@ -74,6 +79,10 @@ pub(super) struct With<'a, G> {
     pub(super) limits: Limits,
     /// The time.
     pub(super) clock: &'a Clock,
+    /// What keeps runs and look-ups of one tenant in order.
+    pub(super) order: &'a Order,
+    /// The tenant as the mirror has it at that moment.
+    pub(super) view: &'a (dyn Fn() -> Arc<TenantView> + Sync),
 }
 
 /// What a round comes to: to be committed as a whole, or not at all.
@@ -82,6 +91,8 @@ pub(super) struct Round {
     pub(super) run: Run,
     /// Why nothing was applied, if so.
     pub(super) error: Option<MicrosoftError>,
+    /// To be held until the commit is durable.
+    pub(super) turn: Option<Turn>,
 }
 
 /// Reads a tenant and brings the mirror to it.
@@ -97,19 +108,20 @@ pub(crate) async fn run(
     begun: &mut Begun,
     gauge: &Gauge,
 ) -> Result<(Run, Option<MicrosoftError>), SyncError> {
-    let mirror = sources.store.snapshot();
-    let unread = || Arc::new(TenantView::unread(Tenant::heard_of(tenant, None)));
-    let view = mirror.tenant(tenant).map_or_else(unread, Arc::clone);
+    let view = || view_of(&sources.store.mirror(), tenant);
     let with = With {
         graph: sources.microsoft.graph(),
         catalog: &sources.catalog,
         limits: sources.limits,
         clock: &sources.clock,
+        order: sources.lookups.order(),
+        view: &view,
     };
-    let Round { commit, run, error } = round(&with, &view, begun, gauge).await;
+    let Round { commit, run, error, turn } = round(&with, begun, gauge).await;
     for part in planted::parts(commit) {
         sources.store.commit(part).await?;
     }
+    drop(turn);
     if error.is_none() {
         info!(
             tenant.id = %tenant, run.seen = run.seen, run.added = run.added,
@@ -119,21 +131,37 @@ pub(crate) async fn run(
     Ok((run, error))
 }
 
+/// A tenant as a mirror has it.
+pub(super) fn view_of(mirror: &Mirror, tenant: TenantId) -> Arc<TenantView> {
+    let unread = || Arc::new(TenantView::unread(Tenant::heard_of(tenant, None)));
+    mirror.tenant(tenant).map_or_else(unread, Arc::clone)
+}
+
 /// One round over a tenant: everything is read, then planned. Writes nothing.
 pub(super) async fn round<G: DirectoryReads>(
     with: &With<'_, G>,
-    view: &TenantView,
     begun: &mut Begun,
     gauge: &Gauge,
 ) -> Round {
+    let view = (with.view)();
     let tenant = view.tenant.id;
-    let reader = Reader { with, tenant, view, begun, gauge };
+    let reading = with.order.reading(tenant);
+    let reader = Reader { with, tenant, view: &view, begun, gauge };
     let read = match reader.read().await {
+        Ok(read) => read,
+        Err(error) => return failed(with, &view, begun, gauge, error),
+    };
+    // From here on to the commit no look-up of this tenant comes in between.
+    let mut turn = reading.turn().await;
+    let (before, view) = (&view, &*(with.view)());
+    let reader = Reader { view, ..reader };
+    let read = match reader.settled(read, before, &turn).await {
         Ok(read) => read,
         Err(error) => return failed(with, view, begun, gauge, error),
     };
     begun.full = read.full;
     let now = (with.clock)();
+    turn.committed(now);
     let Planned { mut commit, mut tally, held } =
         plan::directory(view, read.found, begun, with.limits, now);
     tally.seen = read.seen;
@@ -162,9 +190,12 @@ pub(super) async fn round<G: DirectoryReads>(
             state.last_full = Some(begun.started);
         }
     }
+    if read.overtaken {
+        state.last_full = None;
+    }
     commit.sources.push((begun.key, state));
     commit.runs.push(run.clone());
-    Round { commit, run, error: None }
+    Round { commit, run, error: None, turn: Some(turn) }
 }
 
 /// When the last full read was, put back so far that the next one is due within
@@ -192,7 +223,7 @@ fn failed<G>(
         commit.changes.push(Change::of_tenant(now, begun.cause(), Some(&view.tenant), &tenant));
         commit.tenants.push(tenant);
     }
-    Round { commit, run, error: Some(error) }
+    Round { commit, run, error: Some(error), turn: None }
 }
 
 /// The tenant as a refusal shows it, if that differs from what is known.
@@ -299,7 +330,50 @@ impl<G: DirectoryReads> Reader<'_, G> {
             }
         }
         let full = full || mode == Mode::Enumerate;
-        Ok(Complete { found, cursor, full, seen, odd })
+        Ok(Complete { found, cursor, full, seen, odd, relevant, overtaken: false })
+    }
+
+    /// What was read, made as new as what look-ups found since: whomever it would change although
+    /// he was looked up lately is asked for once more, by name.
+    async fn settled(
+        &self,
+        mut read: Complete,
+        before: &TenantView,
+        turn: &Turn,
+    ) -> Result<Complete, MicrosoftError> {
+        if planted(Mistake::OvertakeLookups) {
+            return Ok(read);
+        }
+        let listed: BTreeSet<_> = read.found.skus.iter().map(|it| it.id).collect();
+        let newer = self.view.skus.iter().filter(|it| before.sku(it.id).is_none());
+        let newer: Vec<Sku> = newer.filter(|it| !listed.contains(&it.id)).cloned().collect();
+        read.overtaken = !newer.is_empty();
+        read.relevant.extend(&newer);
+        read.found.skus.extend(newer);
+
+        let found = &mut read.found;
+        let differs = |user: &UserId| {
+            let has = self.view.users.get(*user);
+            found.told.get(user).is_some_and(|it| *it != has)
+                || found
+                    .enumerated
+                    .as_ref()
+                    .is_some_and(|it| it.get(user).cloned().flatten() != has)
+        };
+        let mut again = Reading::default();
+        again.users.extend(turn.lately().filter(differs).map(|user| (user, Said::Ask)));
+        self.ask(&mut again, &read.relevant, &mut read.odd).await?;
+        // Whoever is not found keeps what the run says of him.
+        again.users.retain(|_, said| *said != Said::Removed);
+        for (user, holds) in again.holdings(&read.relevant) {
+            let told = found.told.get_mut(&user);
+            let told = told.map(|it| it.clone_from(&holds)).is_some();
+            match &mut found.enumerated {
+                Some(enumerated) => drop(enumerated.insert(user, holds)),
+                None => debug_assert!(told, "only whom the run names is asked for"),
+            }
+        }
+        Ok(read)
     }
 
     /// Whether a SKU of ours is listed that the mirror does not have.

@@ -13,6 +13,7 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | [`lookups`] | a refusal has its user looked up at once |
 //! | `upstream` | what a round asks of Graph, as a seam |
 //! | `one` | one run, whatever becomes of it |
 //! | `metrics` | what the scheduler counts |
@@ -28,6 +29,7 @@ pub mod directory;
 pub mod inbox;
 pub mod keys;
 pub mod life;
+pub mod lookups;
 mod metrics;
 mod one;
 pub mod orders;
@@ -76,6 +78,8 @@ pub struct Sources {
     pub ledger: inbox::Ledger,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
+    /// Look-ups after a refusal, and what keeps them and runs in order.
+    pub lookups: lookups::Lookups,
 }
 
 /// What decides how a run reads and what it may remove.

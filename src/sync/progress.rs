@@ -51,6 +51,12 @@ impl Gauge {
         Self { meter, told }
     }
 
+    /// For something that a person waits for and nobody watches.
+    pub(crate) fn urgent(key: SourceKey) -> Self {
+        let Self { meter, told } = Self::new(key, Vec::new());
+        Self { meter: meter.urgent(), told }
+    }
+
     /// So many records have been read.
     pub(crate) fn seen(&self, seen: u64) {
         self.told.seen.store(seen, Relaxed);

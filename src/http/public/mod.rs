@@ -1,5 +1,6 @@
 //! The public listener: what visuals and servers ask, and what the marketplace tells.
 
+mod again;
 mod answer;
 mod body;
 mod entitlements;
@@ -38,6 +39,7 @@ use crate::domain::{Catalog, Policy};
 use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
+use crate::sync::lookups::Lookups;
 use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
@@ -62,6 +64,8 @@ pub struct PublicSettings {
     pub watch: Watch,
     /// Entra's signing keys.
     pub entra: Arc<EntraKeys>,
+    /// Where a look-up of whoever is refused is asked for.
+    pub lookups: Lookups,
     /// What signed answers name as their issuer: our public address.
     pub issuer: String,
     /// The purchase landing page.
@@ -89,6 +93,7 @@ pub(super) struct Public {
     watch: Watch,
     landing: Option<Landing>,
     pub(super) entra: Arc<EntraKeys>,
+    lookups: Lookups,
     pub(super) limiters: Limiters,
     pub(super) metrics: Metrics,
     signers: Signers,
@@ -113,6 +118,7 @@ impl PublicState {
             webhooks: settings.webhooks,
             watch: settings.watch,
             entra: settings.entra,
+            lookups: settings.lookups,
             metrics: settings.metrics,
             clock: settings.clock,
         }))

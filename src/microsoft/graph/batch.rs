@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::requests::USER_FIELDS;
 use super::verdict::{self, Asked, Linked};
-use super::{Endpoint, Graph, UserRow, parse};
+use super::{Endpoint, Graph, PRIORITY, UserRow, parse};
 use crate::domain::{TenantId, UserId};
 use crate::microsoft::error::{ErrorKind, MicrosoftError};
 use crate::microsoft::http::Answer;
@@ -111,7 +111,12 @@ impl Graph {
         users: &[UserId],
     ) -> Result<Round, MicrosoftError> {
         let fields = USER_FIELDS.join(",");
-        let item = |(at, user): (usize, &UserId)| json!({ "id": at.to_string(), "method": "GET", "url": format!("/users/{user}?$select={fields}") });
+        let item = |(at, user): (usize, &UserId)| {
+            let url = format!("/users/{user}?$select={fields}");
+            // Each item is throttled by itself, so each says how urgent it is.
+            let headers = if meter.is_urgent() { json!({ PRIORITY: "high" }) } else { json!({}) };
+            json!({ "id": at.to_string(), "method": "GET", "url": url, "headers": headers })
+        };
         let items: Vec<Value> = users.iter().enumerate().map(item).collect();
         let request = self.requests.batch(&json!({ "requests": items })).await?;
         let units = u32::try_from(users.len()).unwrap_or(u32::MAX);

@@ -54,7 +54,17 @@ impl Endpoint {
     const fn low(self) -> Self {
         Self { low: true, ..self }
     }
+
+    /// What is asked for beside the request: what a person waits for is shed last.
+    ///
+    /// Source: graph-licensing.md section 8.
+    fn priority(self, meter: &Meter) -> Option<&'static str> {
+        if meter.is_urgent() { Some("high") } else { self.low.then_some("low") }
+    }
 }
+
+/// The header that says it.
+const PRIORITY: &str = "x-ms-throttle-priority";
 
 const ORGANIZATION: Endpoint = Endpoint::new("GET /organization", 1);
 const SKUS: Endpoint = Endpoint::new("GET /subscribedSkus", 2);
@@ -365,13 +375,9 @@ impl Graph {
         linked: Linked,
         read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
     ) -> Result<T, MicrosoftError> {
-        let mut request = request.clone();
-        if endpoint.low {
-            request = request.with("x-ms-throttle-priority", "low");
-        }
         let mut tries = self.pace.tries(meter);
         loop {
-            match self.call_once(meter, tenant, endpoint, &request, linked, &read).await {
+            match self.call_once(meter, tenant, endpoint, request, linked, &read).await {
                 Ok(value) => return Ok(value),
                 Err(error) => tries.again(error).await?,
             }
@@ -409,7 +415,10 @@ impl Graph {
             let (token, was_at_hand) = self.tokens.token(meter, tenant, &self.resource).await?;
             self.limits.enter(tenant, endpoint.units, &self.pace, meter).await?;
             let id = Uuid::new_v4().to_string();
-            let outgoing = request.clone().with("client-request-id", &id).bearing(token.text());
+            let mut outgoing = request.clone().with("client-request-id", &id).bearing(token.text());
+            if let Some(priority) = endpoint.priority(meter) {
+                outgoing = outgoing.with(PRIORITY, priority);
+            }
             let answer = self.http.send(endpoint.name, meter, outgoing).await?;
             self.learn(tenant, endpoint.units, &answer.headers);
             let stale = match answer.status.as_u16() {

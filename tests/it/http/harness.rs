@@ -101,6 +101,7 @@ impl World {
             ),
             watch: watch.clone(),
             entra: Arc::clone(&entra),
+            lookups: entitled::sync::lookups::Lookups::default(),
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
             rates: setup.rates,
