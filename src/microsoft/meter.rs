@@ -20,8 +20,8 @@ type Hook = Box<dyn Fn(Step) + Send + Sync>;
 pub struct Meter {
     requests: AtomicU64,
     throttled_ms: AtomicU64,
-    urgent: bool,
     hook: Option<Hook>,
+    urgent: bool,
 }
 
 impl fmt::Debug for Meter {
@@ -44,14 +44,13 @@ impl Meter {
         Self { hook: Some(Box::new(hook)), ..Self::default() }
     }
 
-    /// The same for something that a person waits for: its calls to Graph ask for high priority.
+    /// The meter of one for whom somebody waits: his calls pass those that nobody waits for.
     #[must_use]
     pub fn urgent(self) -> Self {
         Self { urgent: true, ..self }
     }
 
-    /// Whether a person waits for it.
-    pub fn is_urgent(&self) -> bool {
+    pub(crate) fn is_urgent(&self) -> bool {
         self.urgent
     }
 

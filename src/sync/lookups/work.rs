@@ -17,7 +17,7 @@ use super::queue::{End, Next};
 use super::{AlsoLook, OutcomeLabel};
 use crate::domain::{Commit, SourceKey, TenantId, Trigger, UserId};
 use crate::microsoft::{ErrorKind, MicrosoftError};
-use crate::sync::directory::{With, view_of};
+use crate::sync::directory::{Sizes, With, view_of};
 use crate::sync::progress::Gauge;
 use crate::sync::{Sources, SyncError, SyncHandle};
 
@@ -132,6 +132,9 @@ impl Worker {
             catalog: &sources.catalog,
             limits: sources.limits,
             clock: &sources.clock,
+            unfinished: None,
+            desk: &sources.store,
+            sizes: Sizes::REAL,
             order: sources.lookups.order(),
             view: &view,
         };

@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
-use super::chance::Chance;
 use super::tenant::{Tenant, tenant_id, user_id};
 use crate::domain::{RawRecord, Sku, SkuId, TenantId, UserId};
 use crate::microsoft::{
     BatchMiss, DeltaFrom, DeltaPage, ErrorKind, Link, Meter, MicrosoftError, Organization, Page,
     PageEnd, Read, UserRow,
 };
+use crate::planted::Chance;
 use crate::sync::upstream::DirectoryReads;
 
 /// What may go wrong, each once in so many calls; 0 is never.
@@ -128,11 +128,11 @@ impl State {
         Read::Understood(it, RawRecord::from("{}"))
     }
 
-    /// One to three users, whoever was refused.
+    /// One to three users: whoever was refused.
     pub(super) fn somebody(&mut self) -> Vec<UserId> {
-        let users: BTreeSet<u8> =
-            (0..=self.chance.below(3)).map(|_| self.chance.below(12).try_into().unwrap()).collect();
-        users.into_iter().map(user_id).collect()
+        let many = 1 + self.chance.below(3);
+        let one = |_| user_id(u8::try_from(self.chance.below(12)).unwrap());
+        (0..many).map(one).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// A user as a delta tells him.
@@ -205,7 +205,11 @@ impl DirectoryReads for Graph {
             let model = &state.tenants[tenant];
             let began = model.now;
             let sequence = match from {
-                DeltaFrom::Next(link) => number(link),
+                DeltaFrom::Next(link) => {
+                    let there = state.sequences[number(link)].clone();
+                    state.sequences.push(there);
+                    state.sequences.len() - 1
+                }
                 DeltaFrom::Start | DeltaFrom::Cursor(_) => {
                     let (left, minimal) = match from {
                         DeltaFrom::Cursor(cursor) => {

@@ -9,7 +9,7 @@
 //! A seed that fails is printed; `ENTITLED_SIM_SEED=<seed> cargo nextest run --lib
 //! sim::one_seed --no-capture` plays it again and tells each step.
 
-mod chance;
+mod desk;
 mod graph;
 mod tenant;
 
@@ -21,10 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use self::chance::Chance;
+use self::desk::Desk;
 use self::graph::{Graph, Trouble};
 use self::tenant::{OURS, Tenant, sku_id, tenant_id};
-use super::directory::{With, round, view_of};
+use super::directory::{Sizes, With, round, view_of};
 use super::lookups::look::{Listed, Looked, look};
 use super::lookups::order::Order;
 use super::progress::Gauge;
@@ -35,11 +35,13 @@ use crate::domain::{
     SourceKey, TenantView, Trigger, UserId, UserLicences,
 };
 use crate::microsoft::MicrosoftError;
-use crate::planted::{Mistake, parts, plant};
+use crate::planted::{Chance, Mistake, parts, plant};
 
 /// A history under way.
 struct World {
     graph: Graph,
+    desk: Desk,
+    sizes: Sizes,
     catalog: Catalog,
     mirror: Mutex<Mirror>,
     chance: Mutex<Chance>,
@@ -83,10 +85,14 @@ impl World {
         // Two see to it that nobody writes to the other one; most faults need one only.
         let tenants = if chance.once_in(4) { 2 } else { 1 };
         let tenants = (0..tenants).map(|_| Tenant::new(&mut chance)).collect();
+        let part_rows = 1 + chance.next() % 16;
+        let sizes = Sizes { ask_max: chance.below(6), part_rows };
         let now_s = Arc::new(AtomicI64::new(1_800_000_000));
         let read = Arc::clone(&now_s);
         Self {
             graph: Graph::new(tenants, Chance::new(!seed)),
+            desk: Desk::default(),
+            sizes,
             catalog: catalog(),
             mirror: Mutex::default(),
             chance: Mutex::new(chance),
@@ -164,6 +170,7 @@ impl World {
         let by = match self.below(12) {
             0 => -7_200,
             1 => 30 * 86_400,
+            4 => -40 * 86_400,
             2 => 2 * 86_400,
             3 => 0,
             _ => 600,
@@ -183,6 +190,9 @@ impl World {
             catalog: &self.catalog,
             limits: Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH },
             clock: &self.clock,
+            unfinished: self.mirror().unfinished(tenant).cloned(),
+            desk: &self.desk,
+            sizes: self.sizes,
             order: &self.order,
             view: &view,
         };
@@ -216,6 +226,14 @@ impl World {
         });
         if done.error.is_some() && !(done.commit.users.is_empty() && done.commit.skus.is_empty()) {
             return Err("a failed read changes what users hold".into());
+        }
+        for part in self.desk.kept() {
+            // Parts that were laid down stay whatever becomes of the round, and nobody sees them.
+            if !(part.users.is_empty() && part.skus.is_empty() && part.sources.is_empty()) {
+                return Err("a part of a reading changes what is known".into());
+            }
+            let mut mirror = self.mirror();
+            *mirror = mirror.applied(&part);
         }
         self.apply(done.commit, (index, began))?;
         drop(done.turn);
@@ -278,6 +296,9 @@ impl World {
             if chance.once_in(8) { chance.below(left.len() + 1) } else { left.len() }
         };
         let lost = left.split_off(kept);
+        for part in &left {
+            self.desk.apply(part);
+        }
         let of = |parts: Vec<Commit>, mirror: &Mirror| {
             parts.iter().fold(mirror.clone(), |mirror, part| mirror.applied(part))
         };
@@ -289,7 +310,8 @@ impl World {
         Ok(())
     }
 
-    /// Microsoft is quiet and well: after three rounds the mirror is what Microsoft has.
+    /// Microsoft is quiet and well: within a day, however the clock was set, and without anybody
+    /// asking for it the mirror is what Microsoft has.
     fn quiet(&mut self) -> Result<(), String> {
         {
             let mut state = self.graph.state();
@@ -298,10 +320,11 @@ impl World {
         }
         for index in 0..self.tenants() {
             let mut rounds = 0;
-            for full in [false, false, true] {
-                self.now_s.fetch_add(3_700, Relaxed);
+            for (passed_s, last) in [(3_700, false), (3_700, false), (90_000, false), (3_700, true)]
+            {
+                self.now_s.fetch_add(passed_s, Relaxed);
                 // No crash any more.
-                self.round_to_the_end(index, full)?;
+                self.round_to_the_end(index, false)?;
                 let mirror = self.mirror().clone();
                 let view = mirror.tenant(tenant_id(index)).ok_or("no such tenant")?;
                 let state = self.graph.state();
@@ -319,7 +342,7 @@ impl World {
                         "tenant {index} by delta: mirror {has:?}\n truth {truth:?}"
                     ));
                 }
-                if !full {
+                if !last {
                     continue;
                 }
                 if holdings(view) != truth {
@@ -328,6 +351,11 @@ impl World {
                 }
                 if *view.skus != *state.tenants[index].our_skus() {
                     return Err(format!("tenant {index}: SKUs {:?}", view.skus));
+                }
+                if mirror.unfinished(tenant_id(index)).is_some()
+                    || !self.desk.is_clear(tenant_id(index))
+                {
+                    return Err(format!("tenant {index}: parts of a reading are left"));
                 }
                 if view.tenant.consent != Consent::Granted || view.directory.held_back > 0 {
                     return Err(format!("tenant {index}: {:?}", view.tenant));
@@ -444,6 +472,7 @@ fn planted_mistakes_are_caught() {
         Mistake::KeepDeadCursor,
         Mistake::OvertakeLookups,
         Mistake::LateLookup,
+        Mistake::WallClock,
     ] {
         is_caught(mistake);
     }
