@@ -97,6 +97,8 @@ impl<G: DirectoryReads> Looker<'_, G> {
         }
         let rows = graph.assignment_states(meter, self.tenant, self.users).await?;
         let view = (self.with.view)();
+        // What is known to be ours stays ours, though its record may not have been understood.
+        listed.relevant.extend(view.skus.iter());
         let odd = |(user, row): &(UserId, Result<_, BatchMiss>)| match row {
             Err(BatchMiss::Odd(why)) => Some(self.odd(now, why, *user)),
             // Not found: whether he is gone a run finds out.
@@ -113,6 +115,7 @@ impl<G: DirectoryReads> Looker<'_, G> {
             }
             // Somebody holds a SKU that the list did not have yet.
             (*listed, fresh) = (self.list(now).await?, true);
+            listed.relevant.extend(view.skus.iter());
         }
     }
 

@@ -182,7 +182,7 @@ impl World {
     /// One round of the real code, and a commit that may be cut off by a crash. Look-ups come in
     /// between, as often as Graph lets others wait.
     fn round(&mut self, index: usize, full: bool) -> Result<(), String> {
-        let (tenant, began) = (tenant_id(index), self.graph.state().tenants[index].now);
+        let (tenant, at_first) = (tenant_id(index), self.graph.state().tenants[index].now);
         let key = SourceKey::directory(tenant);
         let view = || view_of(&self.mirror(), tenant);
         let with = With {
@@ -216,7 +216,7 @@ impl World {
             let under_way = looking.get_or_insert_with(|| Box::pin(look_up()));
             if let Some(looked) = under_way.as_mut().now_or_never() {
                 looking = None;
-                self.looked(looked, (index, began))?;
+                self.looked(looked, (index, at_first))?;
             }
         };
         self.say(|| format!("round {id} of tenant {index}: {:?} {:?}", done.run, done.error));
@@ -235,13 +235,13 @@ impl World {
             let mut mirror = self.mirror();
             *mirror = mirror.applied(&part);
         }
-        self.apply(done.commit, (index, began))?;
+        self.apply(done.commit, (index, at_first))?;
         drop(done.turn);
         while let Some(under_way) = &mut looking {
             steps.next().ok_or("the look-up waits for something")?;
             if let Some(looked) = under_way.as_mut().now_or_never() {
                 looking = None;
-                self.looked(looked, (index, began))?;
+                self.looked(looked, (index, at_first))?;
             }
         }
         Ok(())
@@ -251,22 +251,24 @@ impl World {
     fn looked(
         &self,
         looked: Result<Looked, MicrosoftError>,
-        (index, began): (usize, u64),
+        (index, at_first): (usize, u64),
     ) -> Result<(), String> {
         let Ok(Looked { commit: Some(commit), turn, .. }) = looked else { return Ok(()) };
         self.say(|| format!("   looked up: {:?}", commit.users));
         if commit.sources.iter().any(|(_, it)| it.last_full.is_some()) {
             return Err("a look-up says how far the tenant was read".into());
         }
-        self.apply(commit, (index, began))?;
+        self.apply(commit, (index, at_first))?;
         drop(turn);
         Ok(())
     }
 
-    /// Commits what was made of a tenant that stood at `began` when reading began.
-    fn apply(&self, commit: Commit, (index, began): (usize, u64)) -> Result<(), String> {
-        let lied =
-            self.graph.state().was_empty && !self.lied.swap(self.graph.state().was_empty, Relaxed);
+    /// Commits what was made of a tenant that stood at `at_first` when reading began.
+    fn apply(&self, commit: Commit, (index, at_first): (usize, u64)) -> Result<(), String> {
+        // A lie of a list counts once, in the commit of the run that it was told.
+        let told = self.graph.state().was_empty
+            && !commit.runs.iter().any(|it| it.trigger == Trigger::Notification);
+        let lied = told && !self.lied.swap(true, Relaxed);
         let before = self.mirror().clone();
         self.commit(commit)?;
         let after = self.mirror().clone();
@@ -277,7 +279,7 @@ impl World {
             }
         }
         let state = self.graph.state();
-        if state.tenants[index].now == began {
+        if state.tenants[index].now == at_first {
             // Nothing happened meanwhile: what Microsoft has now it had all the time.
             let lost = lost(&before, &after, index, &state.tenants[index].truth());
             if lost > if lied { 5 } else { 0 } {
