@@ -188,7 +188,11 @@ impl World {
         let with = With {
             graph: &self.graph,
             catalog: &self.catalog,
-            limits: Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH },
+            limits: Limits {
+                sweep: SignedDuration::from_hours(24),
+                remove_limit: Share::FIFTH,
+                groups: SignedDuration::from_hours(1),
+            },
             clock: &self.clock,
             unfinished: self.mirror().unfinished(tenant).cloned(),
             desk: &self.desk,
