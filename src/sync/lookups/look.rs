@@ -133,7 +133,8 @@ impl<G: DirectoryReads> Looker<'_, G> {
             Read::Odd { .. } => None,
         });
         let mut skus: Vec<Sku> = understood.collect();
-        let relevant = Relevant::among(&skus, self.with.catalog);
+        let view = (self.with.view)();
+        let relevant = Relevant::among(&skus, self.with.catalog, &view.mappings);
         skus.retain(|it| relevant.is_ours(it.id));
         Ok(Listed { at: Some(now), relevant, ours: skus })
     }
