@@ -293,9 +293,8 @@ impl Parts {
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
         let (clock, grace) = (Arc::clone(&self.clock), self.config.policy().grace);
         let aging = licenses::run(self.store.clone(), grace, clock, self.cancel.clone());
-        tasks.spawn(async { Exit { task: "the watch over licenses", result: aging.await } });
-        let rotate_keys = self.config.visuals.rotate_keys;
-        let clock = Arc::clone(&self.clock);
+        spawn(tasks, "the watch over licenses", aging);
+        let (clock, rotate_keys) = (Arc::clone(&self.clock), self.config.visuals.rotate_keys);
         let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::decision::time_step;
-use crate::domain::{Commit, License, LicenseBook, LicenseId, Notice};
+use crate::domain::{Commit, License, LicenseBook, LicenseId, Mirror, Notice};
 use crate::store::{Store, StoreError};
-use crate::sync::{Clock, SyncError};
+use crate::sync::Clock;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -21,16 +21,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 100;
 
 /// Looks until cancelled. What fails is tried again at the next look; `grace` is `policy.grace`.
-///
-/// # Errors
-///
-/// None: the signature is that of all tasks.
 pub(super) async fn run(
     store: Store,
     grace: SignedDuration,
     clock: Clock,
     cancel: CancellationToken,
-) -> Result<(), SyncError> {
+) {
     let mut revisions = store.revisions();
     let every = SignedDuration::try_from(LOOK_EVERY).unwrap_or_default();
     let mut looked: Option<Timestamp> = None;
@@ -51,7 +47,7 @@ pub(super) async fn run(
         }
         tokio::select! {
             biased;
-            () = cancel.cancelled() => return Ok(()),
+            () = cancel.cancelled() => return,
             Ok(()) = revisions.changed() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
@@ -66,9 +62,7 @@ async fn tell(store: &Store, grace: SignedDuration, now: Timestamp) -> Result<()
     for ids in untold.chunks(AT_ONCE) {
         let ids = ids.to_vec();
         // Somebody may have renewed one of them in between.
-        let decide = move |mirror: &crate::domain::Mirror| {
-            (Some(steps(mirror.licenses(), &ids, grace, now)), ())
-        };
+        let decide = move |mirror: &Mirror| (Some(steps(mirror.licenses(), &ids, grace, now)), ());
         store.decide(decide).await?;
     }
     Ok(())
