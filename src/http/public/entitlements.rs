@@ -171,10 +171,10 @@ impl Public {
         for _ in 0..TRIES {
             let now = self.now();
             let (decision, trail) = self.decide(asked, now);
-            match decision.reason {
-                Reason::NoFreeSeat => self.tell_refused(asked, now),
-                Reason::OverLimit => self.tell_over_limit(asked, now),
-                _ => {}
+            if decision.reason == Reason::NoFreeSeat {
+                self.tell_refused(asked, now);
+            } else if decision.reason == Reason::OverLimit {
+                self.tell_over_limit(asked, now);
             }
             self.note_declared(asked, &decision, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));

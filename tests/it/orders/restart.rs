@@ -36,19 +36,19 @@ async fn an_order_under_way_is_followed_again_after_a_restart_once() {
 async fn an_order_whose_answer_was_never_seen_is_looked_for_and_not_asked_for_again() {
     let mut it = Bought::new().await;
     // Microsoft takes it, and the daemon is gone before it hears so.
-    let mut operation = None;
-    it.edit(|_| {});
     let request = Request { wait: false, ..Bought::request(plan("enterprise")) };
-    operation.clone_from(&it.told(request).await.0.unwrap().operation);
+    let operation = it.told(request).await.0.unwrap().operation.unwrap();
     let mirror = it.world.mirror();
     let kept = mirror.document("orders under way").unwrap();
     let text = String::from_utf8(kept.to_vec()).unwrap();
-    let operation = operation.unwrap();
     assert!(text.contains(&*operation), "{text}");
     let text = text.replace(&format!("\"{operation}\""), "null");
     let document =
         entitled::domain::Document { name: "orders under way".into(), bytes: text.into() };
-    let commit = entitled::domain::Commit { documents: vec![document], ..Default::default() };
+    let commit = entitled::domain::Commit {
+        documents: vec![document],
+        ..entitled::domain::Commit::default()
+    };
     it.world.daemon.store.commit(commit).await.unwrap();
     it.world.restart().await;
     it.world.until("it is found", |_| says(&it, "plan enterprise is done")).await;
