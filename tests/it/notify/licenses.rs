@@ -98,6 +98,7 @@ async fn each_thing_done_to_a_license_is_told_without_names() {
         ("cancel", &nothing, "cancelled"),
         ("revoke", &nothing, "revoked"),
     ] {
+        world.advance(SignedDuration::from_secs(1));
         step(&world, &id, name, body).await;
         let told = told(&world, &shop, &[expected]).await.remove(0);
         assert_eq!(told["data"]["cause"], "caller web-shop");
@@ -154,7 +155,7 @@ async fn what_time_does_to_licenses_is_told_once_in_each_period_and_across_resta
     step(&world, &paid, "suspend", &json!({})).await;
     told(&world, &shop, &["suspended"]).await;
     pass(&world, SignedDuration::from_hours(24 * 50)).await;
-    told(&world, &shop, &["grace_started"]).await; // the one that was paid for 100 days
+    told(&world, &shop, &["expired"]).await; // the one that was paid for 100 days
     step(&world, &paid, "reinstate", &json!({})).await;
     pass(&world, SignedDuration::from_secs(11)).await;
     told(&world, &shop, &["expired", "reinstated"]).await;
