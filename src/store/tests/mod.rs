@@ -1,7 +1,6 @@
 //! The store above its engine: what is loaded is what was committed, whatever the power does.
 
 mod arbitrary;
-mod arbitrary_events;
 mod arbitrary_licenses;
 mod arbitrary_rights;
 mod memory;
@@ -20,11 +19,10 @@ use super::journal::{self, ChangeFilter, RunFilter};
 use super::layout::Table;
 use super::load::{self, Loaded};
 use super::record::VALUE_MAX;
-use super::usage::UsageFilter;
 use super::writer::{Limits, Stamp, Writer};
 use crate::domain::{
-    Change, Commit, Delivery, DeliveryWrite, Document, Licence, Mirror, NoticeNumber, Run, RunId,
-    SkuId, TenantId, TenantUsers, UsageWrite, UserId, UserLicences, UserWrites,
+    Change, Commit, Document, Licence, Mirror, Run, RunId, SkuId, TenantId, TenantUsers, UserId,
+    UserLicences, UserWrites,
 };
 
 /// Small, so that many commits are staged.
@@ -36,20 +34,7 @@ struct Content {
     facts: BTreeMap<String, String>,
     changes: Vec<Change>,
     runs: BTreeMap<RunId, Run>,
-    /// Events and remembered answers, by their keys.
-    usage: BTreeMap<String, String>,
-    /// Events on their way, by endpoint and number.
-    outbox: BTreeMap<(String, NoticeNumber), String>,
 }
-
-/// The same, to be compared whatever the order of its changes.
-type Unordered = (
-    BTreeMap<String, String>,
-    Vec<String>,
-    BTreeMap<RunId, Run>,
-    BTreeMap<String, String>,
-    BTreeMap<(String, NoticeNumber), String>,
-);
 
 fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
@@ -135,57 +120,14 @@ fn model(before: &(Mirror, Content), commit: &Commit) -> (Mirror, Content) {
     let mut runs = content.runs.clone();
     runs.extend(commit.runs.iter().map(|it| (it.id, it.clone())));
     let facts = facts(&mirror);
-    let (usage, outbox) = (content.usage.clone(), content.outbox.clone());
-    let mut next = Content { facts, changes, runs, usage, outbox };
-    next.count(commit);
-    (mirror, next)
+    (mirror, Content { facts, changes, runs })
 }
 
-impl Content {
-    /// Takes over what is beside the mirror.
-    fn count(&mut self, commit: &Commit) {
-        for write in &commit.usage {
-            match write {
-                UsageWrite::Put(it) => {
-                    self.usage.insert(it.id.to_string(), format!("{it:?}"));
-                }
-                UsageWrite::Forget(id) => drop(self.usage.remove(&id.to_string())),
-                UsageWrite::Remember(it) => {
-                    let kept = format!("{:?} {}", it.body, it.at);
-                    self.usage.insert(format!("answer {:?}", it.key), kept);
-                }
-                UsageWrite::ForgetAnswer(key) => {
-                    drop(self.usage.remove(&format!("answer {key:?}")));
-                }
-            }
-        }
-        for write in &commit.outbox {
-            match write {
-                DeliveryWrite::Put(it) => {
-                    self.outbox.insert((it.endpoint.to_string(), it.number), format!("{it:?}"));
-                }
-                DeliveryWrite::Forget(number, endpoint) => {
-                    drop(self.outbox.remove(&(endpoint.to_string(), *number)));
-                }
-            }
-        }
-    }
-}
-
-fn content(engine: &dyn Engine, loaded: &Loaded) -> Content {
-    let mirror = &loaded.mirror;
-    let changes = journal::changes(engine, &loaded.heads, &ChangeFilter::default()).unwrap();
+fn content(engine: &dyn Engine, mirror: &Mirror, loaded: &journal::Heads) -> Content {
+    let changes = journal::changes(engine, loaded, &ChangeFilter::default()).unwrap();
     let runs = journal::runs(engine, &RunFilter::default()).unwrap();
     let runs = runs.into_iter().map(|it| (it.id, it)).collect();
-    let events = loaded.usage.find(&UsageFilter::default());
-    let events = events.iter().map(|it| (it.id.to_string(), format!("{it:?}")));
-    let answers = loaded.usage.answers();
-    let answers =
-        answers.map(|(key, (body, at))| (format!("answer {key:?}"), format!("{body:?} {at}")));
-    let usage = events.chain(answers).collect();
-    let delivery = |it: &Arc<Delivery>| ((it.endpoint.to_string(), it.number), format!("{it:?}"));
-    let outbox = loaded.outbox.all().map(delivery).collect();
-    Content { facts: facts(mirror), changes, runs, usage, outbox }
+    Content { facts: facts(mirror), changes, runs }
 }
 
 fn writer(engine: &Arc<Memory>, loaded: Loaded) -> Writer {
@@ -217,14 +159,14 @@ fn write(writer: &mut Writer, commit: &Commit) -> Result<(), StoreError> {
 
 fn reloaded(engine: &Arc<Memory>) -> Content {
     let loaded = load::load(&**engine, SMALL).unwrap();
-    content(&**engine, &loaded)
+    content(&**engine, &loaded.mirror, &loaded.heads)
 }
 
 /// Changes that have one moment come back in an order of their own.
-fn unordered(mut it: Content) -> Unordered {
+fn unordered(mut it: Content) -> (BTreeMap<String, String>, Vec<String>, BTreeMap<RunId, Run>) {
     let mut changes: Vec<String> = it.changes.drain(..).map(|it| format!("{it:?}")).collect();
     changes.sort();
-    (it.facts, changes, it.runs, it.usage, it.outbox)
+    (it.facts, changes, it.runs)
 }
 
 fn cases(count: u32) -> ProptestConfig {
