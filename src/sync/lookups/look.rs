@@ -133,7 +133,7 @@ impl<G: DirectoryReads> Looker<'_, G> {
             Read::Odd { .. } => None,
         });
         let mut skus: Vec<Sku> = understood.collect();
-        let relevant = Relevant::among(&skus, self.with.catalog);
+        let relevant = Relevant::among(&skus, self.with.catalog, &(self.with.view)().mappings);
         skus.retain(|it| relevant.is_ours(it.id));
         Ok(Listed { at: Some(now), relevant, ours: skus })
     }
