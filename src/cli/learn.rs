@@ -28,7 +28,7 @@ pub struct LearnArgs {
 /// # Errors
 ///
 /// As [`Remote::print`].
-pub async fn run(
+pub(super) async fn run(
     remote: &Remote,
     printer: Printer,
     args: &LearnArgs,
@@ -63,14 +63,10 @@ fn in_words(row: &Value) -> String {
     }
 }
 
-async fn list(
-    remote: &Remote,
-    printer: Printer,
-    tenant: TenantId,
-) -> Result<Exit, anyhow::Error> {
+async fn list(remote: &Remote, printer: Printer, tenant: TenantId) -> Result<Exit, anyhow::Error> {
     if !printer.is_json() {
-        let rights = remote.one(Method::GET, &format!("/tenants/{tenant}/rights"), &Pairs::new());
-        printer.line(&trust(&rights.await?))?;
+        let path = format!("/tenants/{tenant}/rights");
+        printer.line(&trust(&remote.one(Method::GET, &path, &Pairs::new()).await?))?;
     }
     let columns = [
         Column::text("mapping", "/mapping"),

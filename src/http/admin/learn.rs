@@ -54,17 +54,11 @@ async fn rights(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Val
     })))
 }
 
-async fn confirm(
-    admin: Shared,
-    path: Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+async fn confirm(admin: Shared, path: Path<(String, String)>) -> Result<Json<Value>, Problem> {
     decide(admin, path, MappingState::Confirmed).await
 }
 
-async fn reject(
-    admin: Shared,
-    path: Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+async fn reject(admin: Shared, path: Path<(String, String)>) -> Result<Json<Value>, Problem> {
     decide(admin, path, MappingState::Rejected).await
 }
 

@@ -181,10 +181,8 @@ mod tests {
         let asked: Vec<_> = groups.url.query_pairs().map(|(_, it)| it.into_owned()).collect();
         assert_eq!(asked[0], format!("id eq '{}' or id eq '{}'", two[0], two[1]));
         assert_eq!(asked[1], "id,displayName,groupTypes,assignedLicenses,members");
-        let batch = requests
-            .batch("/v1.0/$batch", &serde_json::json!({ "requests": [] }))
-            .await
-            .unwrap();
+        let batch =
+            requests.batch("/v1.0/$batch", &serde_json::json!({ "requests": [] })).await.unwrap();
         assert_eq!(batch.body.as_deref(), Some(&br#"{"requests":[]}"#[..]));
         assert_eq!(batch.method, Method::POST);
         check(batch, "/$batch");

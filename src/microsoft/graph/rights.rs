@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::batch::{BatchMiss, ITEMS_MAX, Kind, Question};
 use super::Graph;
+use super::batch::{BatchMiss, ITEMS_MAX, Kind, Question};
 use crate::domain::{TenantId, UserId};
 use crate::microsoft::error::MicrosoftError;
 use crate::microsoft::json;

@@ -5,8 +5,8 @@
 //! |---|---|
 //! | a SKU, or a service plan in one, whose name is the plan's id alone | the name |
 //! | a SKU that those hold who have a usage right to the plan, and others do not | people |
-//! | an unknown usage right that those have who hold a seat of the plan, and others do not | people |
 //! | an unknown usage right that ends in the plan's id | the name |
+//! | an unknown usage right where few plans of ours are not listed | that it is there |
 //!
 //! Source: graph-licensing.md section 0.1: no name of an ISV's SKU is documented.
 
@@ -43,14 +43,10 @@ struct Count {
 }
 
 impl Count {
-    /// Everybody has it who should, and nobody else.
+    /// Everybody has it who should, and nobody else; and not by chance of a single person.
     fn tells(self) -> bool {
-        self.with > 0 && self.with == self.of && self.also == 0
-    }
-
-    /// As [`Self::tells`], and not by chance of a single person.
-    fn tells_surely(self) -> bool {
-        self.tells() && (self.with > 1 || self.others > 0)
+        let all = self.with > 0 && self.with == self.of && self.also == 0;
+        all && (self.with > 1 || self.others > 0)
     }
 }
 
@@ -58,8 +54,7 @@ impl Count {
 pub(super) fn proposals(it: &Compared<'_>) -> Vec<Mapping> {
     let mut found = it.skus_by_name();
     found.extend(it.skus_by_people());
-    found.extend(it.rights_by_people());
-    found.extend(it.rights_by_name());
+    found.extend(it.rights());
     // The same may be found by name and by people: people say more.
     let mut best: BTreeMap<Arc<str>, Mapping> = BTreeMap::new();
     for new in found {
@@ -74,9 +69,8 @@ pub(super) fn proposals(it: &Compared<'_>) -> Vec<Mapping> {
 impl Compared<'_> {
     /// SKUs that are no plan of ours as far as anybody knows.
     fn unknown_skus(&self) -> impl Iterator<Item = &Sku> {
-        let known = |sku: &Sku| {
-            self.ours.plans().any(|it| self.ours.view.sku_match(sku, it).is_some())
-        };
+        let known =
+            |sku: &Sku| self.ours.plans().any(|it| self.ours.view.sku_match(sku, it).is_some());
         self.skus.iter().filter(move |it| !known(it))
     }
 
@@ -108,7 +102,7 @@ impl Compared<'_> {
             let candidates: Vec<(&Sku, Count)> = self
                 .unknown_skus()
                 .map(|sku| (sku, self.count(&has, &|user| self.holds(user, sku.id))))
-                .filter(|(_, count)| count.tells_surely())
+                .filter(|(_, count)| count.tells())
                 .collect();
             if candidates.len() > CANDIDATES_MAX {
                 continue;
@@ -128,59 +122,41 @@ impl Compared<'_> {
         found
     }
 
-    /// Rights that are to no plan of ours as far as anybody knows, each identifier once.
-    fn unknown_rights(&self) -> BTreeMap<String, &Right> {
+    /// Rights that are to no plan of ours as far as anybody knows: each identifier with how many
+    /// have it.
+    fn unknown_rights(&self) -> BTreeMap<String, (&Right, u32)> {
+        let mut unknown: BTreeMap<String, (&Right, u32)> = BTreeMap::new();
         let all = self.rights.values().flatten();
-        let unknown = all.filter(|it| self.ours.plans_of(it).next().is_none());
-        unknown.map(|it| (it.identifier.trim().to_ascii_lowercase(), it)).collect()
+        for right in all.filter(|it| self.ours.plans_of(it).next().is_none()) {
+            let name = right.identifier.trim().to_ascii_lowercase();
+            unknown.entry(name).or_insert((right, 0)).1 += 1;
+        }
+        unknown
     }
 
-    fn rights_by_people(&self) -> Vec<Mapping> {
+    /// Where the directory lists a plan, rights to it are of no use: only the others are proposed.
+    fn rights(&self) -> Vec<Mapping> {
+        let unlisted: Vec<&Plan> =
+            self.ours.plans().filter(|it| !self.ours.is_listed(it)).collect();
         let mut found = Vec::new();
-        for (identifier, right) in self.unknown_rights() {
-            for plan in self.ours.plans() {
-                let skus: Vec<SkuId> = self
-                    .skus
-                    .iter()
-                    .filter(|sku| self.ours.view.sku_match(sku, plan).is_some())
-                    .map(|sku| sku.id)
-                    .collect();
-                let seated = |user: &UserId| skus.iter().any(|sku| self.holds(user, *sku));
-                let has = |user: &UserId| {
-                    let mut rights = self.rights.get(user).into_iter().flatten();
-                    rights.any(|it| it.identifier.trim().eq_ignore_ascii_case(&identifier))
+        for (identifier, (right, users)) in self.unknown_rights() {
+            let last = identifier.rsplit('.').next().unwrap_or_default();
+            let named = self.ours.plan_called(last).filter(|it| !self.ours.is_listed(it));
+            let few = unlisted.len() <= CANDIDATES_MAX;
+            let plans = if named.is_none() && few { &*unlisted } else { &[] };
+            for plan in named.into_iter().chain(plans.iter().copied()) {
+                let evidence = match named {
+                    Some(_) => format!("it ends in `{last}`, the plan's id"),
+                    None => format!(
+                        "it is one of {} plan(s) of yours that the directory does not show there",
+                        unlisted.len()
+                    ),
                 };
-                let count = self.count(&seated, &has);
-                if !count.tells_surely() {
-                    continue;
-                }
-                let evidence = format!(
-                    "{} of {} users with a seat of the plan have it, {} of {} without",
-                    count.with, count.of, count.also, count.others
-                );
                 let target = Target::Right(identifier.as_str().into());
-                let catalog = right.catalog.clone();
-                found.push(self.mapping(plan, target, catalog, count.with, &evidence));
+                found.push(self.mapping(plan, target, right.catalog.clone(), users, &evidence));
             }
         }
         found
-    }
-
-    fn rights_by_name(&self) -> Vec<Mapping> {
-        let unknown = self.unknown_rights();
-        let named = unknown.iter().filter_map(|(identifier, right)| {
-            let (_, last) = identifier.rsplit_once('.')?;
-            let plan = self.ours.plan_called(last)?;
-            let evidence = format!("it ends in `{last}`, the plan's id");
-            let target = Target::Right(identifier.as_str().into());
-            // Nobody's seat speaks for it, so its catalog id must not speak for others.
-            Some((plan, target, right.catalog.clone(), evidence))
-        });
-        named
-            .map(|(plan, target, catalog, evidence)| {
-                self.mapping(plan, target, catalog, 0, &evidence)
-            })
-            .collect()
     }
 
     /// Of those whose SKUs and rights are both known: how `subject` and `mark` go together.

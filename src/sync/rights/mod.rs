@@ -30,8 +30,8 @@ use super::lookups::AlsoLook;
 use super::progress::Gauge;
 use super::{Begun, End, Sources, SyncError, Tally, logged};
 use crate::domain::{
-    Cloud, Commit, Mapping, MappingState, MappingWrite, OddRecord, Right, RightsSource, SkuId,
-    SourceKey, TenantId, TenantView, Trigger, UserId,
+    Change, Cloud, Commit, Mapping, MappingState, MappingWrite, OddRecord, Right, RightsSource,
+    SkuId, SourceKey, TenantId, TenantView, Trigger, UserId,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read, RightsOf};
 
@@ -43,9 +43,9 @@ const PASS_MAX: usize = 400;
 const LEARN_EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// How often when somebody's rights are new.
 const LEARN_ON_NEWS: SignedDuration = SignedDuration::from_mins(10);
-/// Users who are compared: those with rights, those who were just asked for, those with seats.
-/// Together one batch.
-const COMPARED: [usize; 3] = [8, 4, 8];
+/// Users who are compared: of those with known rights, with new ones, and of those who were just
+/// asked for at most so many. Together a batch or two.
+const COMPARED: usize = 8;
 
 /// Looks at the rights of whoever was refused.
 pub struct UsageRights(Sources);
@@ -93,18 +93,22 @@ pub(super) async fn follow(sources: &Sources, directory: &Begun) -> Result<(), S
         Ok(Some(commit)) => Ok(sources.store.commit(commit).await?),
         Ok(None) => Ok(()),
         Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            warn!(tenant.id = %tenant, error, "Usage rights could not be read; what is known keeps counting");
+            unread(tenant, &error);
             Ok(())
         }
     }
+}
+
+fn unread(tenant: TenantId, error: &MicrosoftError) {
+    let error = error as &dyn std::error::Error;
+    warn!(tenant.id = %tenant, error, "Usage rights could not be read; what is known keeps counting");
 }
 
 /// Whose rights are to be looked at again, the oldest first.
 fn due(view: &TenantView, every: SignedDuration, now: Timestamp) -> Vec<UserId> {
     // What lies ahead was noted before the clock was set back.
     let old = |at: Timestamp| at > now || now.duration_since(at) >= every;
-    let looked = |it: &crate::domain::UserRights| it.missing_since.unwrap_or(it.read_at);
+    let looked = |it: &UserRights| it.missing_since.unwrap_or(it.read_at);
     let mut due: Vec<(Timestamp, UserId)> = view
         .rights
         .iter()
@@ -178,7 +182,7 @@ impl Pass<'_> {
         let tenant = self.tenant;
         let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
         let kind = |before: bool, after: bool| {
-            let of = |it: &&crate::domain::Change| (it.before.is_some(), it.after.is_some()) == (before, after);
+            let of = |it: &&Change| (it.before.is_some(), it.after.is_some()) == (before, after);
             count(changes.iter().filter(of).count())
         };
         let tally = Tally {
@@ -233,9 +237,15 @@ impl Pass<'_> {
                 let rights_sources = vec![(self.tenant, source)];
                 Ok(Some(Commit { rights_sources, ..Commit::default() }))
             }
-            _ => {
-                let error = &error as &dyn std::error::Error;
-                warn!(tenant.id = %self.tenant, error, "Usage rights could not be read; what is known keeps counting");
+            ErrorKind::Transient
+            | ErrorKind::Credential
+            | ErrorKind::Resync
+            | ErrorKind::RestartSequence
+            | ErrorKind::Refused
+            | ErrorKind::Rejected
+            | ErrorKind::Locked
+            | ErrorKind::Unreadable => {
+                unread(self.tenant, &error);
                 Ok(None)
             }
         }
@@ -277,28 +287,23 @@ impl Pass<'_> {
             })
             .collect();
         let mut rights: BTreeMap<UserId, Vec<Right>> = BTreeMap::new();
-        rights.extend(view.rights.iter().take(COMPARED[0]).map(|(user, it)| (*user, it.rows.clone())));
+        let known = view.rights.iter().take(COMPARED);
+        rights.extend(known.map(|(user, it)| (*user, it.rows.clone())));
         let found = planned.rights.iter().filter_map(|(user, it)| Some((*user, it.as_ref()?)));
-        rights.extend(found.take(COMPARED[0]).map(|(user, it)| (user, it.rows.clone())));
+        rights.extend(found.take(COMPARED).map(|(user, it)| (user, it.rows.clone())));
         let mut held: BTreeMap<UserId, BTreeSet<SkuId>> = BTreeMap::new();
         if !rights.is_empty() {
-            let seated: Vec<UserId> =
-                view.users.iter().map(|(user, _)| user).take(COMPARED[2]).collect();
-            let of_seated = graph.usage_rights(self.meter, self.tenant, &seated).await?;
-            for (user, it) in answers.iter().take(COMPARED[1]).chain(&of_seated) {
+            for (user, it) in answers.iter().take(COMPARED) {
                 if let Ok(rows) = it {
                     rights.entry(*user).or_insert_with(|| ours.rights(rows));
                 }
             }
             let users: Vec<UserId> = rights.keys().copied().collect();
             let rows = graph.assignment_states(self.meter, self.tenant, &users).await?;
-            held = rows
-                .into_iter()
-                .filter_map(|(user, row)| {
-                    let assigned = row.ok()?.assigned?;
-                    Some((user, assigned.into_iter().map(|it| it.sku).collect()))
-                })
-                .collect();
+            held.extend(rows.into_iter().filter_map(|(user, row)| {
+                let assigned = row.ok()?.assigned?;
+                Some((user, assigned.into_iter().map(|it| it.sku).collect()))
+            }));
         }
         let compared = Compared { ours: &ours, skus: &skus, held: &held, rights: &rights, now };
         Ok(learn::proposals(&compared))

@@ -86,7 +86,11 @@ pub(super) fn plan(
                 if !kept.is_empty() {
                     planned.seen(view, user, UserRights::seen(kept, asking.at), asking);
                 } else if let Some(known) = known {
-                    let trust = if witnesses.contains(&user) { Trust::Own } else { trust(view, others, asking) };
+                    let trust = if witnesses.contains(&user) {
+                        Trust::Own
+                    } else {
+                        trust(view, others, asking)
+                    };
                     planned.missed(view, user, known, trust, asking);
                 }
             }
@@ -225,7 +229,8 @@ impl<'a> Ours<'a> {
 
     /// The one plan whose last part this is.
     pub(super) fn plan_called(&self, last_part: &str) -> Option<&'a Plan> {
-        let mut found = self.plans().filter(|it| it.service_id.plan().eq_ignore_ascii_case(last_part));
+        let mut found =
+            self.plans().filter(|it| it.service_id.plan().eq_ignore_ascii_case(last_part));
         let first = found.next()?;
         found.all(|it| it.service_id == first.service_id).then_some(first)
     }
@@ -261,4 +266,4 @@ impl<'a> Ours<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::sync::rights) mod tests;
