@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use entitled::domain::Mirror;
-use entitled::sandbox::{Faults, NewUser, Options, Shown, SkuUnits, story};
+use entitled::sandbox::{Faults, NewUser, Shown, SkuUnits, story};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
@@ -22,8 +22,7 @@ const NOBODY: Uuid = uuid!("b1000000-0000-4000-8000-0000000000e3");
 
 /// A customer with two licensed users and one without, shown so, and completely read.
 async fn customer(shown: Shown) -> World {
-    let extra = format!("\n[[tenant]]\nid = \"{TENANT}\"\n");
-    let world = World::with(Options::default(), &extra).await;
+    let mut world = World::new().await;
     world.microsoft(|it| {
         it.add_tenant(TENANT, "Hidden", Some(&ROLES));
         let units = SkuUnits { enabled: 5, ..SkuUnits::default() };
@@ -37,6 +36,7 @@ async fn customer(shown: Shown) -> World {
         it.assign(TENANT, ONE, story::SYNOPTIC_SKU, &[]).unwrap();
         it.assign(TENANT, TWO, story::SYNOPTIC_SKU, &[]).unwrap();
     });
+    world.reconfigure(&format!("[[tenant]]\nid = \"{TENANT}\"\n")).await;
     world.sync_tenant(TENANT).await;
     world
 }
@@ -127,7 +127,7 @@ async fn a_licence_that_only_usage_rights_show_turns_the_no_into_a_yes() {
 #[tokio::test]
 async fn no_failed_read_takes_a_right_away_and_it_grows_old_instead() {
     let world = both_have_rights(Shown::ByRights).await;
-    for faults in ["rights.403=1", "batch.503=1", "batch.429=1", "graph.truncated=1"] {
+    for faults in ["batch.503=1", "batch.429=1", "graph.truncated=1", "rights.403=1"] {
         world.microsoft(|it| it.set_faults(faults.parse::<Faults>().unwrap()));
         later(&world).await;
         assert_eq!(rights(&world.mirror()), 2, "{faults}");
@@ -235,9 +235,10 @@ async fn proposal_of_synoptic(world: &World) -> Value {
 
 #[tokio::test]
 async fn without_usage_rights_nobody_asks_for_them() {
-    let extra = format!("\n[sync.directory]\nrights = \"off\"\n[[tenant]]\nid = \"{TENANT}\"\n");
-    let world = World::with(Options::default(), &extra).await;
+    let mut world = World::new().await;
     world.microsoft(|it| it.add_tenant(TENANT, "Plain", Some(&ROLES)));
+    let tenant = format!("[[tenant]]\nid = \"{TENANT}\"\n");
+    world.reconfigure(&format!("[sync.directory]\nrights = \"off\"\n{tenant}")).await;
     world.sync_tenant(TENANT).await;
     assert_eq!(ask(&world, ONE).await, "unlicensed not_licensed -");
     let (_, metrics) = world.ops("/metrics").await;

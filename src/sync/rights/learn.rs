@@ -43,10 +43,10 @@ struct Count {
 }
 
 impl Count {
-    /// Everybody has it who should, and nobody else; and not by chance of a single person.
+    /// Everybody has it who should, and nobody else: with nobody to tell it from, every SKU that all
+    /// people of a company have would do.
     fn tells(self) -> bool {
-        let all = self.with > 0 && self.with == self.of && self.also == 0;
-        all && (self.with > 1 || self.others > 0)
+        self.with > 0 && self.with == self.of && self.others > 0 && self.also == 0
     }
 }
 

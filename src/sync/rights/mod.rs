@@ -31,7 +31,7 @@ use super::progress::Gauge;
 use super::{Begun, End, Sources, SyncError, Tally, logged};
 use crate::domain::{
     Change, Cloud, Commit, Mapping, MappingState, MappingWrite, OddRecord, Right, RightsSource,
-    SkuId, SourceKey, TenantId, TenantView, Trigger, UserId,
+    SkuId, SourceKey, TenantId, TenantView, Trigger, UserId, UserRights,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read, RightsOf};
 

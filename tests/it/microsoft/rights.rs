@@ -74,12 +74,12 @@ async fn all_pages_of_each_user_are_read_whatever_the_states_are() {
             "https://graph.microsoft.com/beta/users/{}/usageRights?$skiptoken=a%2fB",
             user(1)
         ));
-        match url {
-            _ if url == format!("/users/{}/usageRights", user(1)) => (200, first),
-            _ if url == format!("/users/{}/usageRights?$skiptoken=a%2fB", user(1)) => {
-                (200, page(&[right("d.e.f", "Warning")]))
-            }
-            _ => (200, page(&[])),
+        if url == format!("/users/{}/usageRights", user(1)) {
+            (200, first)
+        } else if url == format!("/users/{}/usageRights?$skiptoken=a%2fB", user(1)) {
+            (200, page(&[right("d.e.f", "Warning")]))
+        } else {
+            (200, page(&[]))
         }
     })
     .await;
@@ -100,18 +100,18 @@ async fn what_is_no_answer_is_not_taken_for_an_empty_one() {
             page["@odata.nextLink"] = json!(link);
             (200, page)
         };
-        let of = |n: u128| url.contains(&user(n).to_string());
-        match () {
-            () if of(1) => (404, denied("Request_ResourceNotFound")),
-            () if of(2) => (400, denied("BadRequest")),
-            () if of(3) => (200, json!({ "value": null, "x": 1 })),
-            () if of(4) => (200, page(&[right("a.b.c", "active"), json!({ "state": "active" })])),
-            () if of(5) => with_link("https://evil.example/beta/groups"),
-            () if of(6) => with_link(&format!("/beta/users/{}/usageRights?$skiptoken=x", user(7))),
-            () if of(7) => (200, json!({})),
-            () => {
-                with_link(&format!("https://x/beta/users/{}/usageRights?$skiptoken=again", user(8)))
-            }
+        let own = |n, token: &str| {
+            with_link(&format!("https://x/beta/users/{}/usageRights?$skiptoken={token}", user(n)))
+        };
+        match (1..=8).find(|n| url.contains(&user(*n).to_string())) {
+            Some(1) => (404, denied("Request_ResourceNotFound")),
+            Some(2) => (400, denied("BadRequest")),
+            Some(3) => (200, json!({ "value": null })),
+            Some(4) => (200, page(&[right("a.b.c", "active"), json!({ "state": "active" })])),
+            Some(5) => with_link("https://evil.example/elsewhere"),
+            Some(6) => own(7, "x"),
+            Some(7) => (200, json!({})),
+            _ => own(8, "again"),
         }
     })
     .await;
@@ -148,7 +148,8 @@ async fn a_throttled_item_waits_and_the_others_are_not_asked_again() {
     let found = read(&it, &[user(1), user(2)]).await;
     assert!(found.iter().all(|it| rows(it) == ["a.b.c active"]));
     let sent: Vec<usize> = it.requests("/$batch").await.iter().map(|it| asked(it).len()).collect();
-    assert_eq!((sent, it.slept_s()), (vec![2, 1], vec![3.0]));
+    assert_eq!(sent, [2, 1]);
+    assert_eq!(it.slept_s(), [3.0]);
     assert_eq!(it.meter.throttled().as_secs(), 3, "on the tenant's budget");
 }
 

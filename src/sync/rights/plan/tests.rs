@@ -205,7 +205,6 @@ fn what_was_not_read_changes_nothing() {
 fn where_the_directory_lists_a_plan_usage_rights_to_it_are_not_kept() {
     let mut told = Told::new();
     told.pass(0, &[says(1, &[TEAM])]);
-    told.view.skus = tenant(vec![sku(5, "p.panel.team", &[])]).skus;
     told.view.skus = [sku(5, "p.panel.team", &[])].into();
     let (changes, held) = told.pass(30, &[says(1, &[TEAM, "p.panel.pro"])]);
     assert_eq!((changes, held.len()), (1, 1), "a SKU whose holders are not shown tells nothing");
