@@ -234,13 +234,24 @@ async fn proposal_of_synoptic(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn without_usage_rights_nobody_asks_for_them() {
+async fn switched_off_nobody_asks_for_usage_rights() {
     let mut world = World::new().await;
-    world.microsoft(|it| it.add_tenant(TENANT, "Plain", Some(&ROLES)));
+    world.microsoft(|it| {
+        it.add_tenant(TENANT, "Plain", Some(&ROLES));
+        let units = SkuUnits { enabled: 5, ..SkuUnits::default() };
+        it.sku_units(TENANT, story::SYNOPTIC_SKU, units).unwrap();
+        it.add_user(TENANT, NewUser { id: Some(ONE), ..NewUser::default() }).unwrap();
+    });
     let tenant = format!("[[tenant]]\nid = \"{TENANT}\"\n");
     world.reconfigure(&format!("[sync.directory]\nrights = \"off\"\n{tenant}")).await;
     world.sync_tenant(TENANT).await;
+    // A look-up that finds something shows that it was over.
+    world.microsoft(|it| it.assign(TENANT, ONE, story::SYNOPTIC_SKU, &[]).unwrap());
     assert_eq!(ask(&world, ONE).await, "unlicensed not_licensed -");
-    let (_, metrics) = world.ops("/metrics").await;
-    assert!(metrics.contains("entitled_usage_rights 0"), "{metrics}");
+    let id = TENANT.to_string().parse().unwrap();
+    until(&world, "the look-up", |it| it.tenant(id).is_some_and(|it| !it.users.is_empty())).await;
+    world.advance(SignedDuration::from_mins(2));
+    assert_eq!(ask(&world, ONE).await, "active seat_direct seat");
+    let asked = world.sandbox.requests();
+    assert!(asked.iter().all(|it| !it.target.contains("/beta/")));
 }

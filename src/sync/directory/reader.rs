@@ -173,18 +173,26 @@ impl<G: DirectoryReads> Reader<'_, G> {
             let lists = found.enumerated.as_ref().map(|it| it.get(*user));
             found.told.get(user).is_some_and(|it| *it != has) || lists.is_some_and(|it| it != has)
         };
+        // Whoever was nobody when the run began, and is somebody by a look-up: rows that said that he
+        // holds nothing, or is gone, were passed over, and delta tells nothing twice.
+        let unsaid = |user: &UserId| {
+            let new = !before.users.contains(*user) && self.view.users.contains(*user);
+            new && !found.told.contains_key(user)
+        };
+        let unsaid: BTreeSet<UserId> = turn.lately().filter(unsaid).collect();
         let mut again = Reading::default();
-        turn.lately().filter(differs).for_each(|user| again.put(user, Said::Ask));
+        let of_concern = |user: &UserId| unsaid.contains(user) || differs(user);
+        turn.lately().filter(of_concern).for_each(|user| again.put(user, Said::Ask));
         let odd_before = read.odd.len();
         self.ask(&mut again, &read.relevant, &mut read.odd).await?;
         let odd = read.odd.len().saturating_sub(odd_before);
         read.odd_count = read.odd_count.saturating_add(u64::try_from(odd).unwrap_or(u64::MAX));
         // Whoever is not found keeps what the run says of him.
-        again.users.retain(|_, said| *said != Said::Removed);
+        again.users.retain(|user, said| *said != Said::Removed || unsaid.contains(user));
         let holds = again.holdings(&read.relevant);
         for (user, holds) in &holds {
-            if let Some(told) = found.told.get_mut(user) {
-                told.clone_from(holds);
+            if unsaid.contains(user) || found.told.contains_key(user) {
+                found.told.insert(*user, holds.clone());
             }
         }
         if let Some(enumerated) = &mut found.enumerated {
