@@ -133,12 +133,8 @@ impl<G: DirectoryReads> Looker<'_, G> {
             Read::Odd { .. } => None,
         });
         let mut skus: Vec<Sku> = understood.collect();
-<<<<<<< HEAD
-        let relevant = Relevant::among(&skus, self.with.catalog, &(self.with.view)().mappings);
-=======
         let view = (self.with.view)();
         let relevant = Relevant::among(&skus, self.with.catalog, &view.mappings);
->>>>>>> fresh
         skus.retain(|it| relevant.is_ours(it.id));
         Ok(Listed { at: Some(now), relevant, ours: skus })
     }
