@@ -87,8 +87,7 @@ async fn list(remote: &Remote, printer: Printer, tenant: TenantId) -> Result<Exi
 /// How far usage rights are believed there.
 fn trust(rights: &Value) -> String {
     let says = |pointer: &str| Some(field(rights, pointer)).filter(|it| !it.is_empty());
-    let mut line = format!("usage rights: {} users have some; ", number(rights, "/users"));
-    line += &match (says("/proven_by"), says("/proven_at"), says("/read_at")) {
+    let trusted = match (says("/proven_by"), says("/proven_at"), says("/read_at")) {
         (Some(app), Some(at), _) => {
             format!("rights of ours were seen by app {app} at {at}: its empty answers count")
         }
@@ -97,10 +96,11 @@ fn trust(rights: &Value) -> String {
         }
         (_, _, None) => "never read".to_owned(),
     };
-    if let Some(why) = says("/refused") {
-        line += &format!("\nlast refusal, at {}: {why}", field(rights, "/refused_at"));
-    }
-    line + "\n"
+    let refusal = says("/refused").map_or_else(String::new, |why| {
+        format!("\nlast refusal, at {}: {why}", field(rights, "/refused_at"))
+    });
+    let users = number(rights, "/users");
+    format!("usage rights: {users} users have some; {trusted}{refusal}\n")
 }
 
 /// The line of `status` while proposals wait.

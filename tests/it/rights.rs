@@ -174,9 +174,9 @@ async fn proposal(world: &World, kind: &str) -> Value {
     row
 }
 
-async fn decide(world: &World, row: &Value, word: &str) -> Value {
+async fn decide(world: &World, row: &Value, how: &str) -> Value {
     let id = row["mapping"].as_str().unwrap();
-    cli(world, &["tenants", "learn", &TENANT.to_string(), word, id]).await.remove(0)
+    cli(world, &["tenants", "learn", &TENANT.to_string(), how, id]).await.remove(0)
 }
 
 #[tokio::test]
