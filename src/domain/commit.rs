@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Holders, Life, Notice, Run, Sku,
-    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite,
-    UserId, UserLicences,
+    AskedWrite, Cause, Change, Deal, DealId, DeliveryWrite, EventWrite, Holders, Life, Notice,
+    ReportedLicence, Run, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, Unread, UsageWrite, UserId, UserLicences,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -45,6 +45,10 @@ pub struct Commit {
     pub outbox: Vec<DeliveryWrite>,
     /// Changes that customers asked for, and what became of them.
     pub asked: Vec<AskedWrite>,
+    /// Lines of the licence report, all of a tenant's, in place of those before.
+    pub reported: Vec<(TenantId, Vec<ReportedLicence>)>,
+    /// Deals that were entered by hand; `None` once they are removed.
+    pub deals: Vec<(DealId, Option<Arc<Deal>>)>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
+    AskedChange, AskedWrite, Commit, Deal, DealId, Holders, Life, ReportedLicence, Sku, SkuId,
+    Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers,
+    Unread, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -51,6 +52,8 @@ pub struct Mirror {
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
+    reported: OrdMap<TenantId, Arc<[ReportedLicence]>>,
+    deals: OrdMap<DealId, Arc<Deal>>,
     revision: u64,
 }
 
@@ -156,6 +159,26 @@ impl Mirror {
         self.asked.values()
     }
 
+    /// The lines of the licence report, tenant by tenant.
+    pub fn reported(&self) -> impl Iterator<Item = (TenantId, &Arc<[ReportedLicence]>)> {
+        self.reported.iter().map(|(tenant, lines)| (*tenant, lines))
+    }
+
+    /// The lines of the licence report about this tenant.
+    pub fn reported_of(&self, tenant: TenantId) -> &[ReportedLicence] {
+        self.reported.get(&tenant).map_or(&[], |lines| lines)
+    }
+
+    /// All deals that were entered by hand.
+    pub fn deals(&self) -> impl Iterator<Item = &Arc<Deal>> {
+        self.deals.values()
+    }
+
+    /// The deal of this number.
+    pub fn deal(&self, id: DealId) -> Option<&Arc<Deal>> {
+        self.deals.get(&id)
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -211,6 +234,7 @@ impl Mirror {
         for write in &commit.asked {
             next.put_asked(write);
         }
+        next.put_reports(commit);
         next
     }
 
@@ -221,6 +245,22 @@ impl Mirror {
             self.change_tenant(tenant, |view| view.users = table);
         }
         self
+    }
+
+    fn put_reports(&mut self, commit: &Commit) {
+        for (tenant, lines) in &commit.reported {
+            if lines.is_empty() {
+                self.reported.remove(tenant);
+            } else {
+                self.reported.insert(*tenant, lines.as_slice().into());
+            }
+        }
+        for (id, deal) in &commit.deals {
+            match deal {
+                Some(it) => drop(self.deals.insert(*id, Arc::clone(it))),
+                None => drop(self.deals.remove(id)),
+            }
+        }
     }
 
     fn put_asked(&mut self, write: &AskedWrite) {

@@ -17,6 +17,7 @@ mod policy;
 mod product;
 mod purchase_token;
 mod remembered;
+mod report;
 mod run;
 mod subscription;
 mod unread;
@@ -54,6 +55,7 @@ pub use product::{
 };
 pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
+pub use report::{Deal, DealId, ReportOrigin, ReportedLicence};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use unread::{Unread, Whose};

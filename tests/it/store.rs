@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entitled::domain::{
-    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
-    Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
-    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Trigger, Unread, UserId, UserLicences, UserWrites, Whose,
+    Cause, Change, Cloud, Commit, Consent, Deal, DealId, Document, HeldSeat, Licence, Life, Mirror,
+    OddRecord, Outcome, Party, RawRecord, ReportOrigin, ReportedLicence, Run, RunId, SeatOutcome,
+    SeatRequest, Sku, SkuId, SourceKey, SourceState, Subscription, SubscriptionId,
+    SubscriptionStatus, Tenant, TenantId, TenantUsers, Trigger, Unread, UserId, UserLicences,
+    UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -140,6 +141,34 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     all
 }
 
+fn reported(tenant: TenantId) -> ReportedLicence {
+    ReportedLicence {
+        tenant,
+        service_id: "p.o.q".into(),
+        sku_name: "Pro".into(),
+        provisioned: Some(20),
+        assigned: None,
+        state: Some("Active".into()),
+        activated: Some(jiff::civil::date(2026, 3, 4)),
+        product: None,
+        reported_at: now(),
+        origin: ReportOrigin::Api,
+    }
+}
+
+fn deal(tenant: TenantId) -> Deal {
+    Deal {
+        id: DealId(7),
+        tenant,
+        service_id: "p.o.q".parse().unwrap(),
+        licences: 40,
+        starts: None,
+        ends: Some(jiff::civil::date(2027, 1, 1)),
+        reference: Some("PC-1".into()),
+        entered: now(),
+    }
+}
+
 /// A commit with something of everything.
 fn mixed() -> Commit {
     let subscription = subscription(1);
@@ -202,6 +231,8 @@ fn mixed() -> Commit {
         notices: Vec::new(),
         outbox: Vec::new(),
         asked: Vec::new(),
+        reported: vec![(tenant(1), vec![reported(tenant(1))])],
+        deals: vec![(DealId(7), Some(Arc::new(deal(tenant(1)))))],
         runs: vec![run(RunId(1), 0)],
     }
 }

@@ -358,7 +358,7 @@ fn entity_class(entity: Entity) -> &'static str {
         Entity::Seat => "ok",
         Entity::HeldSeat => "held",
         Entity::Subscription | Entity::Operation => "info",
-        Entity::Sku | Entity::Usage => "warn",
+        Entity::Sku | Entity::Usage | Entity::Report | Entity::Deal => "warn",
         Entity::License | Entity::Key | Entity::Notice => "bad",
         Entity::Tenant | Entity::Webhook => "gone",
     }

@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
-    Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
-    Losers, OddRecord, Outcome, Party, Path, PathState, Run, RunId, ServicePlan, ServicePlanId,
-    Sku, SkuId, Source, SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus,
-    Tenant, TenantId, TenantUsers, Terms, Trigger, Undocumented, Units, Unread, UserId,
-    UserLicences, UserWrites, Via, Whose,
+    Consent, Coverage, Deal, DealId, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact,
+    Licence, Life, Losers, OddRecord, Outcome, Party, Path, PathState, ReportOrigin,
+    ReportedLicence, Run, RunId, ServicePlan, ServicePlanId, Sku, SkuId, SourceKey, SourceState,
+    Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Terms,
+    Trigger, Undocumented, Units, Unread, UserId, UserLicences, UserWrites, Via, Whose,
 };
 
 fn text() -> BoxedStrategy<Arc<str>> {
@@ -165,8 +165,7 @@ pub(super) fn licences() -> BoxedStrategy<UserLicences> {
 
 fn source_key() -> BoxedStrategy<SourceKey> {
     let tenant = tenant_id().prop_map(SourceKey::directory);
-    let reports = SourceKey { source: Source::Reports, tenant: None };
-    prop_oneof![Just(SourceKey::SUBSCRIPTIONS), Just(reports), tenant].boxed()
+    prop_oneof![Just(SourceKey::SUBSCRIPTIONS), Just(SourceKey::REPORTS), tenant].boxed()
 }
 
 fn source_state() -> BoxedStrategy<SourceState> {
@@ -364,6 +363,61 @@ fn asked() -> BoxedStrategy<AskedWrite> {
     prop_oneof![new, moved, operation().prop_map(AskedWrite::Forget)].boxed()
 }
 
+fn day() -> BoxedStrategy<Option<jiff::civil::Date>> {
+    option::of(
+        (-9999..9999_i16, 1..13_i8, 1..29_i8).prop_map(|(y, m, d)| jiff::civil::date(y, m, d)),
+    )
+    .boxed()
+}
+
+fn reported() -> BoxedStrategy<(TenantId, Vec<ReportedLicence>)> {
+    let counts = (option::of(any::<u64>()), option::of(any::<u64>()));
+    let texts = (text(), text(), option::of(text()), option::of(text()));
+    let line = (tenant_id(), texts, counts, day(), time(), select(ReportOrigin::ALL)).prop_map(
+        |(tenant, texts, counts, activated, reported_at, origin)| ReportedLicence {
+            tenant,
+            service_id: texts.0,
+            sku_name: texts.1,
+            provisioned: counts.0,
+            assigned: counts.1,
+            state: texts.2,
+            activated,
+            product: texts.3,
+            reported_at,
+            origin,
+        },
+    );
+    (tenant_id(), vec(line, 0..4))
+        .prop_map(|(tenant, lines)| {
+            (tenant, lines.into_iter().map(|it| ReportedLicence { tenant, ..it }).collect())
+        })
+        .boxed()
+}
+
+fn deal() -> BoxedStrategy<(DealId, Option<Arc<Deal>>)> {
+    let id = (0..3_u32).prop_map(DealId);
+    let plan = "[a-z]{1,3}[.][a-z]{1,3}[.][a-z]{1,3}".prop_map(|it| it.parse().unwrap());
+    let deal = (tenant_id(), plan, any::<u64>(), (day(), day()), option::of(text()), time());
+    (id, option::weighted(0.8, deal))
+        .prop_map(|(id, deal)| {
+            let deal = deal.map(|(tenant, service_id, licences, days, reference, entered)| {
+                let (starts, ends) = days;
+                Arc::new(Deal {
+                    id,
+                    tenant,
+                    service_id,
+                    licences,
+                    starts,
+                    ends,
+                    reference,
+                    entered,
+                })
+            });
+            (id, deal)
+        })
+        .boxed()
+}
+
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
@@ -389,6 +443,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
+        (vec(reported(), 0..2), vec(deal(), 0..2)),
     );
     (facts, rest)
         .prop_map(|(facts, rest)| Commit {
@@ -405,6 +460,8 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             notices: Vec::new(),
             outbox: Vec::new(),
             asked: rest.7,
+            reported: rest.8.0,
+            deals: rest.8.1,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,

@@ -59,6 +59,12 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
     }
+    for (tenant, lines) in mirror.reported() {
+        all.insert(format!("reported {tenant}"), format!("{lines:?}"));
+    }
+    for it in mirror.deals() {
+        all.insert(format!("deal {}", it.id), format!("{it:?}"));
+    }
     for it in mirror.all_asked() {
         all.insert(format!("asked {}", it.operation), format!("{it:?}"));
     }
