@@ -12,6 +12,7 @@ use super::folder::CommitCount;
 use super::inbox::Arrival;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
+use super::licenses::Decide;
 use super::pieces::RecordWrite;
 use super::rebuild::caught;
 use super::redact::Redaction;
@@ -26,6 +27,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// What the thread is asked to do.
 pub(super) enum Job {
     Commit(Box<Commit>, Reply<()>),
+    Decide(Decide, Reply<()>),
     Seat(Box<SeatRequest>, Reply<SeatOutcome>),
     Receive(Box<Arrival>, Reply<Receipt>),
     Usage(Box<UsageJob>, Reply<UsageReply>),
@@ -88,7 +90,11 @@ impl Committer {
         loop {
             let Some(job) = next.take().or_else(|| self.jobs.blocking_recv()) else { break };
             match job {
-                Job::Commit(..) | Job::Seat(..) | Job::Receive(..) | Job::Usage(..) => {
+                Job::Commit(..)
+                | Job::Decide(..)
+                | Job::Seat(..)
+                | Job::Receive(..)
+                | Job::Usage(..) => {
                     next = self.group(job);
                 }
                 Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
@@ -122,6 +128,18 @@ impl Committer {
                 Job::Commit(commit, reply) => {
                     group.add_with_webhooks(&self.shared.inbox(), *commit);
                     waiters.push(Waiter::Commit(reply));
+                }
+                Job::Decide(decide, reply) => {
+                    // A fault in what decides is its asker's alone: nothing is written for him.
+                    match caught(|| Ok(decide(group.seen()))) {
+                        Ok(commit) => {
+                            if let Some(commit) = commit {
+                                group.add(commit);
+                            }
+                            waiters.push(Waiter::Commit(reply));
+                        }
+                        Err(_panic) => drop(reply.send(Err(StoreError::Closed))),
+                    }
                 }
                 Job::Seat(request, reply) => {
                     waiters.push(Waiter::Seat(group.seat(&request), reply));

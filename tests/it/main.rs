@@ -21,6 +21,7 @@ mod decision;
 mod http;
 mod landing;
 mod life;
+mod long;
 mod microsoft;
 mod notify;
 mod orders;

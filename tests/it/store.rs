@@ -1,18 +1,19 @@
 //! The durable mirror through its public doors: what was acknowledged is there again, whole.
 
 mod damage;
+mod grouped;
 mod journal;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use entitled::domain::{
-    Cause, Change, Cloud, Commit, Consent, Deal, DealId, Document, HeldSeat, Licence, Life, Mirror,
-    OddRecord, Outcome, Party, RawRecord, ReportOrigin, ReportedLicence, Run, RunId, SeatOutcome,
-    SeatRequest, Sku, SkuId, SourceKey, SourceState, Subscription, SubscriptionId,
-    SubscriptionStatus, Tenant, TenantId, TenantUsers, Trigger, Unread, UserId, UserLicences,
-    UserWrites, Whose,
+    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
+    Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
+    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
+    Trigger, Unread, UserId, UserLicences, UserTable, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -20,6 +21,8 @@ use entitled::store::{
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use self::grouped::{days, licensed, uses};
 
 fn now() -> Timestamp {
     "2026-11-22T02:00:00Z".parse().unwrap()
@@ -74,7 +77,7 @@ fn users(tenant: TenantId, writes: UserWrites) -> Commit {
 }
 
 fn everyone(count: u128, licence: u128) -> UserWrites {
-    UserWrites::Replace((0..count).map(|n| (user(n), licences(licence))).collect())
+    UserWrites::Replace(UserTable::new((0..count).map(|n| (user(n), licences(licence)))))
 }
 
 fn run(id: RunId, hours: i64) -> Run {
@@ -119,12 +122,23 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
         let id = it.tenant.id;
         all.insert(format!("tenant {id}"), format!("{:?} {:?}", it.tenant, it.skus));
         all.insert(format!("directory {id}"), format!("{:?}", it.directory));
+        for group in it.groups.groups.values() {
+            let mut members: Vec<_> = group.members.iter().map(|it| format!("{it:?}")).collect();
+            members.sort();
+            all.insert(format!("group {id} {}", group.id), format!("{group:?} {members:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
     }
     for (key, state) in mirror.sources() {
         all.insert(format!("source {key}"), format!("{state:?}"));
+    }
+    for (tenant, product, table) in mirror.all_uses() {
+        all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_030)));
+    }
+    for (tenant, sku, series) in mirror.all_series() {
+        all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
@@ -139,34 +153,6 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
         all.insert(format!("asked {}", it.operation), format!("{it:?}"));
     }
     all
-}
-
-fn reported(tenant: TenantId) -> ReportedLicence {
-    ReportedLicence {
-        tenant,
-        service_id: "p.o.q".into(),
-        sku_name: "Pro".into(),
-        provisioned: Some(20),
-        assigned: None,
-        state: Some("Active".into()),
-        activated: Some(jiff::civil::date(2026, 3, 4)),
-        product: None,
-        reported_at: now(),
-        origin: ReportOrigin::Api,
-    }
-}
-
-fn deal(tenant: TenantId) -> Deal {
-    Deal {
-        id: DealId(7),
-        tenant,
-        service_id: "p.o.q".parse().unwrap(),
-        licences: 40,
-        starts: None,
-        ends: Some(jiff::civil::date(2027, 1, 1)),
-        reference: Some("PC-1".into()),
-        entered: now(),
-    }
 }
 
 /// A commit with something of everything.
@@ -224,6 +210,9 @@ fn mixed() -> Commit {
             why: "no id".into(),
             raw: "{}".into(),
         }],
+        groups: vec![(tenant(1), licensed())],
+        uses: vec![uses(100)],
+        series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
         inbox: Vec::new(),
@@ -231,8 +220,13 @@ fn mixed() -> Commit {
         notices: Vec::new(),
         outbox: Vec::new(),
         asked: Vec::new(),
-        reported: vec![(tenant(1), vec![reported(tenant(1))])],
-        deals: vec![(DealId(7), Some(Arc::new(deal(tenant(1)))))],
+        reported: Vec::new(),
+        deals: Vec::new(),
+        reads: Vec::new(),
+        licenses: Vec::new(),
+        activations: Vec::new(),
+        license_users: Vec::new(),
+        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
 }

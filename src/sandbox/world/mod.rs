@@ -32,7 +32,7 @@ use self::subscription::Shelf;
 use self::tenant::{DIRECT, Life, Location, Tenant};
 use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
-use super::graph::throttle::Bucket;
+use super::graph::throttle::{Bucket, GraphUse};
 use super::keys::KeyRing;
 use super::sign_in::Visits;
 use super::stumble::Stumble;
@@ -61,6 +61,7 @@ pub struct World {
     fate: Chance,
     names: Chance,
     bucket: Bucket,
+    pub(super) graph_use: GraphUse,
     out: bool,
     foreign_app: bool,
     stumbles: Vec<Stumble>,
@@ -111,12 +112,16 @@ impl World {
             fate: Chance::new(options.faults.seed),
             names: Chance::new(options.seed ^ 0x1d5),
             bucket: Bucket::default(),
+            graph_use: GraphUse::default(),
             out: false,
             foreign_app: false,
             stumbles: Vec::new(),
         };
         opening::build(&mut world);
         population::build(&mut world, options.tenants, options.users);
+        if options.large > 0 {
+            population::large(&mut world, options.large);
+        }
         Ok(world)
     }
 
@@ -169,6 +174,11 @@ impl World {
 
     pub(crate) fn bucket(&mut self) -> &mut Bucket {
         &mut self.bucket
+    }
+
+    /// What Graph was asked for so far, and how near to its quotas that came.
+    pub fn graph_use(&self) -> GraphUse {
+        self.graph_use
     }
 
     /// `Some(true)`: a good secret; `Some(false)`: expired.

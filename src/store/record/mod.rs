@@ -14,13 +14,16 @@
 mod v1_asked;
 mod v1_base;
 mod v1_directory;
+mod v1_groups;
 mod v1_inbox;
 mod v1_journal;
+mod v1_license;
 mod v1_life;
 mod v1_manifest;
 mod v1_outbox;
 mod v1_report;
 mod v1_subscription;
+mod v1_unfinished;
 mod v1_usage;
 mod v1_webhook_log;
 
@@ -33,13 +36,16 @@ use super::layout::{Kind, Table};
 
 pub(super) use v1_asked::AskedV1;
 pub(super) use v1_directory::{SkusV1, SourceV1, TenantV1};
+pub(super) use v1_groups::{CountV1, GroupV1, GroupsV1, SeriesV1};
 pub(super) use v1_inbox::EventV1;
 pub(super) use v1_journal::{ChangeV1, ChunkV1, RunV1};
+pub(super) use v1_license::{ActivationV1, LicenseV1, SightingsV1};
 pub(super) use v1_life::{LifeV1, UnreadV1};
 pub(super) use v1_manifest::{ManifestV1, StagedV1, TallyV1, UserCountV1};
 pub(super) use v1_outbox::DeliveryV1;
 pub(super) use v1_report::{DealV1, ReportedV1};
 pub(super) use v1_subscription::{HeldSeatV1, OddV1, SubscriptionV1};
+pub(super) use v1_unfinished::{PartV1, UnfinishedV1, users_of_part};
 pub(super) use v1_usage::{UsageAnswerV1, UsageV1};
 pub(super) use v1_webhook_log::NoteV1;
 

@@ -1,5 +1,7 @@
 //! Commits with anything in them.
 
+mod grouped;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,16 +11,18 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
+use super::{arbitrary_licenses, arbitrary_reports};
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
-    Consent, Coverage, Deal, DealId, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact,
-    Licence, Life, Losers, OddRecord, Outcome, Party, Path, PathState, ReportOrigin,
-    ReportedLicence, Run, RunId, ServicePlan, ServicePlanId, Sku, SkuId, SourceKey, SourceState,
-    Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Terms,
-    Trigger, Undocumented, Units, Unread, UserId, UserLicences, UserWrites, Via, Whose,
+    Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
+    Losers, OddRecord, Outcome, Packed, Party, Path, PathState, ReadWrite, Run, RunId, Said,
+    ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
+    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Terms, Trigger,
+    Undocumented, Unfinished, Units, Unread, UserId, UserLicences, UserTable, UserWrites, Via,
+    Whose,
 };
 
-fn text() -> BoxedStrategy<Arc<str>> {
+pub(super) fn text() -> BoxedStrategy<Arc<str>> {
     prop_oneof!["\\PC{0,12}", "[a-z]{0,60}"].prop_map(Arc::from).boxed()
 }
 
@@ -28,12 +32,12 @@ pub(super) fn time() -> BoxedStrategy<Timestamp> {
         .boxed()
 }
 
-fn some_time() -> BoxedStrategy<Option<Timestamp>> {
+pub(super) fn some_time() -> BoxedStrategy<Option<Timestamp>> {
     option::of(time()).boxed()
 }
 
 /// Few ids, so that commits meet.
-fn uuid() -> BoxedStrategy<Uuid> {
+pub(super) fn uuid() -> BoxedStrategy<Uuid> {
     prop_oneof![(1_u128..6).prop_map(Uuid::from_u128), any::<u128>().prop_map(Uuid::from_u128)]
         .boxed()
 }
@@ -165,7 +169,8 @@ pub(super) fn licences() -> BoxedStrategy<UserLicences> {
 
 fn source_key() -> BoxedStrategy<SourceKey> {
     let tenant = tenant_id().prop_map(SourceKey::directory);
-    prop_oneof![Just(SourceKey::SUBSCRIPTIONS), Just(SourceKey::REPORTS), tenant].boxed()
+    let reports = SourceKey { source: Source::Reports, tenant: None };
+    prop_oneof![Just(SourceKey::SUBSCRIPTIONS), Just(reports), tenant].boxed()
 }
 
 fn source_state() -> BoxedStrategy<SourceState> {
@@ -189,7 +194,7 @@ fn source_state() -> BoxedStrategy<SourceState> {
         .boxed()
 }
 
-fn held_seat() -> BoxedStrategy<HeldSeat> {
+pub(super) fn held_seat() -> BoxedStrategy<HeldSeat> {
     (time(), time()).prop_map(|(taken_at, last_used)| HeldSeat { taken_at, last_used }).boxed()
 }
 
@@ -231,6 +236,8 @@ fn fact() -> BoxedStrategy<Fact> {
         tenant().prop_map(|it| Fact::Tenant(Box::new(it))),
         held_seat().prop_map(Fact::HeldSeat),
         text().prop_map(Fact::Words),
+        super::arbitrary_licenses::license().prop_map(|it| Fact::License(Box::new(it))),
+        super::arbitrary_licenses::activation().prop_map(|it| Fact::Activation(Box::new(it))),
     ]
     .boxed()
 }
@@ -275,9 +282,28 @@ fn tenant_users() -> BoxedStrategy<TenantUsers> {
     let replace = vec((user_id(), licences()), 0..80);
     let writes = prop_oneof![
         3 => patch.prop_map(UserWrites::Patch),
-        1 => replace.prop_map(UserWrites::Replace),
+        1 => replace.prop_map(|it| UserWrites::Replace(UserTable::new(it))),
     ];
     (tenant_id(), writes).prop_map(|(tenant, writes)| TenantUsers { tenant, writes }).boxed()
+}
+
+fn read() -> BoxedStrategy<ReadWrite> {
+    let said = prop_oneof![
+        licences().prop_map(|it| Said::Holds(Packed::of(&it))),
+        Just(Said::Removed),
+        Just(Said::Ask),
+    ];
+    let users = vec((user_id(), said), 0..40);
+    let numbers = any::<[u64; 3]>();
+    let laid = (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users);
+    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users)| {
+        let [catalog, seen, odd] = numbers;
+        let passed_over = skus.into_iter().map(SkuId::from_uuid).collect();
+        let read = Unfinished { started, catalog, next, seen, odd, passed_over, parts };
+        ReadWrite::LaidDown { tenant, read: Arc::new(read), users }
+    });
+    let cleared = tenant_id().prop_map(|tenant| ReadWrite::Cleared { tenant, parts: 4 });
+    prop_oneof![3 => laid, 1 => cleared].boxed()
 }
 
 fn life() -> BoxedStrategy<Life> {
@@ -363,61 +389,6 @@ fn asked() -> BoxedStrategy<AskedWrite> {
     prop_oneof![new, moved, operation().prop_map(AskedWrite::Forget)].boxed()
 }
 
-fn day() -> BoxedStrategy<Option<jiff::civil::Date>> {
-    option::of(
-        (-9999..9999_i16, 1..13_i8, 1..29_i8).prop_map(|(y, m, d)| jiff::civil::date(y, m, d)),
-    )
-    .boxed()
-}
-
-fn reported() -> BoxedStrategy<(TenantId, Vec<ReportedLicence>)> {
-    let counts = (option::of(any::<u64>()), option::of(any::<u64>()));
-    let texts = (text(), text(), option::of(text()), option::of(text()));
-    let line = (tenant_id(), texts, counts, day(), time(), select(ReportOrigin::ALL)).prop_map(
-        |(tenant, texts, counts, activated, reported_at, origin)| ReportedLicence {
-            tenant,
-            service_id: texts.0,
-            sku_name: texts.1,
-            provisioned: counts.0,
-            assigned: counts.1,
-            state: texts.2,
-            activated,
-            product: texts.3,
-            reported_at,
-            origin,
-        },
-    );
-    (tenant_id(), vec(line, 0..4))
-        .prop_map(|(tenant, lines)| {
-            (tenant, lines.into_iter().map(|it| ReportedLicence { tenant, ..it }).collect())
-        })
-        .boxed()
-}
-
-fn deal() -> BoxedStrategy<(DealId, Option<Arc<Deal>>)> {
-    let id = (0..3_u32).prop_map(DealId);
-    let plan = "[a-z]{1,3}[.][a-z]{1,3}[.][a-z]{1,3}".prop_map(|it| it.parse().unwrap());
-    let deal = (tenant_id(), plan, any::<u64>(), (day(), day()), option::of(text()), time());
-    (id, option::weighted(0.8, deal))
-        .prop_map(|(id, deal)| {
-            let deal = deal.map(|(tenant, service_id, licences, days, reference, entered)| {
-                let (starts, ends) = days;
-                Arc::new(Deal {
-                    id,
-                    tenant,
-                    service_id,
-                    licences,
-                    starts,
-                    ends,
-                    reference,
-                    entered,
-                })
-            });
-            (id, deal)
-        })
-        .boxed()
-}
-
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
@@ -443,14 +414,29 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
-        (vec(reported(), 0..2), vec(deal(), 0..2)),
+        (
+            vec(grouped::groups(), 0..2),
+            vec(grouped::uses(), 0..3),
+            vec(grouped::series(), 0..2),
+            vec(read(), 0..2),
+        ),
     );
-    (facts, rest)
-        .prop_map(|(facts, rest)| Commit {
+    let licenses = (
+        vec(arbitrary_licenses::license(), 0..2),
+        arbitrary_licenses::activations(),
+        arbitrary_licenses::users(),
+        arbitrary_licenses::sighted(),
+    );
+    let reports = (vec(arbitrary_reports::reported(), 0..2), vec(arbitrary_reports::deal(), 0..2));
+    (facts, rest, licenses, reports)
+        .prop_map(|(facts, rest, licenses, reports)| Commit {
             subscriptions: facts.0,
             tenants: facts.1,
             skus: facts.2,
             users: facts.3,
+            groups: rest.8.0,
+            uses: rest.8.1,
+            series: rest.8.2,
             sources: facts.4,
             holders: rest.0,
             documents: rest.1,
@@ -460,12 +446,17 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             notices: Vec::new(),
             outbox: Vec::new(),
             asked: rest.7,
-            reported: rest.8.0,
-            deals: rest.8.1,
+            reported: reports.0,
+            deals: reports.1,
+            licenses: licenses.0,
+            activations: licenses.1,
+            license_users: licenses.2,
+            sighted: licenses.3,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,
             unread: rest.6,
+            reads: rest.8.3,
         })
         .boxed()
 }
