@@ -215,19 +215,8 @@ fn mixed() -> Commit {
         series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
-        inbox: Vec::new(),
-        usage: Vec::new(),
-        notices: Vec::new(),
-        outbox: Vec::new(),
-        asked: Vec::new(),
-        reported: Vec::new(),
-        deals: Vec::new(),
-        reads: Vec::new(),
-        licenses: Vec::new(),
-        activations: Vec::new(),
-        license_users: Vec::new(),
-        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
+        ..Commit::default()
     }
 }
 

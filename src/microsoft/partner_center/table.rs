@@ -153,7 +153,16 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
         if table.seen > u64::try_from(REPORT_ROWS_MAX).unwrap_or(u64::MAX) {
             return Err(NoLicenceTable::TooLong);
         }
-        match heads.row(&cells) {
+        let (from, line) = record.position().map_or((0, 1), |it| (it.byte(), it.line()));
+        let bytes = slice(body, from, reader.position().byte());
+        // An odd number of quotes: one was never closed, and ate the rows that follow.
+        let open = bytes.iter().fold(false, |open, it| open ^ (*it == b'"'));
+        let row = if open {
+            Err("a quote that opens in it is not closed: what follows was not read".to_owned())
+        } else {
+            heads.row(&cells)
+        };
+        match row {
             Ok(row) => {
                 let key = (row.tenant, Arc::clone(&row.service_id), Arc::clone(&row.sku_name));
                 let same = rows.entry(key).or_default();
@@ -163,17 +172,8 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
                 }
             }
             Err(why) => {
-                let position = record.position();
-                let (from, line) = position.map_or((0, 1), |it| (it.byte(), it.line()));
-                let raw = raw(body, from, reader.position().byte());
-                // An odd number of quotes: one of them was never closed, and ate what follows.
-                let open = raw.bytes().filter(|it| *it == b'"').count() % 2 == 1;
-                let why = if open {
-                    format!("{why}; a quote that opens there is not closed")
-                } else {
-                    why
-                };
-                table.odd.push(OddRow { line: line.saturating_add(skipped), why, raw });
+                let line = line.saturating_add(skipped);
+                table.odd.push(OddRow { line, why, raw: raw(bytes) });
             }
         }
     }
@@ -184,11 +184,14 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
     Ok(table)
 }
 
-/// The text of a row.
-fn raw(body: &str, from: u64, to: u64) -> RawRecord {
+/// The bytes of a row.
+fn slice(body: &str, from: u64, to: u64) -> &[u8] {
     let at = |it: u64| usize::try_from(it).unwrap_or(usize::MAX).min(body.len());
-    let (from, to) = (at(from), at(to));
-    let bytes = body.as_bytes().get(from..to).unwrap_or_default();
+    body.as_bytes().get(at(from)..at(to)).unwrap_or_default()
+}
+
+/// The text of a row, or its beginning.
+fn raw(bytes: &[u8]) -> RawRecord {
     let short = bytes.get(..RAW_BYTES_MAX).unwrap_or(bytes);
     String::from_utf8_lossy(short).trim_end_matches(['\r', '\n']).into()
 }

@@ -76,11 +76,9 @@ fn a_bad_row_is_kept_and_named_by_its_line_and_the_others_count() {
         "6: its Service ID is empty or masked",
         "7: it has 4 fields where the first line names 3",
         "8: its Licenses Provisioned is no count",
+        "10: a quote that opens in it is not closed: what follows was not read",
     ];
-    let got = read(&text);
-    assert_eq!(got.get(..7).unwrap(), wanted);
-    // The quote of line 10 eats the rest: it reads as a Service ID, and that much is told.
-    assert_eq!(got.len(), 8, "{got:?}");
+    assert_eq!(read(&text), wanted);
     let table = licence_table(text.as_bytes()).unwrap();
     assert_eq!(&*table.odd[2].raw, format!("{TENANT},\"a\nb\",many"));
 }
