@@ -20,9 +20,9 @@ use crate::support::{cpu_s, row, rss_mib, seconds, title};
 
 const CALLER_KEY: &str = "ent_c2VjcmV0LW9mLXRoZS13ZWItc2hvcC1pbi1ldmVyeS10ZXN0";
 /// How often a small tenant is read: shorter than in earnest, so that a bench sees several rounds.
-const EVERY: &str = "60s";
+const EVERY: &str = "30s";
 /// How long it is watched: more than one round.
-const WATCHED: Duration = Duration::from_secs(75);
+const WATCHED: Duration = Duration::from_secs(40);
 
 pub async fn run() {
     let small = std::env::var("SCALE").map_or(10_000, |it| it.parse().unwrap());
@@ -161,7 +161,7 @@ impl World {
         tokio::time::sleep(time).await;
         row("steady, in a minute", &self.spent(before));
         let requests = self.sandbox.with_world(|it| it.graph_use()).requests - before.requests;
-        let hour = 60.0 * requests as f64 / 10.0;
+        let hour = 60.0 * requests as f64 / 20.0;
         row(
             "so many requests an hour at the default of 10 minutes",
             &format!("{hour:.0}, {:.1} a tenant", hour / tenants as f64),

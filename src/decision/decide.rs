@@ -1,14 +1,13 @@
 //! The choice: the best evidence wins, and what to say when there is none.
 
-use std::fmt;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{Evidence, Knowledge, Known, Question};
 use super::judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 use super::{Reason, State, host};
 use crate::domain::{
-    Channel, Features, Freshness, HeldSeat, Holders, Policy, ProductId, ServiceId, SubscriptionId,
+    Channel, Features, Freshness, HeldSeat, Holders, LicenseId, LicenseUsers, Policy, ProductId,
+    ServiceId, SubscriptionId,
 };
 
 /// How long a usable answer may be kept and worked with offline.
@@ -47,7 +46,7 @@ pub struct Decision {
     pub period_end: Option<Timestamp>,
     /// When the grace after it ends.
     pub grace_end: Option<Timestamp>,
-    /// What people should be told.
+    /// What people should be told; [`super::told()`] makes the visual's notice of it.
     pub notice: Option<Notice>,
     /// When the facts were true that decided; `None` if a source was never completely read.
     pub as_of: Option<Timestamp>,
@@ -70,26 +69,24 @@ pub enum Notice {
         /// So many it allows.
         max: u64,
     },
+    /// Nobody will renew it: it ends when what was paid for does.
+    Ends,
 }
 
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OverLimit { max: 1 } => {
-                f.write_str("This license is for 1 user and is used by more.")
-            }
-            Self::OverLimit { max } => {
-                write!(f, "This license is for {max} users and is used by more.")
-            }
-        }
-    }
+/// What a seat is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatOf {
+    /// A subscription with `coverage = "seats"`.
+    Subscription(SubscriptionId),
+    /// A license.
+    License(LicenseId),
 }
 
-/// A seat of a subscription with `coverage = "seats"`, for one user.
+/// A seat, or the place of a license's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatUse {
-    /// Of which subscription.
-    pub subscription: SubscriptionId,
+    /// Of what.
+    pub of: SeatOf,
     /// How many it has; `None` sets no limit.
     pub quantity: Option<u64>,
     /// After how long an unused seat is free again.
@@ -101,7 +98,11 @@ pub struct SeatUse {
 impl SeatUse {
     /// Whether it has to be written: it is new, or was last used so long ago that the use counts.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        let fresh = |seat: HeldSeat| now.duration_since(seat.last_used) < Holders::TOUCH_EVERY;
+        let every = match self.of {
+            SeatOf::Subscription(_) => Holders::TOUCH_EVERY,
+            SeatOf::License(_) => LicenseUsers::TOUCH_EVERY,
+        };
+        let fresh = |seat: HeldSeat| now.duration_since(seat.last_used) < every;
         !self.held.is_some_and(fresh)
     }
 }

@@ -6,14 +6,15 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::evidence::{Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed};
-use super::{Decision, SeatUse, Trail, decide};
+use super::licensed::licensed;
+use super::{Decision, SeatOf, SeatUse, Trail, decide};
 use crate::domain::{
     Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, SourceKey, Subscription,
     SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
-type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
+pub(super) type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
 
 /// What the mirror holds for or against a question, and how far its sources have been read.
 ///
@@ -21,6 +22,7 @@ type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
 pub fn gather<'a>(
     mirror: &'a Mirror,
     question: &Question<'a>,
+    policy: &Policy,
     now: Timestamp,
 ) -> (Pieces<'a>, Knowledge) {
     let mut pieces = Pieces::new();
@@ -31,6 +33,7 @@ pub fn gather<'a>(
     };
     let mut knowledge =
         Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
+    licensed(mirror, question, policy, now, &mut pieces);
     let Some(tenant) = question.keyed_tenant() else { return (pieces, knowledge) };
     subscribed(mirror, question, tenant, now, &mut pieces);
     if let Some(view) = mirror.tenant(tenant) {
@@ -61,7 +64,8 @@ pub fn answer(
     policy: &Policy,
     now: Timestamp,
 ) -> Decision {
-    let (evidence, knowledge) = gather(mirror, question, now);
+    let (evidence, knowledge) = gather(mirror, question, policy, now);
+    let question = &question.after_gathering(&evidence);
     decide(question, &evidence, &knowledge, policy, now)
 }
 
@@ -72,7 +76,8 @@ pub fn explain(
     policy: &Policy,
     now: Timestamp,
 ) -> (Decision, Trail) {
-    let (evidence, knowledge) = gather(mirror, question, now);
+    let (evidence, knowledge) = gather(mirror, question, policy, now);
+    let question = &question.after_gathering(&evidence);
     let decision = decide(question, &evidence, &knowledge, policy, now);
     let trail = Trail::new(question, &evidence, &knowledge, policy, now);
     (decision, trail)
@@ -146,7 +151,7 @@ fn covered(
     let holders = mirror.holders(id);
     let seat = holders.and_then(|it| it.seat(tenant, user));
     let held = seat.filter(|it| now.duration_since(it.last_used) <= release_after);
-    let seat = SeatUse { subscription: id, quantity, release_after, held };
+    let seat = SeatUse { of: SeatOf::Subscription(id), quantity, release_after, held };
     let Some((holders, quantity)) = holders.zip(quantity) else {
         return match (held, quantity) {
             (Some(_), _) => Covered::HoldsSeat(seat),

@@ -9,7 +9,7 @@ use super::decide::relevant;
 use super::evidence::{Covered, Evidence, Knowledge, Known, License, Question, Seat};
 use super::judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 use super::{Reason, State};
-use crate::domain::{Channel, Policy, ServiceId, Source, Via};
+use crate::domain::{AssignmentError, Channel, Policy, ServiceId, Source, Via};
 
 /// How a decision came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,8 +217,9 @@ fn seat_says(seat: &Seat<'_>) -> String {
         };
         debug_assert!(written.is_ok(), "a String takes every write");
         if let Some(error) = &path.error {
-            says.push(' ');
-            says.push_str(error);
+            let error = AssignmentError::from_word(error);
+            let known = error.as_ref().map(|it| format!(" {} ({})", it.as_str(), it.meaning()));
+            says.push_str(&known.unwrap_or_default());
         }
     }
     if !seat.licence.assigned {

@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     ActivationWrite, AskedWrite, Cause, Change, Deal, DealId, DeliveryWrite, EventWrite, Groups,
-    Holders, License, LicenseId, LicenseUserWrites, Life, Notice, ReadWrite, ReportedLicence, Run,
-    SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
-    TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences, UserTable,
+    Holders, License, LicenseId, LicenseUser, LicenseUserWrites, Life, Notice, ReadWrite,
+    ReportedLicence, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences,
+    UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -134,7 +135,24 @@ pub struct SeatRequest {
     pub cause: Cause,
 }
 
-/// What became of a [`SeatRequest`].
+/// A user asks for a place among the users of a license.
+#[derive(Clone, Debug)]
+pub struct PlaceRequest {
+    /// Of which license.
+    pub license: LicenseId,
+    /// Who.
+    pub user: LicenseUser,
+    /// How many places there are; `None` where more are only warned of.
+    pub quantity: Option<u64>,
+    /// After how long an unused place is free again.
+    pub release_after: SignedDuration,
+    /// When he asked.
+    pub now: Timestamp,
+    /// Who asked for him.
+    pub cause: Cause,
+}
+
+/// What became of a [`SeatRequest`] or a [`PlaceRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatOutcome {
     /// He holds a seat, and it is on disk.

@@ -4,6 +4,7 @@
 
 mod asked;
 mod assignment;
+mod by_group;
 mod commit;
 mod deadline;
 mod delivery;
@@ -12,7 +13,9 @@ mod group;
 mod id;
 mod inbox;
 mod license;
+mod licensee;
 mod life;
+mod message;
 mod mirror;
 mod notice;
 mod operation;
@@ -34,8 +37,10 @@ mod webhook_log;
 
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use assignment::AssignmentError;
+pub use by_group::{ByGroup, Head, NESTED, UserByGroup, paths_by_group, standings};
 pub use commit::{
-    Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
+    Commit, Document, OddRecord, PlaceRequest, RawRecord, SeatOutcome, SeatRequest, TenantUsers,
+    UserWrites,
 };
 pub use deadline::{Deadline, DeadlineKind, NEAR, deadlines};
 pub use delivery::{Delivery, DeliveryState, DeliveryWrite, NoticeNumber};
@@ -53,13 +58,18 @@ pub use inbox::{
 };
 pub use license::{
     ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
-    BadLicenseUsers, BillingCycle, InvalidKey, License, LicenseBook, LicenseId, LicenseKind,
-    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, Sighted, SightedKind, Sightings,
-    Standing,
+    BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
+    LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseRefused, LicenseStep,
+    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale, Sighted,
+    SightedKind, Sightings, Standing, Stepped,
 };
+pub use licensee::same_licensee;
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
+};
+pub use message::{
+    Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
 };
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish};

@@ -199,6 +199,8 @@ pub enum Cause {
     Command,
     /// An activation, or a visual's own question that took a seat.
     Activation,
+    /// The passing of time, by the configuration.
+    Schedule,
 }
 
 impl fmt::Display for Cause {
@@ -209,6 +211,7 @@ impl fmt::Display for Cause {
             Self::Caller(name) => write!(f, "caller {name}"),
             Self::Command => f.write_str("command"),
             Self::Activation => f.write_str("activation"),
+            Self::Schedule => f.write_str("schedule"),
         }
     }
 }
@@ -273,6 +276,21 @@ impl Change {
             user: after.beneficiary.user,
             before: before.map(fact),
             after: Some(fact(after)),
+        }
+    }
+
+    /// A key that signs our answers took another one's place.
+    pub fn of_key(at: Timestamp, cause: Cause, before: &str, after: &str) -> Self {
+        let signs = |kid: &str| Some(Fact::Words(format!("{kid} signs").into()));
+        Self {
+            at,
+            cause,
+            entity: Entity::Key,
+            id: after.into(),
+            tenant: None,
+            user: None,
+            before: signs(before),
+            after: signs(after),
         }
     }
 

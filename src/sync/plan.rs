@@ -5,6 +5,7 @@
 //! rights stay, marked, until a second complete read misses the same ones. What a delta round or
 //! the tenant itself removes in so many words counts at once.
 
+mod groups;
 mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::domain::{
 };
 use crate::planted::{self, Mistake, planted};
 
+pub(crate) use self::groups::{FoundGroups, ReadFeed, SaidOfGroup, groups};
 pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};
 
 /// Seats that one full read may always remove, however small the tenant.
@@ -354,6 +356,7 @@ mod tests {
         let limits = Limits {
             sweep: SignedDuration::from_hours(24),
             remove_limit: crate::config::Share::FIFTH,
+            groups: SignedDuration::from_hours(1),
         };
         let planned = directory(view, found, &run(id), limits, NOW);
         let mirror = Mirror::default().applied(&Commit {

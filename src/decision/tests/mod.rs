@@ -16,6 +16,7 @@ use crate::domain::{
 };
 
 mod answers;
+mod hosts;
 mod rights;
 mod unread;
 
@@ -201,6 +202,7 @@ pub(super) fn license() -> License<'static> {
         period_end: None,
         users: None,
         over_limit: None,
+        seat: None,
         proof: Proof::Package,
         domain: None,
     }

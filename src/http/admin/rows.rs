@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::decision::is_stale;
 use crate::domain::{
-    Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Step, Subscription, Tenant,
-    TenantView, UserLicences, step,
+    AssignmentError, Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Step,
+    Subscription, Tenant, TenantView, UserLicences, step,
 };
-use crate::http::license_rows;
+use crate::http::licenses::rows as license_rows;
 use crate::store::KeyRecord;
 
 /// A moment, or `null`.
@@ -177,6 +177,17 @@ pub(super) fn path(it: &Path) -> Value {
         "state": it.state.as_str(),
         "error": it.error.as_deref(),
     })
+}
+
+/// The same, with what its error means and what helps.
+pub(super) fn explained_path(it: &Path) -> Value {
+    let error = it.error.as_deref().and_then(AssignmentError::from_word);
+    let mut row = path(it);
+    if let Value::Object(fields) = &mut row {
+        fields.insert("meaning".to_owned(), json!(error.as_ref().map(AssignmentError::meaning)));
+        fields.insert("remedy".to_owned(), json!(error.as_ref().map(AssignmentError::remedy)));
+    }
+    row
 }
 
 /// A row of `keys list`: nothing secret.

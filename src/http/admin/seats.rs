@@ -170,7 +170,7 @@ fn row(
         Known { last_complete: view.directory.last_complete, refused: false, unread: false };
     let knowledge = Knowledge { subscriptions: known, directory: known, cloud: view.tenant.cloud };
     let question = Question::of_user(product, Host::Web, tenant, Some(user));
-    let paths: Vec<Value> = paths.into_iter().map(rows::path).collect();
+    let paths: Vec<Value> = paths.into_iter().map(rows::explained_path).collect();
     let (plan, sku) = (seat.plan, seat.sku);
     let verdict = judge(&Evidence::Seat(seat), &question, &knowledge, policy, now);
     Some(json!({

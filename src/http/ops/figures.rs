@@ -15,7 +15,7 @@ use crate::domain::{
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::notify::{EndpointStatus, NotifyHandle};
 use crate::store::{ChangeFilter, RunFilter, StoreError, StoreReport};
-use crate::sync::TaskStatus;
+use crate::sync::{TaskStatus, seats};
 
 /// Runs and changes looked at for the charts.
 const LOOKED_AT: usize = 5_000;
@@ -43,6 +43,7 @@ pub(super) struct Figures {
     pub(super) entra_keys: bool,
     pub(super) endpoints: Vec<EndpointStatus>,
     pub(super) webhooks: WebhookFigures,
+    pub(super) by_tenant: seats::Figures,
 }
 
 /// One source for one scope, and how fresh it is.
@@ -132,6 +133,7 @@ impl Figures {
             entra_keys: ops.entra.is_known(),
             endpoints: ops.notify.as_ref().map(NotifyHandle::status).unwrap_or_default(),
             webhooks: WebhookFigures::gather(ops),
+            by_tenant: ops.seats.as_ref().map(seats::Seats::latest).unwrap_or_default(),
         })
     }
 }

@@ -5,6 +5,7 @@
 mod buying;
 pub(crate) mod catalog;
 mod edit;
+mod grouping;
 mod licensing;
 pub(crate) mod offer;
 mod opening;
@@ -49,6 +50,8 @@ pub struct World {
     seed: u64,
     catalog: Catalog,
     tenants: BTreeMap<Uuid, Tenant>,
+    /// The groups that delta sequences were limited to; tokens name them by number.
+    limited: Vec<Vec<Uuid>>,
     shelf: Shelf,
     pub(super) orders: Orders,
     pub(super) post: Post,
@@ -101,6 +104,7 @@ impl World {
             seed: options.seed,
             catalog: Catalog::new(),
             tenants: BTreeMap::new(),
+            limited: Vec::new(),
             shelf: Shelf::default(),
             orders: Orders::default(),
             post: Post::default(),

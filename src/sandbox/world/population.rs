@@ -89,7 +89,7 @@ fn groups(tenant: &mut Tenant, seed: u64, kinds: &[Kind]) {
     let licensed = kinds.iter().map(|kind| vec![(*kind, 0)]);
     for (licenses, n) in licensed.chain([Vec::new()]).zip(0..) {
         let (id, name) = (guid(&[seed, 3, n]), format!("Group {n}"));
-        tenant.groups.push(Group { id, name, licenses, nested: Vec::new(), processing_until: 0 });
+        tenant.groups.push(Group { licenses, ..Group::new(id, name) });
     }
 }
 

@@ -87,6 +87,7 @@ enum CauseV1 {
     Caller(String),
     Command,
     Activation,
+    Schedule,
 }
 
 impl From<&Cause> for CauseV1 {
@@ -97,6 +98,7 @@ impl From<&Cause> for CauseV1 {
             Cause::Caller(name) => Self::Caller(text(name)),
             Cause::Command => Self::Command,
             Cause::Activation => Self::Activation,
+            Cause::Schedule => Self::Schedule,
         }
     }
 }
@@ -109,6 +111,7 @@ impl From<CauseV1> for Cause {
             CauseV1::Caller(name) => Self::Caller(name.into()),
             CauseV1::Command => Self::Command,
             CauseV1::Activation => Self::Activation,
+            CauseV1::Schedule => Self::Schedule,
         }
     }
 }
