@@ -74,6 +74,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
     let microsoft = Microsoft::new(settings, Arc::clone(&clock), sleep).unwrap();
     Sources {
         ledger: entitled::sync::inbox::Ledger::default(),
+        reports: entitled::sync::reports::Turn::default(),
         store: store.clone(),
         microsoft: Arc::new(microsoft),
         catalog: Arc::default(),

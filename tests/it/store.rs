@@ -4,6 +4,8 @@ mod damage;
 mod grouped;
 mod journal;
 mod reading;
+mod reports;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -127,6 +129,11 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
             members.sort();
             all.insert(format!("group {id} {}", group.id), format!("{group:?} {members:?}"));
         }
+        let learned = (&it.rights_source, &it.mappings);
+        all.insert(format!("learned {id}"), format!("{learned:?}"));
+        for (user, rights) in &it.rights {
+            all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
@@ -136,6 +143,12 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for (tenant, product, table) in mirror.all_uses() {
         all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_030)));
+    }
+    for (tenant, lines) in mirror.reported() {
+        all.insert(format!("reported {tenant}"), format!("{lines:?}"));
+    }
+    for deal in mirror.deals() {
+        all.insert(format!("deal {}", deal.id), format!("{deal:?}"));
     }
     for (tenant, sku, series) in mirror.all_series() {
         all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
@@ -216,7 +229,9 @@ fn mixed() -> Commit {
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
         runs: vec![run(RunId(1), 0)],
-        ..Commit::default()
+        reported: vec![reports::reported()],
+        deals: vec![reports::deal()],
+        ..rights::shown()
     }
 }
 

@@ -137,6 +137,7 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
     let mut heads: Option<Heads> = None;
     let mut rows: BTreeMap<(TenantId, Arc<str>, Arc<str>), Vec<LicenceRow>> = BTreeMap::new();
     let mut table = LicenceTable::default();
+    let mut at = Place { byte: 0, line: 1 };
     // Text in memory always reads; what it holds is another matter.
     while reader.read_byte_record(&mut record).unwrap_or(false) {
         let cells: Vec<&str> = record.iter().map(cell::text).collect();
@@ -153,7 +154,7 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
         if table.seen > u64::try_from(REPORT_ROWS_MAX).unwrap_or(u64::MAX) {
             return Err(NoLicenceTable::TooLong);
         }
-        let (from, line) = record.position().map_or((0, 1), |it| (it.byte(), it.line()));
+        let from = at.advance(body, record.position().map_or(0, |it| it.byte()));
         let bytes = slice(body, from, reader.position().byte());
         // An odd number of quotes: one was never closed, and ate the rows that follow.
         let open = bytes.iter().fold(false, |open, it| open ^ (*it == b'"'));
@@ -172,7 +173,7 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
                 }
             }
             Err(why) => {
-                let line = line.saturating_add(skipped);
+                let line = at.line.saturating_add(skipped);
                 table.odd.push(OddRow { line, why, raw: raw(bytes) });
             }
         }
@@ -182,6 +183,26 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
     }
     table.rows = rows.into_values().filter_map(together).collect();
     Ok(table)
+}
+
+/// How far the text is read. The reader takes the second half of a line's end for the beginning of
+/// the next row, so its own count of lines is one short.
+struct Place {
+    byte: u64,
+    line: u64,
+}
+
+impl Place {
+    /// The row that begins here or after empty lines: its first byte. Rows come in order.
+    fn advance(&mut self, body: &str, from: u64) -> u64 {
+        let ends = slice(body, from, u64::MAX).iter();
+        let ends = ends.take_while(|it| matches!(it, b'\r' | b'\n')).count();
+        let from = from.saturating_add(u64::try_from(ends).unwrap_or(0));
+        let passed = slice(body, self.byte, from).iter().filter(|it| **it == b'\n').count();
+        self.line = self.line.saturating_add(u64::try_from(passed).unwrap_or(0));
+        self.byte = from;
+        from
+    }
 }
 
 /// The bytes of a row.

@@ -234,3 +234,20 @@ proptest! {
         prop_assert!(licence_table(&[head, &bytes].concat()).is_ok());
     }
 }
+
+#[test]
+fn a_row_is_named_by_its_line_however_lines_end() {
+    for end in ["\n", "\r\n"] {
+        let lines = [
+            "Tenant ID,Service ID,SKU Name",
+            "",
+            "nobody,a.b.c,\"of two\nlines\"",
+            "",
+            "",
+            "nobody,a.b.c,",
+        ];
+        let table = licence_table(lines.join(end).as_bytes()).unwrap();
+        let odd: Vec<_> = table.odd.iter().map(|it| (it.line, &*it.raw)).collect();
+        assert_eq!(odd, [(3, "nobody,a.b.c,\"of two\nlines\""), (7, "nobody,a.b.c,")], "{end:?}");
+    }
+}
