@@ -292,6 +292,12 @@ impl Outbox {
         table.insert(it.number, it);
     }
 
+    /// Every event, in no order that means anything.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Delivery>> {
+        self.lanes.values().flat_map(Lane::all)
+    }
+
     /// Takes over what is durable.
     pub(super) fn apply(&mut self, writes: &[DeliveryWrite]) {
         for write in writes {
