@@ -34,6 +34,7 @@ use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
+use crate::sync::lookups::{self, Lookups};
 use crate::sync::orders::{self, Orders};
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
@@ -172,12 +173,16 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
+            reports: sync::reports::Turn::default(),
+            lookups: Lookups::default(),
             limits: settings::limits(&config),
         };
         let background = Background::new().map_err(DaemonError::Threads)?;
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
+        let lookups = sources.lookups.clone();
+        let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
         let alarm_after = config.marketplace.alarm_after;
         let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;
@@ -198,6 +203,7 @@ impl Daemon {
             sync,
             orders,
             ledger,
+            lookups,
             watch,
             watched,
             usage,
@@ -208,6 +214,7 @@ impl Daemon {
         };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
+        spawn(&mut tasks, "look-ups", looking);
         tasks.spawn(async {
             let result = background.run(scheduler).await.map_err(SyncError::Panicked).flatten();
             Exit { task: "the scheduler", result }
@@ -235,6 +242,7 @@ struct Parts {
     sync: SyncHandle,
     orders: Orders,
     ledger: Ledger,
+    lookups: Lookups,
     watch: Watch,
     watched: LifeFigures,
     usage: UsageSender,
@@ -321,6 +329,7 @@ impl Parts {
         let sync = self.sync.clone();
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
+        self.lookups.register(&mut registry);
         self.usage.register(&mut registry);
         self.seats.register(&mut registry);
         self.watch.register(&mut registry);
@@ -371,6 +380,7 @@ impl Parts {
             webhooks: settings::webhook_rules(&self.config),
             watch: self.watch.clone(),
             entra: Arc::clone(entra),
+            lookups: self.lookups.clone(),
             landing: Some(landing::settings(
                 &self.config,
                 &self.microsoft,

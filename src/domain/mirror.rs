@@ -1,14 +1,17 @@
 //! All facts of one moment, indexed, immutable.
 
+mod reports;
+
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Groups, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
-    ProductId, ReadWrite, Series, SeriesWrite, Sightings, Sku, SkuId, Source, SourceKey,
+    AskedChange, AskedWrite, Commit, Deal, DealId, Groups, Holders, LicenseBook, LicenseId,
+    LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite, ReportedLicence, RightsSource,
+    RightsTable, Series, SeriesWrite, Sightings, Sku, SkuId, SkuMatch, Source, SourceKey,
     SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread,
-    UseTable, UserTable, UserWrites,
+    UseTable, UserTable, UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.
@@ -22,6 +25,12 @@ pub struct TenantView {
     pub users: UserTable,
     /// The groups through which they came by it: for explaining, never for deciding.
     pub groups: Arc<Groups>,
+    /// What usage rights its users were last shown to hold.
+    pub rights: RightsTable,
+    /// How far these can be believed.
+    pub rights_source: RightsSource,
+    /// What plans are called there.
+    pub mappings: Arc<[Mapping]>,
     /// How far its directory has been read.
     pub directory: SourceState,
 }
@@ -34,6 +43,9 @@ impl TenantView {
             skus: Arc::from([]),
             users: UserTable::default(),
             groups: Arc::default(),
+            rights: RightsTable::new(),
+            rights_source: RightsSource::default(),
+            mappings: Arc::from([]),
             directory: SourceState::default(),
         }
     }
@@ -41,6 +53,11 @@ impl TenantView {
     /// The SKU of this id.
     pub fn sku(&self, id: SkuId) -> Option<&Sku> {
         self.skus.iter().find(|it| it.id == id)
+    }
+
+    /// What of a SKU is the plan, here.
+    pub fn sku_match(&self, sku: &Sku, plan: &Plan) -> Option<SkuMatch> {
+        sku_match(sku, plan, &self.mappings)
     }
 }
 
@@ -56,6 +73,8 @@ pub struct Mirror {
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
+    reported: OrdMap<TenantId, Arc<[ReportedLicence]>>,
+    deals: OrdMap<DealId, Arc<Deal>>,
     unfinished: HashMap<TenantId, Arc<Unfinished>>,
     uses: OrdMap<(TenantId, ProductId), UseTable>,
     series: OrdMap<(TenantId, SkuId), Arc<Series>>,
@@ -251,6 +270,7 @@ impl Mirror {
             next.change_tenant(*tenant, |view| view.groups = Arc::clone(groups));
         }
         next.put_figures(commit);
+        next.apply_rights(commit);
         for (key, state) in &commit.sources {
             match key {
                 SourceKey { source: Source::Directory, tenant: Some(tenant) } => {
@@ -272,6 +292,7 @@ impl Mirror {
         for write in &commit.asked {
             next.put_asked(write);
         }
+        next.put_reports(commit);
         next.licenses.apply(commit);
         next
     }
@@ -330,6 +351,28 @@ impl Mirror {
             self.licenses.set_sightings(id, it);
         }
         self
+    }
+
+    fn apply_rights(&mut self, commit: &Commit) {
+        for (tenant, user, rights) in &commit.rights {
+            if rights.is_none() && self.tenants.get(tenant).is_none() {
+                continue;
+            }
+            self.change_tenant(*tenant, |view| match rights {
+                Some(it) => drop(view.rights.insert(*user, Arc::new(it.clone()))),
+                None => drop(view.rights.remove(user)),
+            });
+        }
+        for (tenant, source) in &commit.rights_sources {
+            self.change_tenant(*tenant, |view| view.rights_source = source.clone());
+        }
+        for (tenant, write) in &commit.mappings {
+            self.change_tenant(*tenant, |view| {
+                if let Some(next) = mapped(&view.mappings, write) {
+                    view.mappings = next.into();
+                }
+            });
+        }
     }
 
     fn put_asked(&mut self, write: &AskedWrite) {

@@ -2,8 +2,8 @@
 //! order is number order.
 
 use crate::domain::{
-    ActivationId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId, SkuId,
-    SourceKey, SubscriptionId, TenantId, UsageId, UserId,
+    ActivationId, DealId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId,
+    SkuId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
 };
 
 /// One table: a tree of the engine.
@@ -75,6 +75,8 @@ pub(super) enum Kind {
     Life,
     Unread,
     Asked,
+    Reported,
+    Deal,
     Event,
     EventBody,
     Usage,
@@ -87,6 +89,8 @@ pub(super) enum Kind {
     Activation,
     LicenseUsers,
     Sightings,
+    Rights,
+    Learned,
     UserCount,
     Users,
     Chunk,
@@ -97,7 +101,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 30] = [
+    const ALL: [(Self, u8); 34] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -109,6 +113,8 @@ impl Kind {
         (Self::Life, b'L'),
         (Self::Unread, b'X'),
         (Self::Asked, b'A'),
+        (Self::Reported, b'p'),
+        (Self::Deal, b'd'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::Usage, b'V'),
@@ -121,6 +127,8 @@ impl Kind {
         (Self::Activation, b'a'),
         (Self::LicenseUsers, b'u'),
         (Self::Sightings, b'z'),
+        (Self::Rights, b'r'),
+        (Self::Learned, b'e'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -182,6 +190,14 @@ pub(super) fn document(name: &str) -> Key {
 
 pub(super) fn asked(operation: &str) -> Key {
     named(Kind::Asked, operation)
+}
+
+pub(super) fn reported(id: TenantId) -> Key {
+    key(Kind::Reported, &[id.as_bytes()])
+}
+
+pub(super) fn deal(id: DealId) -> Key {
+    key(Kind::Deal, &[&id.0.to_be_bytes()])
 }
 
 /// The name's length comes first, so that the pieces of one record stay together.
@@ -287,6 +303,15 @@ pub(super) fn license_users(id: LicenseId, count: usize, number: usize) -> Key {
     let log = u8::try_from(count.trailing_zeros()).unwrap_or(u8::MAX);
     let number = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
     key(Kind::LicenseUsers, &[id.as_bytes(), &[log], &number])
+}
+
+/// A sixteenth of a tenant's users, by the first four bits of their ids.
+pub(super) fn rights(tenant: TenantId, sixteenth: u8) -> Key {
+    key(Kind::Rights, &[tenant.as_bytes(), &[sixteenth]])
+}
+
+pub(super) fn learned(tenant: TenantId) -> Key {
+    key(Kind::Learned, &[tenant.as_bytes()])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

@@ -14,6 +14,7 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | [`lookups`] | a refusal has its user looked up at once |
 //! | `agenda` | which source is due when |
 //! | `lanes` | room for many short runs and a few long ones |
 //! | `upstream` | what a round asks of Graph, as a seam |
@@ -25,6 +26,7 @@
 //! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 //! | [`life`] | closer looks, deadlines, retention |
+//! | [`reports`] | the licence report of Partner Center |
 //! | [`seats`] | seats in figures: bought, assigned, really used |
 //! | [`sign_in`] | people sign in to the landing page |
 
@@ -35,12 +37,14 @@ pub mod inbox;
 pub mod keys;
 mod lanes;
 pub mod life;
+pub mod lookups;
 mod metrics;
 mod one;
 pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
+pub mod reports;
 pub mod seats;
 pub mod sign_in;
 #[cfg(test)]
@@ -83,8 +87,12 @@ pub struct Sources {
     pub clock: Clock,
     /// Which reading of a subscription is the newer one.
     pub ledger: inbox::Ledger,
+    /// Whose licence report is being compared.
+    pub reports: reports::Turn,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
+    /// Look-ups after a refusal, and what keeps them and runs in order.
+    pub lookups: lookups::Lookups,
 }
 
 /// What decides how a run reads and what it may remove.

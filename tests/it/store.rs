@@ -4,6 +4,8 @@ mod damage;
 mod grouped;
 mod journal;
 mod reading;
+mod reports;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -127,6 +129,11 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
             members.sort();
             all.insert(format!("group {id} {}", group.id), format!("{group:?} {members:?}"));
         }
+        let learned = (&it.rights_source, &it.mappings);
+        all.insert(format!("learned {id}"), format!("{learned:?}"));
+        for (user, rights) in &it.rights {
+            all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
@@ -136,6 +143,12 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for (tenant, product, table) in mirror.all_uses() {
         all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_030)));
+    }
+    for (tenant, lines) in mirror.reported() {
+        all.insert(format!("reported {tenant}"), format!("{lines:?}"));
+    }
+    for deal in mirror.deals() {
+        all.insert(format!("deal {}", deal.id), format!("{deal:?}"));
     }
     for (tenant, sku, series) in mirror.all_series() {
         all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
@@ -215,17 +228,10 @@ fn mixed() -> Commit {
         series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
-        inbox: Vec::new(),
-        usage: Vec::new(),
-        notices: Vec::new(),
-        outbox: Vec::new(),
-        asked: Vec::new(),
-        reads: Vec::new(),
-        licenses: Vec::new(),
-        activations: Vec::new(),
-        license_users: Vec::new(),
-        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
+        reported: vec![reports::reported()],
+        deals: vec![reports::deal()],
+        ..rights::shown()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::domain::{
 
 mod answers;
 mod hosts;
+mod proofs;
 mod rights;
 mod unread;
 

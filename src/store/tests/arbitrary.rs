@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
-use super::arbitrary_licenses;
+use super::{arbitrary_licenses, arbitrary_reports, arbitrary_rights};
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
@@ -238,6 +238,7 @@ fn fact() -> BoxedStrategy<Fact> {
         text().prop_map(Fact::Words),
         super::arbitrary_licenses::license().prop_map(|it| Fact::License(Box::new(it))),
         super::arbitrary_licenses::activation().prop_map(|it| Fact::Activation(Box::new(it))),
+        arbitrary_rights::rights().prop_map(|it| Fact::Rights(Box::new(it))),
     ]
     .boxed()
 }
@@ -419,6 +420,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             vec(grouped::uses(), 0..3),
             vec(grouped::series(), 0..2),
             vec(read(), 0..2),
+            arbitrary_rights::writes(),
         ),
     );
     let licenses = (
@@ -427,8 +429,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
         arbitrary_licenses::users(),
         arbitrary_licenses::sighted(),
     );
-    (facts, rest, licenses)
-        .prop_map(|(facts, rest, licenses)| Commit {
+    let reports = (vec(arbitrary_reports::reported(), 0..2), vec(arbitrary_reports::deal(), 0..2));
+    (facts, rest, licenses, reports)
+        .prop_map(|(facts, rest, licenses, reports)| Commit {
             subscriptions: facts.0,
             tenants: facts.1,
             skus: facts.2,
@@ -445,6 +448,8 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             notices: Vec::new(),
             outbox: Vec::new(),
             asked: rest.7,
+            reported: reports.0,
+            deals: reports.1,
             licenses: licenses.0,
             activations: licenses.1,
             license_users: licenses.2,
@@ -454,6 +459,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             lives: rest.5,
             unread: rest.6,
             reads: rest.8.3,
+            rights: rest.8.4.0,
+            rights_sources: rest.8.4.1,
+            mappings: rest.8.4.2,
         })
         .boxed()
 }

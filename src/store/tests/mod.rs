@@ -2,6 +2,8 @@
 
 mod arbitrary;
 mod arbitrary_licenses;
+mod arbitrary_reports;
+mod arbitrary_rights;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -44,6 +46,11 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         let id = it.tenant.id;
         let (tenant, skus, directory) = (&it.tenant, &it.skus, &it.directory);
         all.insert(format!("tenant {id}"), format!("{tenant:?} {skus:?} {directory:?}"));
+        let (source, mappings) = (&it.rights_source, &it.mappings);
+        all.insert(format!("learned {id}"), format!("{source:?} {mappings:?}"));
+        for (user, rights) in &it.rights {
+            all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
@@ -72,6 +79,12 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
+    }
+    for (tenant, lines) in mirror.reported() {
+        all.insert(format!("reported {tenant}"), format!("{lines:?}"));
+    }
+    for it in mirror.deals() {
+        all.insert(format!("deal {}", it.id), format!("{it:?}"));
     }
     for (tenant, it) in mirror.all_unfinished() {
         all.insert(format!("unfinished {tenant}"), format!("{it:?}"));
