@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::args::{Cli, Command};
@@ -102,6 +102,22 @@ impl Remote {
         response.json().await.map_err(|error| self.cut(error).into())
     }
 
+    /// Sends a file, and hears what became of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::one`].
+    pub async fn upload(
+        &self,
+        path: &str,
+        pairs: &Pairs,
+        file: Vec<u8>,
+    ) -> Result<Value, anyhow::Error> {
+        let request = self.request(Method::POST, path, pairs).body(file);
+        let response = self.answered(request).await?;
+        response.json().await.map_err(|error| self.cut(error).into())
+    }
+
     /// Asks for rows, and hands them on in batches as they come.
     ///
     /// # Errors
@@ -160,7 +176,14 @@ impl Remote {
         path: &str,
         pairs: &Pairs,
     ) -> Result<Response, anyhow::Error> {
-        let request = self.http.request(method, format!("http://entitled{path}")).query(pairs);
+        self.answered(self.request(method, path, pairs)).await
+    }
+
+    fn request(&self, method: Method, path: &str, pairs: &Pairs) -> RequestBuilder {
+        self.http.request(method, format!("http://entitled{path}")).query(pairs)
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<Response, anyhow::Error> {
         let response = request.send().await.map_err(|error| self.cut(error))?;
         if response.status().is_success() {
             return Ok(response);
