@@ -168,6 +168,7 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
+            reports: sync::reports::Turn::default(),
             lookups: Lookups::default(),
             limits: settings::limits(&config),
         };

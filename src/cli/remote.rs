@@ -12,8 +12,8 @@ use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
 use super::{
-    changes, groups, keys, licenses, log, notify, query, seats, status, subscriptions, sync,
-    tenants, usage, webhooks,
+    changes, groups, keys, licenses, log, notify, query, reports, seats, status, subscriptions,
+    sync, tenants, usage, webhooks,
 };
 use crate::config::Config;
 
@@ -59,6 +59,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
                 licenses::activations(&remote, printer, *command).await
             }
             Command::Notify(args) => notify::run(&remote, printer, args).await,
+            Command::Reports(command) => reports::run(&remote, printer, command).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
             Command::Serve(_)
             | Command::Demo(_)
