@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::backup::BackupArgs;
 use super::groups::GroupsArgs;
 use super::learn::LearnArgs;
 use super::licenses::{ActivationsCommand, LicensesCommand};
@@ -36,7 +37,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 `query`: not usable.
-Commands other than serve, demo, sandbox, config and products hosts ask the running daemon (listen.admin).";
+Commands other than serve, demo, sandbox, config, restore and products hosts ask the running daemon (listen.admin).";
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -94,6 +95,10 @@ pub enum Command {
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Write a consistent copy of everything into one file, while the daemon runs
+    Backup(BackupArgs),
+    /// Make the store out of a backup: into an empty folder, while no daemon runs there
+    Restore(BackupArgs),
 }
 
 /// `serve`.

@@ -4,6 +4,7 @@
 //! errors put into words for people: what went wrong, because of what, and what to do.
 
 pub mod args;
+pub mod backup;
 pub mod changes;
 pub mod config;
 mod demo;
@@ -107,6 +108,7 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     match &cli.command {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
+        Command::Restore(args) => backup::restore(&cli.config, cli.json, args),
         Command::Products(command) => products::run(*command, cli.json),
         Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
@@ -137,6 +139,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Reports(_)
         | Command::Licenses(_)
         | Command::Activations(_)
+        | Command::Backup(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

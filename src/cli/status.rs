@@ -93,6 +93,12 @@ fn figures(status: &Value) -> Vec<String> {
             count("/seats/short")
         ));
     }
+    if count("/covered_twice") > 0 {
+        lines.push(format!(
+            "covered twice  {} users by a seat and by a license: `entitled licenses overlap`",
+            count("/covered_twice")
+        ));
+    }
     if count("/groups/followed") > 0 || count("/groups/unreadable") > 0 {
         lines.push(format!(
             "groups         {} followed; {} tenants do not let us read theirs (seats do not need it)",

@@ -75,7 +75,7 @@ pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
 pub use self::licenses::Once;
 pub use self::outbox::{Addressee, Audience, OutboxFigures};
-pub use self::rebuild::{Opened, restore_into_empty};
+pub use self::rebuild::{Opened, restore_into_empty, verify_backup};
 pub use self::redact::Redaction;
 pub use self::report::StoreReport;
 pub use self::usage::{
@@ -299,6 +299,11 @@ impl Store {
     /// The store in figures. Blocking: looks at the folder.
     pub fn report(&self) -> StoreReport {
         self.shared.report(self.writable().err())
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.shared.folder.path()
     }
 
     /// The keys that sign our answers.

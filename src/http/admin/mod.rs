@@ -16,6 +16,7 @@
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
+//! | `GET /licenses/overlap` | users whom a seat and a license cover |
 //! | `GET /licenses/export`, `POST /licenses/import` | rows as files carry them; what each comes to |
 //! | `POST /licenses`, `/licenses/{id}/{step}` | the license, issued or afterwards |
 //! | `GET /query` | a decision |
@@ -23,11 +24,13 @@
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
 //! | `GET /notify`, `/notify/dead`, `POST /notify/replay`, `/notify/test` | rows; what is sent again; an answer |
 //! | `POST /reports/import` | the run, and the rows that it skipped |
+//! | `POST /backup` | the whole store as one file |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod backup;
 mod figures;
 mod groups;
 mod held;
@@ -38,6 +41,7 @@ mod lines;
 mod log;
 mod notify;
 mod orders;
+mod overlap;
 mod query;
 mod reports;
 mod rows;
@@ -212,6 +216,7 @@ fn router(admin: Admin) -> Router {
         .route("/webhooks/replay", post(webhooks::replay))
         .route("/webhooks/{id}", get(webhooks::show))
         .route("/sync", post(sync::now))
+        .route("/backup", post(backup::send))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
         .merge(groups::routes())

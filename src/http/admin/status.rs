@@ -1,6 +1,7 @@
 //! `status`: how fresh everything is, what is going wrong, how much there is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -20,6 +21,10 @@ const ODD_MAX: usize = 1000;
 pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     let tasks = admin.sync.status();
+    // It looks at everybody with a seat in a tenant with a license.
+    let (shared, facts) = (Arc::clone(&admin), Arc::clone(&mirror));
+    let counting = tokio::task::spawn_blocking(move || super::overlap::count(&shared, &facts, now));
+    let covered_twice = counting.await.ok();
     let odd = admin.store.odd_records(ODD_MAX).map_err(super::unreadable)?;
     let report = admin.store.report();
     let writable = admin.store.writable();
@@ -56,6 +61,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "groups": super::groups::status(&mirror),
         "usage_rights": super::learn::status(&mirror),
         "seats": super::figures::status(&admin),
+        "covered_twice": covered_twice,
         "usage": super::usage::status(&admin),
         "notify": super::notify::rows(&admin.notify),
         "odd_records": odd.len(),
@@ -79,7 +85,7 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
     all.sort_by_key(|(key, _, _, state)| (state.last_complete, *key));
     let row = |(key, name, consent, state): (SourceKey, _, _, &SourceState)| {
         let limits = limits(admin, key);
-        let name: Option<std::sync::Arc<str>> = name;
+        let name: Option<Arc<str>> = name;
         let task = tasks.iter().find(|it| it.key == key);
         json!({
             "source": key.source.as_str(),
