@@ -167,7 +167,7 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
-            reports: sync::reports::Turn::default(),
+            reports: settings::reports(&config),
             limits: settings::limits(&config),
         };
         let (sync, scheduler) =

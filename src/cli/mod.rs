@@ -10,6 +10,7 @@ mod demo;
 pub mod groups;
 pub mod held;
 pub mod keys;
+mod license_csv;
 pub mod licenses;
 mod life;
 pub mod log;
@@ -106,7 +107,7 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     match &cli.command {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
-        Command::Products(command) => products::run(*command, cli.json),
+        Command::Products(command) => products::run(command, &cli.config, cli.json),
         Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
             serve::run(&cli.config, *args)

@@ -12,7 +12,8 @@ use crate::http::admin::ConsentLink;
 use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
-use crate::sync::{Clock, Limits, Schedule};
+use crate::sync::reports::Desk;
+use crate::sync::{Clock, Limits, RequestError, Schedule, needs_directory};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -23,6 +24,8 @@ pub(super) fn microsoft(config: &Config) -> microsoft::Settings {
             login: hosts.login.clone(),
             marketplace: hosts.marketplace.clone(),
             graph: hosts.graph.clone(),
+            partner_center: hosts.partner_center.clone(),
+            report_hosts: hosts.report_hosts.clone(),
         },
         tenant: config.publisher.tenant,
         client_id: config.identity.client_id.clone(),
@@ -60,6 +63,17 @@ pub(super) fn limits(config: &Config) -> Limits {
     let directory = &config.sync.directory;
     let groups = config.sync.groups;
     Limits { sweep: directory.sweep, remove_limit: directory.remove_limit, groups }
+}
+
+/// How often the licence report is read by itself.
+pub(super) fn reports(config: &Config) -> Desk {
+    Desk::new(if !needs_directory(&config.catalog) {
+        Err(RequestError::NoReports)
+    } else if config.microsoft.mixes_stand_in() {
+        Err(RequestError::StandIn)
+    } else {
+        Ok(config.sync.reports.every)
+    })
 }
 
 pub(super) fn schedule(config: &Config) -> Schedule {
