@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::output::Printer;
 use super::{Advised, Exit, environment};
-use crate::config::{Config, Solution};
+use crate::config::{Config, Install, Solution};
 use crate::domain::Product;
 
 /// How long publisher and offer may be, each.
@@ -80,12 +80,15 @@ fn advised(what: String, next: &str) -> Advised {
 /// The content of both files.
 fn files(product: &Product, solution: &Solution) -> Result<Files, Advised> {
     let id = &product.id;
-    if solution.freemium {
+    if solution.install == Install::Anyone {
         let what = format!(
-            "`{id}` may be installed without a licence (freemium = true), so its package must not \
+            "`{id}` may be installed without a licence (install = \"anyone\"), so its package must not \
              demand one"
         );
-        return Err(advised(what, "add no licence files to its solution, or set freemium = false"));
+        return Err(advised(
+            what,
+            "add no licence files to its solution, or set install = \"licensed\"",
+        ));
     }
     if solution.plans.is_empty() {
         let what = format!("`{id}` has no plan of channel isv_app: no solution package names one");
@@ -181,7 +184,7 @@ mod tests {
             plan("contoso.tracker.gold", Some("Tracker Gold"), &["cts_trackerapp", "cts_admin"]),
             plan("contoso.tracker.silver", None, &["cts_trackerapp"]),
         ];
-        let files = files(&product(), &Solution { freemium: false, plans }).unwrap();
+        let files = files(&product(), &Solution { install: Install::Licensed, plans }).unwrap();
         let (definition, mapping) = (rows(&files.definition), rows(&files.mapping));
         assert_eq!(definition[0], ["ServiceID", "Display name", "More info URL"]);
         assert_eq!(definition[1][1], "Tracker Gold");
@@ -212,10 +215,10 @@ mod tests {
             assert!(error.what.contains(says), "{says} in {}", error.what);
             assert_eq!(error.exit, Exit::Usage);
         };
-        let with = |plan| Solution { freemium: false, plans: vec![plan] };
+        let with = |plan| Solution { install: Install::Licensed, plans: vec![plan] };
         let good = || plan("contoso.tracker.gold", None, &["cts_trackerapp"]);
         check(Solution::default(), "no plan of channel isv_app");
-        check(Solution { freemium: true, plans: vec![good()] }, "must not demand one");
+        check(Solution { install: Install::Anyone, plans: vec![good()] }, "must not demand one");
         check(with(SolutionPlan { more_info: None, ..good() }), "to read more at");
         check(with(SolutionPlan { apps: Vec::new(), ..good() }), "opens no app");
         check(with(plan("contoso.tracker.gold", None, &["my app"])), "`my app` is no unique name");

@@ -46,7 +46,7 @@ pub use notify::NotifyEndpoint;
 pub use policy::PolicySection;
 pub use publisher::Publisher;
 pub use secret::Secret;
-pub use solution::{Solution, SolutionPlan};
+pub use solution::{Install, Solution, SolutionPlan};
 pub use store::StoreSection;
 pub use sync::{DirectorySchedule, SourceSchedule, SyncSection};
 pub use tenant::ConfiguredTenant;

@@ -1,6 +1,8 @@
 //! What a solution package for Dynamics 365 and Power Apps says of a product's licences: keys of
 //! `[[product]]` and `[[product.plan]]`.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use url::Url;
@@ -8,11 +10,44 @@ use url::Url;
 use super::section::Section;
 use crate::domain::{Channel, ServiceId};
 
+/// Who may install an app from AppSource ("Allow install even if licences are not assigned").
+///
+/// Source: `visuals-and-isv.md` section 4.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Install {
+    /// Who has a licence; the package demands one.
+    #[default]
+    Licensed,
+    /// Anyone: freemium. The package must then not demand a licence.
+    Anyone,
+}
+
+impl FromStr for Install {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "licensed" => Ok(Self::Licensed),
+            "anyone" => Ok(Self::Anyone),
+            _ => Err(format!("`{text}` is neither \"licensed\" nor \"anyone\"")),
+        }
+    }
+}
+
+impl fmt::Display for Install {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Licensed => "licensed",
+            Self::Anyone => "anyone",
+        })
+    }
+}
+
 /// What a product's solution package says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Solution {
-    /// Whether the app may be installed and run without a licence: its package then demands none.
-    pub freemium: bool,
+    /// Who may install it.
+    pub install: Install,
     /// Its plans of channel `isv_app`, in the order of the configuration.
     pub plans: Vec<SolutionPlan>,
 }
@@ -55,12 +90,9 @@ pub(super) fn plan(
 
 /// Reads what a product says of it.
 pub(super) fn product(it: &mut Section<'_>, plans: Vec<SolutionPlan>) -> Solution {
-    let freemium = it.or("freemium", false);
-    if freemium && plans.is_empty() {
-        it.warning(
-            "freemium",
-            "it has no effect here; only isv_app plans are installed by licence",
-        );
+    let install = it.or("install", Install::default());
+    if install == Install::Anyone && plans.is_empty() {
+        it.warning("install", "it has no effect here; only isv_app plans are installed by licence");
     }
-    Solution { freemium, plans }
+    Solution { install, plans }
 }

@@ -1,5 +1,7 @@
 //! All facts of one moment, indexed, immutable.
 
+mod reports;
+
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
@@ -187,26 +189,6 @@ impl Mirror {
         self.asked.values()
     }
 
-    /// The lines of the licence report, tenant by tenant.
-    pub fn reported(&self) -> impl Iterator<Item = (TenantId, &Arc<[ReportedLicence]>)> {
-        self.reported.iter().map(|(tenant, lines)| (*tenant, lines))
-    }
-
-    /// The lines of the licence report about this tenant.
-    pub fn reported_of(&self, tenant: TenantId) -> &[ReportedLicence] {
-        self.reported.get(&tenant).map_or(&[], |lines| lines)
-    }
-
-    /// All deals that were entered by hand.
-    pub fn deals(&self) -> impl Iterator<Item = &Arc<Deal>> {
-        self.deals.values()
-    }
-
-    /// The deal of this number.
-    pub fn deal(&self, id: DealId) -> Option<&Arc<Deal>> {
-        self.deals.get(&id)
-    }
-
     /// How far the first enumeration of a tenant is, if it was cut off.
     pub fn unfinished(&self, tenant: TenantId) -> Option<&Arc<Unfinished>> {
         self.unfinished.get(&tenant)
@@ -353,22 +335,6 @@ impl Mirror {
             self.change_tenant(tenant, |view| view.users = table);
         }
         self
-    }
-
-    fn put_reports(&mut self, commit: &Commit) {
-        for (tenant, lines) in &commit.reported {
-            if lines.is_empty() {
-                self.reported.remove(tenant);
-            } else {
-                self.reported.insert(*tenant, lines.as_slice().into());
-            }
-        }
-        for (id, deal) in &commit.deals {
-            match deal {
-                Some(it) => drop(self.deals.insert(*id, Arc::clone(it))),
-                None => drop(self.deals.remove(id)),
-            }
-        }
     }
 
     /// The mirror with who uses licenses and what was declared of them, as it was read from disk.

@@ -316,8 +316,8 @@ fn was_so(mirror: &Mirror, report: &ReportSays, seats: &[&SeatFigures]) -> bool 
         let on = |it: &&SeatFigures| mirror.series(it.tenant, it.sku)?.on(made.checked_sub(ago)?);
         let points: Option<Vec<_>> = seats.iter().map(on).collect();
         points.is_some_and(|points| {
-            let bought = points.iter().map(|it| u64::from(it.bought)).sum();
-            let assigned = points.iter().map(|it| u64::from(it.assigned)).sum();
+            let bought: u64 = points.iter().map(|it| u64::from(it.bought)).sum();
+            let assigned: u64 = points.iter().map(|it| u64::from(it.assigned)).sum();
             report.provisioned.is_none_or(|it| it == bought)
                 && report.assigned.is_none_or(|it| it == assigned)
         })

@@ -166,6 +166,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         clock,
         ledger: Ledger::default(),
         reports: entitled::sync::reports::Desk::default(),
+        lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {
             sweep: SignedDuration::from_hours(24),
             remove_limit: Share::FIFTH,
