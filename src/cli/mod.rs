@@ -10,6 +10,7 @@ mod demo;
 pub mod groups;
 pub mod held;
 pub mod keys;
+mod learn;
 mod license_csv;
 pub mod licenses;
 mod life;

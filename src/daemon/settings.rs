@@ -12,8 +12,10 @@ use crate::http::admin::ConsentLink;
 use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
+use crate::sync::lookups::AlsoLook;
 use crate::sync::reports::Desk;
-use crate::sync::{Clock, Limits, RequestError, Schedule, needs_directory};
+use crate::sync::rights::UsageRights;
+use crate::sync::{Clock, Limits, RequestError, Schedule, Sources, needs_directory};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -61,8 +63,18 @@ fn credential(credential: &config::Credential) -> microsoft::Credential {
 
 pub(super) fn limits(config: &Config) -> Limits {
     let directory = &config.sync.directory;
-    let groups = config.sync.groups;
-    Limits { sweep: directory.sweep, remove_limit: directory.remove_limit, groups }
+    Limits {
+        sweep: directory.sweep,
+        remove_limit: directory.remove_limit,
+        groups: config.sync.groups,
+        rights: directory.rights,
+    }
+}
+
+/// What is looked at beside the licences of whoever was refused.
+pub(super) fn also_looked_at(sources: &Sources) -> Vec<Arc<dyn AlsoLook>> {
+    let rights = sources.limits.rights.map(|_| UsageRights::new(sources.clone()));
+    rights.into_iter().map(|it| Arc::new(it) as Arc<dyn AlsoLook>).collect()
 }
 
 /// How often the licence report is read by itself.
