@@ -173,7 +173,7 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
-            reports: sync::reports::Turn::default(),
+            reports: settings::reports(&config),
             lookups: Lookups::default(),
             limits: settings::limits(&config),
         };

@@ -12,6 +12,7 @@ pub mod groups;
 pub mod held;
 pub mod keys;
 mod learn;
+mod license_csv;
 pub mod licenses;
 mod life;
 pub mod log;
@@ -109,7 +110,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     match &cli.command {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
         Command::Restore(args) => backup::restore(&cli.config, cli.json, args),
-        Command::Products(command) => products::run(*command, cli.json),
+        Command::Products(command) => products::run(command, &cli.config, cli.json),
         Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
             serve::run(&cli.config, *args)

@@ -59,7 +59,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
                 licenses::activations(&remote, printer, *command).await
             }
             Command::Notify(args) => notify::run(&remote, printer, args).await,
-            Command::Reports(command) => reports::run(&remote, printer, command).await,
+            Command::Reports(args) => reports::run(&remote, printer, args).await,
             Command::Backup(args) => backup::backup(&remote, printer, args).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
             Command::Serve(_)

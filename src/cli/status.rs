@@ -116,6 +116,7 @@ fn figures(status: &Value) -> Vec<String> {
     }
     lines.extend(super::notify::in_status(status));
     lines.extend(super::life::lines(status));
+    lines.extend(super::reports::in_status(status));
     if count("/odd_records") > 0 {
         lines.push(format!(
             "odd records    {} that could not be understood (--json shows some)",

@@ -7,6 +7,7 @@ use crate::domain::{Channel, HybridMode, Product};
 /// Looks at the whole.
 pub(super) fn whole(config: &Config, report: &mut Report) {
     audience(config, report);
+    stand_in(config, report);
     if config.catalog.products().next().is_none() {
         report.warning(
             "product",
@@ -17,6 +18,17 @@ pub(super) fn whole(config: &Config, report: &mut Report) {
         report.warning(
             "listen.public_url",
             "it is not set; set it to what the outside calls us, such as \"https://lic.example\"",
+        );
+    }
+}
+
+/// A stand-in's token is worth nothing at Microsoft's, and has no business there.
+fn stand_in(config: &Config, report: &mut Report) {
+    if config.microsoft.mixes_stand_in() {
+        report.warning(
+            "microsoft.partner_center",
+            "it is Microsoft's own, and [microsoft] login is not: licence reports are not read; \
+             name the stand-in's Partner Center (the sandbox: its address and /partner_center)",
         );
     }
 }

@@ -14,8 +14,9 @@ use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store, StoreError};
 use crate::sync::lookups::AlsoLook;
+use crate::sync::reports::Desk;
 use crate::sync::rights::UsageRights;
-use crate::sync::{Clock, Limits, Schedule, Sources};
+use crate::sync::{Clock, Limits, RequestError, Schedule, Sources, needs_directory};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -26,6 +27,8 @@ pub(super) fn microsoft(config: &Config) -> microsoft::Settings {
             login: hosts.login.clone(),
             marketplace: hosts.marketplace.clone(),
             graph: hosts.graph.clone(),
+            partner_center: hosts.partner_center.clone(),
+            report_hosts: hosts.report_hosts.clone(),
         },
         tenant: config.publisher.tenant,
         client_id: config.identity.client_id.clone(),
@@ -73,6 +76,17 @@ pub(super) fn limits(config: &Config) -> Limits {
 pub(super) fn also_looked_at(sources: &Sources) -> Vec<Arc<dyn AlsoLook>> {
     let rights = sources.limits.rights.map(|_| UsageRights::new(sources.clone()));
     rights.into_iter().map(|it| Arc::new(it) as Arc<dyn AlsoLook>).collect()
+}
+
+/// How often the licence report is read by itself.
+pub(super) fn reports(config: &Config) -> Desk {
+    Desk::new(if !needs_directory(&config.catalog) {
+        Err(RequestError::NoReports)
+    } else if config.microsoft.mixes_stand_in() {
+        Err(RequestError::StandIn)
+    } else {
+        Ok(config.sync.reports.every)
+    })
 }
 
 pub(super) fn schedule(config: &Config) -> Schedule {

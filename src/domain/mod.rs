@@ -8,6 +8,7 @@ mod by_group;
 mod commit;
 mod deadline;
 mod delivery;
+mod difference;
 mod directory;
 mod group;
 mod id;
@@ -46,6 +47,7 @@ pub use commit::{
 };
 pub use deadline::{Deadline, DeadlineKind, NEAR, deadlines};
 pub use delivery::{Delivery, DeliveryState, DeliveryWrite, NoticeNumber};
+pub use difference::Difference;
 pub use directory::{
     CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
     Units, UserLicences, Via,

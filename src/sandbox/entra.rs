@@ -18,6 +18,8 @@ use super::{World, chance, sign_in, story};
 pub(crate) const GRAPH: &str = "https://graph.microsoft.com";
 /// Graph's own application id, good as a resource name too.
 const GRAPH_APP: &str = "00000003-0000-0000-c000-000000000000";
+/// Audience of Partner Center tokens. Source: visuals-and-isv.md 4.6.
+pub(crate) const PARTNER_CENTER: &str = "https://api.partnercenter.microsoft.com";
 /// Audience of marketplace tokens. Source: marketplace-saas.md 2.2.
 pub(crate) const MARKETPLACE: &str = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7";
 /// Lifetime of app tokens, one second short of an hour as Entra has it.
@@ -237,6 +239,9 @@ fn issue(world: &mut World, tenant: Uuid, resource: &str, roles: &[String], two:
     } else if resource == MARKETPLACE && tenant == story::PUBLISHER_TENANT {
         // Access to the marketplace comes from the ids in Technical configuration: no roles.
         (MARKETPLACE, &[][..])
+    } else if resource == PARTNER_CENTER && tenant == story::PUBLISHER_TENANT {
+        // Access comes from the role that Partner Center gives the app: no roles here.
+        (PARTNER_CENTER, &[][..])
     } else {
         let text = format!("The resource principal named {resource} was not found in the tenant.");
         return refusal(world, 400, "invalid_resource", 500_011, &text);

@@ -89,8 +89,8 @@ pub struct Sources {
     pub clock: Clock,
     /// Which reading of a subscription is the newer one.
     pub ledger: inbox::Ledger,
-    /// Whose licence report is being compared.
-    pub reports: reports::Turn,
+    /// How often the licence report is read, and whose is being compared.
+    pub reports: reports::Desk,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
     /// Look-ups after a refusal, and what keeps them and runs in order.

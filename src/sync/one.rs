@@ -10,7 +10,8 @@ use tracing::{error, warn};
 
 use super::progress::Gauge;
 use super::{
-    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, rights, subscriptions,
+    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, reports, rights,
+    subscriptions,
 };
 use crate::domain::{Outcome, Run, SourceKey};
 use crate::microsoft::ErrorKind;
@@ -48,6 +49,7 @@ async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performe
             }
             read
         }
+        None if begun.key == SourceKey::REPORTS => reports::run(sources, &begun, gauge).await?,
         None => subscriptions::run(sources, &begun, gauge).await?,
     };
     if let Some(error) = &error {

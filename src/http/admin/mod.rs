@@ -23,7 +23,8 @@
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
 //! | `GET /notify`, `/notify/dead`, `POST /notify/replay`, `/notify/test` | rows; what is sent again; an answer |
-//! | `POST /reports/import` | the run, and the rows that it skipped |
+//! | `GET /reports`, `POST /reports/import` | rows; the run, and the rows that it skipped |
+//! | `GET`, `POST /reports/deals`, `POST …/{id}/remove` | rows; the deal |
 //! | `POST /backup` | the whole store as one file |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!

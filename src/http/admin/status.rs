@@ -63,6 +63,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "seats": super::figures::status(&admin),
         "covered_twice": covered_twice,
         "usage": super::usage::status(&admin),
+        "reports": super::reports::status(&admin, &mirror),
         "notify": super::notify::rows(&admin.notify),
         "odd_records": odd.len(),
         "odd": odd.iter().take(5).map(|it| json!({
@@ -80,7 +81,8 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
         let consent = Some(it.tenant.consent.as_str());
         (SourceKey::directory(it.tenant.id), it.tenant.name.clone(), consent, &it.directory)
     });
-    let mut all: Vec<_> = std::iter::once(list).chain(views).collect();
+    let report = mirror.source(SourceKey::REPORTS).map(|it| (SourceKey::REPORTS, None, None, it));
+    let mut all: Vec<_> = std::iter::once(list).chain(report).chain(views).collect();
     // Never read first, then the longest ago.
     all.sort_by_key(|(key, _, _, state)| (state.last_complete, *key));
     let row = |(key, name, consent, state): (SourceKey, _, _, &SourceState)| {
@@ -109,7 +111,8 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
 
 fn limits(admin: &Admin, key: SourceKey) -> &Freshness {
     match key.source {
-        Source::Subscriptions | Source::Reports => &admin.policy.subscriptions,
+        Source::Subscriptions => &admin.policy.subscriptions,
+        Source::Reports => &admin.policy.reports,
         Source::Directory | Source::Groups => &admin.policy.directory,
     }
 }

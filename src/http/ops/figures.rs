@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::reports::ReportFigures;
 use super::webhooks::WebhookFigures;
 use super::{Ops, life};
 use crate::decision::State;
@@ -44,6 +45,7 @@ pub(super) struct Figures {
     pub(super) endpoints: Vec<EndpointStatus>,
     pub(super) webhooks: WebhookFigures,
     pub(super) by_tenant: seats::Figures,
+    pub(super) reports: ReportFigures,
 }
 
 /// One source for one scope, and how fresh it is.
@@ -114,6 +116,7 @@ impl Figures {
         };
         let answers =
             |signature| ops.metrics.answers.get_or_create(&SignatureLabel { signature }).get();
+        let by_tenant = ops.seats.as_ref().map(seats::Seats::latest).unwrap_or_default();
         Ok(Self {
             now,
             started: ops.started,
@@ -133,7 +136,8 @@ impl Figures {
             entra_keys: ops.entra.is_known(),
             endpoints: ops.notify.as_ref().map(NotifyHandle::status).unwrap_or_default(),
             webhooks: WebhookFigures::gather(ops),
-            by_tenant: ops.seats.as_ref().map(seats::Seats::latest).unwrap_or_default(),
+            reports: ReportFigures::gather(&mirror, &ops.catalog, &by_tenant, now),
+            by_tenant,
         })
     }
 }
@@ -166,6 +170,16 @@ fn scopes(mirror: &Mirror, ops: &Ops) -> Vec<Scope> {
         task: task(key),
     };
     scopes.insert(0, subscriptions);
+    if let Some(state) = mirror.source(SourceKey::REPORTS) {
+        let report = Scope {
+            name: Source::Reports.to_string(),
+            state: state.clone(),
+            consent: None,
+            limits: ops.policy.reports,
+            task: task(SourceKey::REPORTS),
+        };
+        scopes.insert(1, report);
+    }
     scopes
 }
 

@@ -14,6 +14,7 @@ mod health;
 mod life;
 mod notify;
 mod page;
+mod reports;
 mod seats;
 mod svg;
 mod unsold;
@@ -116,6 +117,13 @@ impl OpsState {
         if let Some(seats) = &settings.seats {
             registry.register_collector(Box::new(seats::SeatMetrics(seats.clone())));
         }
+        let seats = settings.seats.clone();
+        registry.register_collector(Box::new(reports::ReportMetrics {
+            store: settings.store.clone(),
+            catalog: Arc::clone(&settings.catalog),
+            seats,
+            clock: Arc::clone(&settings.clock),
+        }));
         let watch = settings.watch.clone();
         let clock = Arc::clone(&settings.clock);
         registry.register_collector(Box::new(webhooks::Waiting::new(

@@ -37,6 +37,7 @@ use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
 use super::graph::throttle::{Bucket, GraphUse};
 use super::keys::KeyRing;
+use super::partner_center::Analytics;
 use super::sign_in::Visits;
 use super::stumble::Stumble;
 use super::usage::Meter;
@@ -58,6 +59,7 @@ pub struct World {
     pub(super) orders: Orders,
     pub(super) post: Post,
     pub(super) meter: Meter,
+    pub(super) analytics: Analytics,
     pub(super) visits: Visits,
     keys: KeyRing,
     /// Secrets of our app; false once expired.
@@ -111,6 +113,7 @@ impl World {
             orders: Orders::default(),
             post: Post::default(),
             meter: Meter::default(),
+            analytics: Analytics::default(),
             visits: Visits::default(),
             keys: options.keys.as_deref().map_or_else(KeyRing::new, KeyRing::kept)?,
             secrets,
@@ -207,7 +210,7 @@ impl World {
         self.fate.hits(chance)
     }
 
-    /// Lets the marketplace stumble over its next requests of a kind, after those ordered before.
+    /// Lets the marketplace or Partner Center stumble over its next requests of a kind, after those ordered before.
     pub fn stumble(&mut self, stumble: Stumble) {
         self.stumbles.push(stumble);
     }

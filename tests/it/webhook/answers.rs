@@ -146,7 +146,13 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
     let (store, _) = Store::open(options, now).unwrap();
     let url: reqwest::Url = server.uri().parse().unwrap();
     let settings = Settings {
-        hosts: Hosts { login: url.clone(), marketplace: url.clone(), graph: url },
+        hosts: Hosts {
+            login: url.clone(),
+            marketplace: url.clone(),
+            graph: url.clone(),
+            partner_center: url,
+            report_hosts: Vec::new(),
+        },
         tenant: story::PUBLISHER_TENANT.to_string().parse().unwrap(),
         client_id: story::CLIENT_ID.to_string(),
         credential: Credential::Secret(Secret::new("s")),
@@ -159,7 +165,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         catalog: Arc::new(catalog()),
         clock,
         ledger: Ledger::default(),
-        reports: entitled::sync::reports::Turn::default(),
+        reports: entitled::sync::reports::Desk::default(),
         lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {
             sweep: SignedDuration::from_hours(24),
