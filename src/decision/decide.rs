@@ -70,6 +70,9 @@ pub enum Notice {
         /// So many it allows.
         max: u64,
     },
+    /// The last complete read of the tenant no longer had the user's licence, together with so
+    /// many others that a second one is waited for; until then it counts.
+    HeldBack,
 }
 
 impl fmt::Display for Notice {
@@ -81,6 +84,10 @@ impl fmt::Display for Notice {
             Self::OverLimit { max } => {
                 write!(f, "This license is for {max} users and is used by more.")
             }
+            Self::HeldBack => f.write_str(
+                "The organization's directory no longer shows this licence. It stays valid until \
+                 that is confirmed.",
+            ),
         }
     }
 }

@@ -312,6 +312,7 @@ fn notice(evidence: &Evidence<'_>, question: &Question<'_>, state: State) -> Opt
         Evidence::License(it) if state.is_usable() => {
             maximum_passed(it, question).map(|max| Notice::OverLimit { max })
         }
+        Evidence::Seat(it) if state.is_usable() && it.held_back => Some(Notice::HeldBack),
         Evidence::License(_)
         | Evidence::Subscription(_)
         | Evidence::Seat(_)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Holders, Life, Sku, SkuId, Source, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread, UserTable, UserWrites,
+    Access, AskedChange, AskedWrite, Commit, HeldBack, Holders, Life, Sku, SkuId, Source,
+    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread,
+    UserId, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -20,6 +21,10 @@ pub struct TenantView {
     pub users: UserTable,
     /// How far its directory has been read.
     pub directory: SourceState,
+    /// What it permits our app.
+    pub access: Access,
+    /// What the brake holds of it.
+    pub held: Option<Arc<HeldBack>>,
 }
 
 impl TenantView {
@@ -30,7 +35,16 @@ impl TenantView {
             skus: Arc::from([]),
             users: UserTable::default(),
             directory: SourceState::default(),
+            access: Access::default(),
+            held: None,
         }
+    }
+
+    /// Whether the brake holds this user's licence of this SKU: the last complete read no longer
+    /// had it. `marked` says whether any of the user's is ([`super::UserLicences::missing_since`]).
+    pub fn holds_back(&self, user: UserId, marked: bool, sku: &Sku) -> bool {
+        sku.missing_since.is_some()
+            || marked && self.held.as_ref().is_some_and(|it| it.holds(user, sku.id))
     }
 
     /// The SKU of this id.
@@ -180,6 +194,15 @@ impl Mirror {
         }
         for tenant in &commit.tenants {
             next.change_tenant(tenant.id, |view| view.tenant = tenant.clone());
+        }
+        for (tenant, access) in &commit.access {
+            next.change_tenant(*tenant, |view| view.access = *access);
+        }
+        for (tenant, held) in &commit.held {
+            // To hold nothing makes no tenant known.
+            if held.is_some() || next.tenants.contains_key(tenant) {
+                next.change_tenant(*tenant, |view| view.held = held.clone().map(Arc::new));
+            }
         }
         for (tenant, skus) in &commit.skus {
             next.change_tenant(*tenant, |view| view.skus = skus.as_slice().into());

@@ -2,11 +2,13 @@
 //!
 //! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
 
+mod access;
 mod asked;
 mod commit;
 mod deadline;
 mod delivery;
 mod directory;
+mod held;
 mod id;
 mod inbox;
 mod life;
@@ -24,6 +26,7 @@ mod usage;
 mod users;
 mod webhook_log;
 
+pub use access::{Access, Grant, Permission};
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use commit::{
     Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
@@ -34,6 +37,7 @@ pub use directory::{
     CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
     Units, UserLicences, Via,
 };
+pub use held::HeldBack;
 pub use id::{
     GroupId, InvalidId, ProductId, RunId, ServiceId, ServicePlanId, SkuId, SubscriptionId,
     TenantId, UserId,

@@ -17,15 +17,19 @@ use super::rebuild::caught;
 use super::redact::Redaction;
 use super::usage::{UsageJob, UsageReply};
 use super::writer::Writer;
-use super::{Shared, StoreError};
-use crate::domain::{Commit, Receipt, SeatOutcome, SeatRequest};
+use super::{Shared, Store, StoreError};
+use crate::domain::{Commit, Mirror, Receipt, SeatOutcome, SeatRequest};
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
+/// What is to be written, worked out when its turn has come.
+pub(super) type Decide = Box<dyn FnOnce(&Mirror) -> Option<Commit> + Send>;
+
 /// What the thread is asked to do.
 pub(super) enum Job {
     Commit(Box<Commit>, Reply<()>),
+    Decide(Decide, Reply<bool>),
     Seat(Box<SeatRequest>, Reply<SeatOutcome>),
     Receive(Box<Arrival>, Reply<Receipt>),
     Usage(Box<UsageJob>, Reply<UsageReply>),
@@ -56,6 +60,7 @@ const EXPORT_TAIL: usize = 8 << 20;
 
 enum Waiter {
     Commit(Reply<()>),
+    Decide(bool, Reply<bool>),
     Seat(SeatOutcome, Reply<SeatOutcome>),
     Receive(Receipt, Reply<Receipt>),
     Usage(UsageReply, Reply<UsageReply>),
@@ -66,10 +71,27 @@ impl Waiter {
     fn answer(self, result: Result<(), StoreError>) {
         match self {
             Self::Commit(reply) => drop(reply.send(result)),
+            Self::Decide(any, reply) => drop(reply.send(result.map(|()| any))),
             Self::Seat(outcome, reply) => drop(reply.send(result.map(|()| outcome))),
             Self::Receive(receipt, reply) => drop(reply.send(result.map(|()| receipt))),
             Self::Usage(said, reply) => drop(reply.send(result.map(|()| said))),
         }
+    }
+}
+
+impl Store {
+    /// Takes a commit that is worked out from the mirror as it is when its turn has come: nothing
+    /// can come between the look and the write. Says whether there was anything to write; returns
+    /// once it is durable and published. `decide` runs on the thread that writes: it must be quick.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::commit`].
+    pub async fn commit_with(
+        &self,
+        decide: impl FnOnce(&Mirror) -> Option<Commit> + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        self.ask(|reply| Job::Decide(Box::new(decide), reply)).await
     }
 }
 
@@ -88,7 +110,11 @@ impl Committer {
         loop {
             let Some(job) = next.take().or_else(|| self.jobs.blocking_recv()) else { break };
             match job {
-                Job::Commit(..) | Job::Seat(..) | Job::Receive(..) | Job::Usage(..) => {
+                Job::Commit(..)
+                | Job::Decide(..)
+                | Job::Seat(..)
+                | Job::Receive(..)
+                | Job::Usage(..) => {
                     next = self.group(job);
                 }
                 Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
@@ -122,6 +148,13 @@ impl Committer {
                 Job::Commit(commit, reply) => {
                     group.add_with_webhooks(&self.shared.inbox(), *commit);
                     waiters.push(Waiter::Commit(reply));
+                }
+                Job::Decide(decide, reply) => {
+                    let commit = decide(group.mirror());
+                    waiters.push(Waiter::Decide(commit.is_some(), reply));
+                    if let Some(commit) = commit {
+                        group.add_with_webhooks(&self.shared.inbox(), commit);
+                    }
                 }
                 Job::Seat(request, reply) => {
                     waiters.push(Waiter::Seat(group.seat(&request), reply));

@@ -74,6 +74,8 @@ pub(super) enum Kind {
     Life,
     Unread,
     Asked,
+    Access,
+    HeldBack,
     Event,
     EventBody,
     Usage,
@@ -89,7 +91,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 23] = [
+    const ALL: [(Self, u8); 25] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -101,6 +103,8 @@ impl Kind {
         (Self::Life, b'L'),
         (Self::Unread, b'X'),
         (Self::Asked, b'A'),
+        (Self::Access, b'b'),
+        (Self::HeldBack, b'h'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::Usage, b'V'),
@@ -149,6 +153,14 @@ pub(super) fn tenant(id: TenantId) -> Key {
 
 pub(super) fn skus(id: TenantId) -> Key {
     key(Kind::Skus, &[id.as_bytes()])
+}
+
+pub(super) fn access(id: TenantId) -> Key {
+    key(Kind::Access, &[id.as_bytes()])
+}
+
+pub(super) fn held_back(id: TenantId) -> Key {
+    key(Kind::HeldBack, &[id.as_bytes()])
 }
 
 /// Nil stands for no tenant: no tenant has that id.

@@ -102,6 +102,11 @@ impl Group {
         self.commits.push(commit);
     }
 
+    /// The mirror after everything that is already in the group.
+    pub(super) fn mirror(&self) -> &Mirror {
+        &self.after
+    }
+
     /// Takes a webhook in, seen from after everything that is already in the group.
     pub(super) fn receive(&mut self, inbox: &Inbox, it: Arrival) -> Receipt {
         let (receipt, commit) = self.webhooks.take(inbox, it);

@@ -5,6 +5,7 @@
 //! rights stay, marked, until a second complete read misses the same ones. What a delta round or
 //! the tenant itself removes in so many words counts at once.
 
+mod release;
 mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ use crate::domain::{
 };
 use crate::planted::{self, Mistake, planted};
 
+use self::release::Missing;
+pub use self::release::release;
 pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};
 
 /// Seats that one full read may always remove, however small the tenant.
@@ -65,6 +68,7 @@ pub(crate) fn directory(
         tally: Tally::default(),
         held: 0,
         total: 0,
+        missing: Missing::default(),
     };
     let first = view.users.is_empty();
     let mut writes: BTreeMap<UserId, Option<UserLicences>> = BTreeMap::new();
@@ -102,6 +106,10 @@ pub(crate) fn directory(
         commit.users.push(TenantUsers { tenant: planted::owner(view.tenant.id), writes });
     }
     let held = (planner.held > 0).then_some((planner.held, planner.total));
+    let back = held.map(|(_, total)| planner.missing.held_back(begun.id, now, total));
+    if back.as_ref() != view.held.as_deref() {
+        commit.held.push((view.tenant.id, back));
+    }
     Planned { commit, tally: planner.tally, held }
 }
 
@@ -114,6 +122,7 @@ struct Planner<'a> {
     tally: Tally,
     held: usize,
     total: usize,
+    missing: Missing,
 }
 
 /// A user whom a full enumeration shows with fewer rights than before.
@@ -168,6 +177,7 @@ impl Planner<'_> {
         for Loss { user, before, after, seats } in losses {
             if brake {
                 self.held = self.held.saturating_add(seats);
+                self.missing.user(user, &before, after.as_ref());
                 let marked = UserLicences { missing_since: Some(self.begun.id), ..before };
                 writes.insert(user, Some(marked));
             } else {
@@ -195,6 +205,7 @@ impl Planner<'_> {
             if self.brakes(lost, total) {
                 self.held = self.held.saturating_add(lost);
                 self.total = total;
+                self.missing.skus.push(gone.id);
                 let marked = Sku { missing_since: Some(self.begun.id), ..gone.clone() };
                 skus.insert(gone.id, marked);
             } else {
@@ -289,7 +300,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn sku(id: u128) -> Sku {
+    pub(super) fn sku(id: u128) -> Sku {
         Sku {
             id: SkuId::from_uuid(Uuid::from_u128(id)),
             part_number: "P".into(),
@@ -301,11 +312,11 @@ mod tests {
         }
     }
 
-    fn user(id: u128) -> UserId {
+    pub(super) fn user(id: u128) -> UserId {
         UserId::from_uuid(Uuid::from_u128(id))
     }
 
-    fn holds(id: u128) -> UserLicences {
+    pub(super) fn holds(id: u128) -> UserLicences {
         let path = Path {
             via: Via::Direct,
             state: PathState::Active,
@@ -321,7 +332,7 @@ mod tests {
         }])
     }
 
-    fn tenant(users: u128) -> TenantView {
+    pub(super) fn tenant(users: u128) -> TenantView {
         let id = TenantId::from_uuid(Uuid::from_u128(77)).unwrap();
         let mut view = TenantView::unread(Tenant::heard_of(id, None));
         view.tenant.consent = Consent::Granted;
@@ -336,7 +347,7 @@ mod tests {
     }
 
     /// The tenant after a full read that shows these users.
-    fn enumerate(view: &TenantView, id: u64, present: &[u128]) -> (TenantView, Planned) {
+    pub(super) fn enumerate(view: &TenantView, id: u64, present: &[u128]) -> (TenantView, Planned) {
         let enumerated = present.iter().map(|it| (user(*it), Some(holds(1)))).collect();
         let found = Found { skus: vec![sku(1)], enumerated: Some(enumerated), ..Found::default() };
         apply(view, found, id)
@@ -355,13 +366,14 @@ mod tests {
                 tenant: view.tenant.id,
                 writes: UserWrites::Replace(view.users.iter().collect()),
             }],
+            held: vec![(view.tenant.id, view.held.as_deref().cloned())],
             ..Commit::default()
         });
         let mirror = mirror.applied(&planned.commit);
         (mirror.tenant(view.tenant.id).unwrap().as_ref().clone(), planned)
     }
 
-    fn present(view: &TenantView) -> Vec<u128> {
+    pub(super) fn present(view: &TenantView) -> Vec<u128> {
         view.users.iter().map(|(user, _)| user.as_uuid().as_u128()).collect()
     }
 

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entitled::domain::{
-    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
-    Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
-    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Trigger, Unread, UserId, UserLicences, UserWrites, Whose,
+    Access, Cause, Change, Cloud, Commit, Consent, Document, HeldBack, HeldSeat, Licence, Life,
+    Mirror, OddRecord, Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId,
+    SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
+    TenantUsers, Trigger, Unread, UserId, UserLicences, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -140,6 +140,11 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     all
 }
 
+fn held() -> HeldBack {
+    let users = [(SkuId::from_uuid(Uuid::nil()), [user(1)].into())].into();
+    HeldBack { run: RunId(1), at: now(), total: 9, users, skus: Vec::new() }
+}
+
 /// A commit with something of everything.
 fn mixed() -> Commit {
     let subscription = subscription(1);
@@ -182,6 +187,8 @@ fn mixed() -> Commit {
         holders: vec![(subscription.id, holders)],
         subscriptions: vec![(subscription, RawRecord::from("{\"id\": \"raw\"}"))],
         tenants: vec![view],
+        access: vec![(tenant(1), Access::none().since(Some(now())))],
+        held: vec![(tenant(1), Some(held()))],
         skus: vec![(tenant(1), Vec::<Sku>::new())],
         users: vec![TenantUsers { tenant: tenant(1), writes: everyone(100, 1) }],
         sources: vec![
@@ -204,6 +211,22 @@ fn mixed() -> Commit {
         asked: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
+}
+
+#[tokio::test]
+async fn what_is_decided_in_turn_sees_what_was_written_before_it() {
+    let folder = folder();
+    let (store, _) = open(folder.path());
+    let add_one = |mirror: &Mirror| {
+        let count = mirror.document("count").map_or(0, |it| it.first().copied().unwrap_or(0));
+        let bytes = vec![count + 1];
+        let documents = vec![Document { name: "count".into(), bytes }];
+        (count < 50).then(|| Commit { documents, ..Commit::default() })
+    };
+    let all: Vec<_> = (0..60).map(|_| store.commit_with(add_one)).collect();
+    let written = futures_util::future::join_all(all).await;
+    assert_eq!(written.iter().filter(|it| *it.as_ref().unwrap()).count(), 50);
+    assert_eq!(store.mirror().document("count").map(|it| it[0]), Some(50));
 }
 
 #[tokio::test]

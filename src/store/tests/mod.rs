@@ -43,6 +43,7 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         let id = it.tenant.id;
         let (tenant, skus, directory) = (&it.tenant, &it.skus, &it.directory);
         all.insert(format!("tenant {id}"), format!("{tenant:?} {skus:?} {directory:?}"));
+        all.insert(format!("consent {id}"), format!("{:?} {:?}", it.access, it.held));
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
