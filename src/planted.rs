@@ -4,7 +4,10 @@
 //! Outside of tests none of them exists: [`planted`] is a constant `false` there, and the compiler
 //! leaves nothing of what hangs on it.
 
-use crate::domain::{Commit, TenantId};
+#[cfg(test)]
+mod chance;
+
+use crate::domain::{Announcement, Commit, Subscription, TenantId};
 
 /// A mistake that somebody could make.
 ///
@@ -26,6 +29,16 @@ pub(crate) enum Mistake {
     ForeignTenant,
     /// A cursor that Microsoft no longer takes is tried again for ever.
     KeepDeadCursor,
+    /// How old something is, is taken from the clock alone, which may have been set back.
+    WallClock,
+    /// What a webhook says is believed.
+    TrustPayload,
+    /// A webhook is acknowledged before it is on disk.
+    AnswerFirst,
+    /// A webhook that comes twice counts twice.
+    NoDeduplication,
+    /// A link is followed to wherever it leads.
+    FollowForeignLink,
 }
 
 /// Whether a test has planted this mistake on this thread.
@@ -46,14 +59,22 @@ pub(crate) fn parts(commit: Commit) -> [Commit; 1] {
     [commit]
 }
 
+/// What a webhook says of a subscription, beside what Microsoft says: nothing follows from it.
+#[cfg(not(test))]
+pub(crate) fn believed(_said: &Announcement, read: Subscription) -> Subscription {
+    read
+}
+
 #[cfg(test)]
-pub(crate) use tests::{owner, parts, plant, planted};
+pub(crate) use chance::Chance;
+#[cfg(test)]
+pub(crate) use tests::{believed, owner, parts, plant, planted, prove, prove_within};
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
-    use super::{Commit, Mistake, TenantId};
+    use super::{Announcement, Chance, Commit, Mistake, Subscription, TenantId};
     use crate::domain::{TenantUsers, UserWrites};
 
     thread_local! {
@@ -95,9 +116,43 @@ mod tests {
                 users.into_iter().map(|(it, holds)| one(it, holds)).collect()
             }
             UserWrites::Replace(users) => {
-                users.into_iter().map(|(it, holds)| one(it, Some(holds))).collect()
+                users.iter().map(|(it, holds)| one(it, Some(holds))).collect()
             }
         }
+    }
+
+    /// What a subscription is, or taken to be.
+    pub(crate) fn believed(said: &Announcement, read: Subscription) -> Subscription {
+        if !planted(Mistake::TrustPayload) {
+            return read;
+        }
+        let plan = said.plan.as_ref().unwrap_or(&read.plan);
+        let plan = std::sync::Arc::clone(plan);
+        Subscription { plan, quantity: said.quantity.or(read.quantity), ..read }
+    }
+
+    /// A law holds, and the mistake that would break it is caught by it.
+    pub(crate) fn prove(mistake: Mistake, law: impl Fn(&mut Chance) -> Result<(), String>) {
+        prove_within(mistake, 2_000, law);
+    }
+
+    /// As [`prove`], for a law that takes its time: so many seeds show that it holds.
+    pub(crate) fn prove_within(
+        mistake: Mistake,
+        seeds: u64,
+        law: impl Fn(&mut Chance) -> Result<(), String>,
+    ) {
+        let first_wrong = |seeds: std::ops::Range<u64>| {
+            seeds.into_iter().find_map(|it| Some((it, law(&mut Chance::new(it)).err()?)))
+        };
+        if let Some((seed, what)) = first_wrong(0..seeds) {
+            panic!("seed {seed}: {what}");
+        }
+        plant(Some(mistake));
+        let found = first_wrong(0..100_000);
+        plant(None);
+        let (seed, what) = found.unwrap_or_else(|| panic!("{mistake:?} was not caught"));
+        eprintln!("{mistake:?}: seed {seed}: {what}");
     }
 
     /// Plants a mistake on this thread, or takes it away.

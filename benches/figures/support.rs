@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use entitled::domain::{
     CapabilityStatus, Catalog, Channel, Cloud, Commit, Consent, Coverage, GroupId, HybridMode,
     Licence, Path, PathState, Plan, Product, ServicePlan, ServicePlanId, Sku, SkuId, SourceKey,
-    SourceState, Tenant, TenantId, TenantUsers, Units, UserId, UserLicences, UserWrites, Via,
+    SourceState, Tenant, TenantId, TenantUsers, Units, UserId, UserLicences, UserTable, UserWrites,
+    Via,
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -88,7 +89,7 @@ pub fn commit(number: usize, users: usize, groups: usize, now: Timestamp) -> Com
             Licence { sku: sku.id, assigned: true, disabled_plans: Vec::new(), paths: vec![path] };
         (user(number, index), UserLicences::new([licence]))
     };
-    let users = (0..users).map(holds).collect();
+    let users = (0..users).map(holds);
     let read = SourceState {
         last_complete: Some(now),
         last_full: Some(now),
@@ -99,7 +100,7 @@ pub fn commit(number: usize, users: usize, groups: usize, now: Timestamp) -> Com
     };
     Commit {
         tenants: vec![Tenant { id, name: None, consent: Consent::Granted, cloud: Cloud::Public }],
-        users: vec![TenantUsers { tenant: id, writes: UserWrites::Replace(users) }],
+        users: vec![TenantUsers { tenant: id, writes: UserWrites::Replace(UserTable::new(users)) }],
         skus: vec![(id, vec![sku])],
         sources: vec![(SourceKey::directory(id), read)],
         ..Commit::default()

@@ -122,7 +122,7 @@ pub struct LogArgs {
     /// One run, in full.
     #[command(subcommand)]
     pub command: Option<LogCommand>,
-    /// Only runs of this source: subscriptions, directory, reports
+    /// Only runs of this source: subscriptions, directory, groups, reports
     #[arg(long, value_name = "S")]
     pub source: Option<Source>,
     /// Only runs of this tenant
@@ -285,7 +285,9 @@ fn host(text: &str) -> Result<Host, String> {
 fn synced(text: &str) -> Result<Source, String> {
     match text.parse() {
         Ok(it @ (Source::Subscriptions | Source::Directory)) => Ok(it),
-        Ok(Source::Reports) | Err(_) => Err("known are: subscriptions, directory".to_owned()),
+        Ok(Source::Reports | Source::Groups) | Err(_) => {
+            Err("known are: subscriptions, directory".to_owned())
+        }
     }
 }
 

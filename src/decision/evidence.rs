@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::SeatUse;
 use crate::domain::{
-    Channel, Cloud, Host, Licence, OverLimit, Path, PathState, Plan, Product, Sku, SkuId, SkuMatch,
-    Subscription, SubscriptionId, TenantId, UserId, Via,
+    Channel, Cloud, Host, Licence, LicenseKind, OverLimit, Path, PathState, Plan, Product, Sku,
+    SkuId, SkuMatch, Standing, Subscription, SubscriptionId, TenantId, UserId, Via,
 };
 
 /// May this user, of this tenant, in this host, use this product?
@@ -180,30 +180,6 @@ pub struct License<'a> {
     pub proof: Proof,
     /// The domain of a `site`.
     pub domain: Option<&'a str>,
-}
-
-/// What a license is sold by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LicenseKind {
-    /// By user.
-    User,
-    /// By capacity.
-    Capacity,
-    /// By site that embeds the product.
-    Site,
-}
-
-/// What was last done to a license.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// It runs, and is meant to go on.
-    Current,
-    /// It ends with its period.
-    Cancelled,
-    /// Somebody suspended it.
-    Suspended,
-    /// Ended at once and for good.
-    Revoked,
 }
 
 /// A maximum of distinct users.

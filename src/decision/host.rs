@@ -1,7 +1,7 @@
 //! Which channel may speak in which host: rule 6 of the contract, as one table.
 
-use super::{LicenseKind, Question};
-use crate::domain::{Channel, Cloud, Host, HybridMode, Product};
+use super::Question;
+use crate::domain::{Channel, Cloud, Host, HybridMode, LicenseKind, Product};
 
 /// Whether evidence of this channel counts in this host.
 ///

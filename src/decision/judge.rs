@@ -5,13 +5,13 @@ use std::cmp::{Ordering, Reverse};
 use jiff::Timestamp;
 
 use super::evidence::{
-    Covered, Evidence, EvidenceId, Found, Knowledge, License, LicenseKind, Proof, Question, Seat,
-    Standing, Subscribed, UsageRight,
+    Covered, Evidence, EvidenceId, Found, Knowledge, License, Proof, Question, Seat, Subscribed,
+    UsageRight,
 };
 use super::{Notice, Reason, SeatUse, State, host};
 use crate::domain::{
-    CapabilityStatus, Channel, Features, Freshness, HybridMode, OnStale, OverLimit, Plan, Policy,
-    SubscriptionStatus,
+    CapabilityStatus, Channel, Features, Freshness, HybridMode, LicenseKind, OnStale, OverLimit,
+    Plan, Policy, Standing, SubscriptionStatus,
 };
 
 /// What one piece of evidence comes to.

@@ -20,8 +20,8 @@ pub use decide::{
     CHECK_AFTER_S, CHECK_SOON_AFTER_S, Decision, Notice, REFUSED_FOR, SeatUse, USABLE_FOR, decide,
 };
 pub use evidence::{
-    Covered, Evidence, EvidenceId, Found, Knowledge, Known, License, LicenseKind, Proof, Question,
-    Seat, Standing, Subscribed, UsageRight, Users,
+    Covered, Evidence, EvidenceId, Found, Knowledge, Known, License, Proof, Question, Seat,
+    Subscribed, UsageRight, Users,
 };
 pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};

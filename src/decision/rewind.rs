@@ -169,7 +169,7 @@ fn read_by(state: SourceState, key: SourceKey, past: Past<'_>) -> SourceState {
     }
     let counts = |it: &&Run| match (key.source, it.outcome) {
         (_, Outcome::Failed) => false,
-        (Source::Directory, outcome) => outcome == Outcome::Complete,
+        (Source::Directory | Source::Groups, outcome) => outcome == Outcome::Complete,
         (Source::Subscriptions | Source::Reports, _) => it.full,
     };
     let known = past.runs.iter().filter(|it| it.key == key && it.ended <= past.at).filter(counts);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Access, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, HeldBack, Holders, Life, Mirror,
-    Notice, Run, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
-    Unread, UsageWrite, UserId, UserLicences,
+    Access, ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups,
+    HeldBack, Holders, License, LicenseId, LicenseUserWrites, Life, Mirror, Notice, ReadWrite, Run,
+    SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -27,6 +28,14 @@ pub struct Commit {
     pub skus: Vec<(TenantId, Vec<Sku>)>,
     /// What users hold.
     pub users: Vec<TenantUsers>,
+    /// Enumerations that are under way.
+    pub reads: Vec<ReadWrite>,
+    /// The licensed groups of a tenant, all of them with their cursors, in place of those before.
+    pub groups: Vec<(TenantId, Arc<Groups>)>,
+    /// Who used what on which day.
+    pub uses: Vec<UseWrite>,
+    /// How many seats were bought and assigned, day by day.
+    pub series: Vec<SeriesWrite>,
     /// How far sources have been read. A cursor in here stands for the data in the same commit.
     pub sources: Vec<(SourceKey, SourceState)>,
     /// Holders of seats, all of a subscription's, in place of those before.
@@ -49,6 +58,14 @@ pub struct Commit {
     pub outbox: Vec<DeliveryWrite>,
     /// Changes that customers asked for, and what became of them.
     pub asked: Vec<AskedWrite>,
+    /// Licenses of the publisher that are new or differ. Never removed.
+    pub licenses: Vec<License>,
+    /// Tenants that were bound to licenses, and that no longer are.
+    pub activations: Vec<ActivationWrite>,
+    /// Who uses licenses.
+    pub license_users: Vec<(LicenseId, LicenseUserWrites)>,
+    /// What visuals declared of where they run.
+    pub sighted: Vec<(LicenseId, Sighted)>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.
@@ -87,7 +104,7 @@ pub enum UserWrites {
     /// These users hold this now; `None` holds nothing of ours.
     Patch(Vec<(UserId, Option<UserLicences>)>),
     /// These users and nobody else.
-    Replace(Vec<(UserId, UserLicences)>),
+    Replace(UserTable),
 }
 
 /// A small named document, such as Entra's signing keys.

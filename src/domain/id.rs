@@ -19,7 +19,7 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    fn new(text: &str, what: &'static str, why: &'static str) -> Self {
+    pub(super) fn new(text: &str, what: &'static str, why: &'static str) -> Self {
         Self { text: text.chars().take(80).collect(), what, why }
     }
 }

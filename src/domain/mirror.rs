@@ -5,9 +5,10 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    Access, AskedChange, AskedWrite, Commit, HeldBack, Holders, Life, Sku, SkuId, Source,
-    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread,
-    UserId, UserTable, UserWrites,
+    Access, AskedChange, AskedWrite, Commit, Groups, HeldBack, Holders, LicenseBook, LicenseId,
+    LicenseUsers, Life, ProductId, ReadWrite, Series, SeriesWrite, Sightings, Sku, SkuId, Source,
+    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers,
+    Unfinished, Unread, UseTable, UserId, UserTable, UserWrites,
 };
 
 /// All that is known of one tenant's directory.
@@ -19,6 +20,8 @@ pub struct TenantView {
     pub skus: Arc<[Sku]>,
     /// What its users hold of the publisher's SKUs.
     pub users: UserTable,
+    /// The groups through which they came by it: for explaining, never for deciding.
+    pub groups: Arc<Groups>,
     /// How far its directory has been read.
     pub directory: SourceState,
     /// What it permits our app.
@@ -34,6 +37,7 @@ impl TenantView {
             tenant,
             skus: Arc::from([]),
             users: UserTable::default(),
+            groups: Arc::default(),
             directory: SourceState::default(),
             access: Access::default(),
             held: None,
@@ -65,6 +69,10 @@ pub struct Mirror {
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
+    unfinished: HashMap<TenantId, Arc<Unfinished>>,
+    uses: OrdMap<(TenantId, ProductId), UseTable>,
+    series: OrdMap<(TenantId, SkuId), Arc<Series>>,
+    licenses: LicenseBook,
     revision: u64,
 }
 
@@ -103,6 +111,11 @@ impl Mirror {
     /// All tenants, by id.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantView>> {
         self.tenants.values()
+    }
+
+    /// How many tenants there are.
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
     }
 
     /// How far a source has been read.
@@ -155,7 +168,7 @@ impl Mirror {
         self.documents.iter()
     }
 
-    /// All sources that are read for no tenant, with how far they have been read.
+    /// All sources but the directories, with how far they have been read.
     pub fn sources(&self) -> impl Iterator<Item = (SourceKey, &SourceState)> {
         self.sources.iter().map(|(key, state)| (*key, state))
     }
@@ -168,6 +181,41 @@ impl Mirror {
     /// All changes that customers asked for, by operation.
     pub fn all_asked(&self) -> impl Iterator<Item = &Arc<AskedChange>> {
         self.asked.values()
+    }
+
+    /// How far the first enumeration of a tenant is, if it was cut off.
+    pub fn unfinished(&self, tenant: TenantId) -> Option<&Arc<Unfinished>> {
+        self.unfinished.get(&tenant)
+    }
+
+    /// All enumerations that were cut off, in no order that means anything.
+    pub fn all_unfinished(&self) -> impl Iterator<Item = (TenantId, &Arc<Unfinished>)> {
+        self.unfinished.iter().map(|(tenant, it)| (*tenant, it))
+    }
+
+    /// Who used a product in a tenant lately.
+    pub fn uses(&self, tenant: TenantId, product: &ProductId) -> Option<&UseTable> {
+        self.uses.get(&(tenant, product.clone()))
+    }
+
+    /// Who used what lately, by tenant and product.
+    pub fn all_uses(&self) -> impl Iterator<Item = (TenantId, &ProductId, &UseTable)> {
+        self.uses.iter().map(|((tenant, product), it)| (*tenant, product, it))
+    }
+
+    /// How many seats of a SKU were bought and assigned, day by day.
+    pub fn series(&self, tenant: TenantId, sku: SkuId) -> Option<&Arc<Series>> {
+        self.series.get(&(tenant, sku))
+    }
+
+    /// All such series.
+    pub fn all_series(&self) -> impl Iterator<Item = (TenantId, SkuId, &Arc<Series>)> {
+        self.series.iter().map(|((tenant, sku), it)| (*tenant, *sku, it))
+    }
+
+    /// The licenses that the publisher sold itself.
+    pub const fn licenses(&self) -> &LicenseBook {
+        &self.licenses
     }
 
     /// A named document.
@@ -210,9 +258,21 @@ impl Mirror {
         for TenantUsers { tenant, writes } in &commit.users {
             next.change_tenant(*tenant, |view| match writes {
                 UserWrites::Patch(writes) => view.users = view.users.patched(writes),
-                UserWrites::Replace(users) => view.users = UserTable::new(users.iter().cloned()),
+                UserWrites::Replace(users) => view.users = users.clone(),
             });
         }
+        for write in &commit.reads {
+            match write {
+                ReadWrite::LaidDown { tenant, read, .. } => {
+                    drop(next.unfinished.insert(*tenant, Arc::clone(read)));
+                }
+                ReadWrite::Cleared { tenant, .. } => drop(next.unfinished.remove(tenant)),
+            }
+        }
+        for (tenant, groups) in &commit.groups {
+            next.change_tenant(*tenant, |view| view.groups = Arc::clone(groups));
+        }
+        next.put_figures(commit);
         for (key, state) in &commit.sources {
             match key {
                 SourceKey { source: Source::Directory, tenant: Some(tenant) } => {
@@ -234,7 +294,39 @@ impl Mirror {
         for write in &commit.asked {
             next.put_asked(write);
         }
+        next.licenses.apply(commit);
         next
+    }
+
+    fn put_figures(&mut self, commit: &Commit) {
+        for it in &commit.uses {
+            let key = (it.tenant, it.product.clone());
+            let table = self.uses.get(&key).cloned().unwrap_or_default();
+            let table = table.noted(&it.used, it.today);
+            if table.is_empty() {
+                self.uses.remove(&key);
+            } else {
+                self.uses.insert(key, table);
+            }
+        }
+        for SeriesWrite { tenant, sku, series } in &commit.series {
+            let key = (*tenant, *sku);
+            if series.points().is_empty() {
+                self.series.remove(&key);
+            } else {
+                self.series.insert(key, Arc::new(series.clone()));
+            }
+        }
+    }
+
+    /// The mirror with who used what lately, as it was read from disk.
+    #[must_use]
+    pub fn with_uses(
+        mut self,
+        uses: impl IntoIterator<Item = ((TenantId, ProductId), UseTable)>,
+    ) -> Self {
+        self.uses.extend(uses);
+        self
     }
 
     /// The mirror with what these tenants' users hold, as it was read from disk.
@@ -242,6 +334,22 @@ impl Mirror {
     pub fn with_users(mut self, users: impl IntoIterator<Item = (TenantId, UserTable)>) -> Self {
         for (tenant, table) in users {
             self.change_tenant(tenant, |view| view.users = table);
+        }
+        self
+    }
+
+    /// The mirror with who uses licenses and what was declared of them, as it was read from disk.
+    #[must_use]
+    pub fn with_license_users(
+        mut self,
+        users: impl IntoIterator<Item = (LicenseId, LicenseUsers)>,
+        sighted: impl IntoIterator<Item = (LicenseId, Sightings)>,
+    ) -> Self {
+        for (id, users) in users {
+            self.licenses.set_users(id, users);
+        }
+        for (id, it) in sighted {
+            self.licenses.set_sightings(id, it);
         }
         self
     }

@@ -4,13 +4,16 @@
 
 mod access;
 mod asked;
+mod assignment;
 mod commit;
 mod deadline;
 mod delivery;
 mod directory;
+mod group;
 mod held;
 mod id;
 mod inbox;
+mod license;
 mod life;
 mod mirror;
 mod notice;
@@ -20,14 +23,19 @@ mod product;
 mod purchase_token;
 mod remembered;
 mod run;
+mod series;
+mod shards;
 mod subscription;
+mod unfinished;
 mod unread;
 mod usage;
 mod users;
+mod uses;
 mod webhook_log;
 
 pub use access::{Access, Grant, Permission};
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
+pub use assignment::AssignmentError;
 pub use commit::{
     Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
 };
@@ -37,6 +45,7 @@ pub use directory::{
     CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
     Units, UserLicences, Via,
 };
+pub use group::{Feed, Gone, Group, GroupLicence, Groups, Members, Membership, Processing};
 pub use held::HeldBack;
 pub use id::{
     GroupId, InvalidId, ProductId, RunId, ServiceId, ServicePlanId, SkuId, SubscriptionId,
@@ -44,6 +53,12 @@ pub use id::{
 };
 pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
+};
+pub use license::{
+    ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
+    BadLicenseUsers, BillingCycle, InvalidKey, License, LicenseBook, LicenseId, LicenseKind,
+    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, Sighted, SightedKind, Sightings,
+    Standing,
 };
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
@@ -59,13 +74,16 @@ pub use product::{
 pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
+pub use series::{Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
+pub use unfinished::{Packed, ReadWrite, Said, Unfinished};
 pub use unread::{Unread, Whose};
 pub use usage::{
     InvalidQuantity, InvalidUsageId, Quantity, USAGE_WINDOW, UsageAnswer, UsageEvent, UsageId,
     UsageKey, UsageState, UsageWrite, hour_of, is_dimension,
 };
 pub use users::{BadBucket, UserTable};
+pub use uses::{Day, Pseudonym, USES_KEPT, UseTable, UseWrite, day_of};
 pub use webhook_log::{
     ForgedWebhooks, LateWebhook, MissedWebhook, NoteKey, ON_ITS_WAY, WebhookEntry, WebhookNote,
     lateness, webhook_entries,

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Cause, Change, Consent, Entity, EventState, Fact, SourceKey, SourceState, Subscription,
+    Cause, Change, Consent, Entity, EventState, Fact, Source, SourceKey, SourceState, Subscription,
     SubscriptionStatus, Tenant, TenantId, UnknownWord, UserId, WebhookEvent,
 };
 
@@ -197,6 +197,9 @@ impl Notice {
         limit: SignedDuration,
         at: Timestamp,
     ) -> Vec<Self> {
+        if key.source == Source::Groups {
+            return Vec::new(); // they explain, and decide nothing
+        }
         let failing = |it: &SourceState| is_failing(key, it, limit);
         let holds = |it: &SourceState| it.held_back > 0;
         let kinds = [

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    HeldSeat, RunId, Sku, SkuId, Subscription, SubscriptionId, Tenant, TenantId, UnknownWord,
-    UserId, UserLicences,
+    Activation, GroupId, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId,
+    Tenant, TenantId, UnknownWord, UserId, UserLicences,
 };
 
 words!(
@@ -21,6 +21,8 @@ words!(
         Directory = "directory",
         /// The licence report of Partner Center.
         Reports = "reports",
+        /// The groups of a tenant through which licences come: read with its directory.
+        Groups = "groups",
     }
 );
 
@@ -77,10 +79,13 @@ words!(
         Operation = "operation",
         /// A webhook of the marketplace, by its place in the inbox.
         Webhook = "webhook",
+        /// A group of a tenant that carries licences.
+        Group = "group",
     }
 );
 
-/// A source and the scope it is read for: a tenant for [`Source::Directory`], otherwise none.
+/// A source and the scope it is read for: a tenant for [`Source::Directory`] and
+/// [`Source::Groups`], otherwise none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SourceKey {
     /// The source.
@@ -96,6 +101,11 @@ impl SourceKey {
     /// The directory of a tenant.
     pub const fn directory(tenant: TenantId) -> Self {
         Self { source: Source::Directory, tenant: Some(tenant) }
+    }
+
+    /// The licensed groups of a tenant.
+    pub const fn groups(tenant: TenantId) -> Self {
+        Self { source: Source::Groups, tenant: Some(tenant) }
     }
 }
 
@@ -209,6 +219,10 @@ pub enum Fact {
     Tenant(Box<Tenant>),
     /// A seat taken.
     HeldSeat(HeldSeat),
+    /// A license of the publisher.
+    License(Box<License>),
+    /// The binding of a license to a tenant.
+    Activation(Box<Activation>),
     /// Anything said best in words, such as a key that was rotated.
     Words(Arc<str>),
 }
@@ -339,6 +353,27 @@ impl Change {
             user: None,
             before: before.map(fact),
             after: Some(fact(after)),
+        }
+    }
+
+    /// A group that is new, carries other licences, or is gone: in words without its name.
+    pub fn of_group(
+        at: Timestamp,
+        cause: Cause,
+        (tenant, group): (TenantId, GroupId),
+        before: Option<String>,
+        after: Option<String>,
+    ) -> Self {
+        let words = |it: String| Fact::Words(it.into());
+        Self {
+            at,
+            cause,
+            entity: Entity::Group,
+            id: group.to_string().into(),
+            tenant: Some(tenant),
+            user: None,
+            before: before.map(words),
+            after: after.map(words),
         }
     }
 

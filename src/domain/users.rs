@@ -14,6 +14,7 @@ use self::codec::Bucket;
 use super::{UserId, UserLicences};
 
 pub use self::codec::BadBucket;
+pub(super) use self::codec::{decode as decode_licences, encode as encode_licences};
 
 /// What the users of one tenant hold: a persistent table. A copy with changes shares every bucket
 /// that did not change.

@@ -15,6 +15,7 @@
 
 pub mod admin;
 mod edge;
+mod license_rows;
 mod limits;
 mod markup;
 mod metrics;

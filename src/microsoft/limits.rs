@@ -14,17 +14,60 @@ use crate::domain::TenantId;
 
 /// How much of a quota we use; the rest is for whoever else uses it.
 const SHARE: f64 = 0.8;
-/// The smallest tenants' quota of resource units for one app; larger tenants have more, but their
-/// size is nowhere said.
+/// One app's quota of resource units in one tenant, by the tenant's size; of a tenant that was never
+/// counted the smallest holds.
 ///
-/// Source: graph-licensing.md section 8: 3,500 in 10 s.
-const TENANT: Rate = Rate { units: 3_500.0, per_s: 10.0 };
+/// Source: graph-licensing.md section 8: 3,500, 5,000 and 8,000 in 10 s; below 50 users, up to 500,
+/// and above.
+fn rate_of(users: usize) -> Rate {
+    let units = match users {
+        0..50 => 3_500.0,
+        50..=500 => 5_000.0,
+        _ => 8_000.0,
+    };
+    Rate { units, per_s: 10.0 }
+}
+
 /// The quota of one app over all tenants.
 ///
 /// Source: graph-licensing.md section 8: 150,000 in 20 s.
 const APP: Rate = Rate { units: 150_000.0, per_s: 20.0 };
 /// How many tenants are remembered before those with a full budget are forgotten.
 const LANES_MAX: usize = 20_000;
+
+/// How soon a call is shed when Graph is short, and how much of a budget it leaves to those that are
+/// more urgent.
+///
+/// Source: graph-licensing.md section 8, `x-ms-throttle-priority`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Priority {
+    /// Sweeps: they may take as long as they take.
+    Low,
+    /// What changed.
+    Normal,
+    /// Somebody waits for the answer.
+    High,
+}
+
+impl Priority {
+    /// The header's value; `None` is what Graph takes for granted.
+    pub(crate) const fn header(self) -> Option<&'static str> {
+        match self {
+            Self::Low => Some("low"),
+            Self::Normal => None,
+            Self::High => Some("high"),
+        }
+    }
+
+    /// The share of a full budget that it does not touch.
+    const fn leaves(self) -> f64 {
+        match self {
+            Self::Low => 0.3,
+            Self::Normal => 0.1,
+            Self::High => 0.0,
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Rate {
@@ -52,11 +95,11 @@ impl Bucket {
         self.filled_at = now;
     }
 
-    /// How long to wait for what was taken.
-    fn take(&mut self, units: f64, rate: Rate, now: Timestamp) -> Duration {
+    /// How long to wait for what was taken, until there is again what this priority leaves.
+    fn take(&mut self, units: f64, rate: Rate, priority: Priority, now: Timestamp) -> Duration {
         self.fill(rate, now);
         self.level -= units;
-        let debt = (-self.level).max(0.0);
+        let debt = (rate.units * SHARE * priority.leaves() - self.level).max(0.0);
         Duration::try_from_secs_f64(debt * rate.per_s / (rate.units * SHARE)).unwrap_or_default()
     }
 
@@ -68,23 +111,41 @@ impl Bucket {
 struct Lane {
     bucket: Bucket,
     shut_until: Option<Timestamp>,
+    /// Users that the tenant has at least.
+    users: usize,
+    /// Users in the enumeration under way.
+    counting: usize,
+}
+
+impl Lane {
+    fn open(rate: Rate, now: Timestamp) -> Self {
+        Self { bucket: Bucket::full(rate, now), shut_until: None, users: 0, counting: 0 }
+    }
+
+    fn rate(&self) -> Rate {
+        rate_of(self.users)
+    }
 }
 
 struct State {
     app: Lane,
     tenants: HashMap<TenantId, Lane>,
+    /// At how many lanes those that say nothing are forgotten next.
+    clear_at: usize,
 }
 
 impl State {
     fn lane(&mut self, tenant: TenantId, now: Timestamp) -> &mut Lane {
-        if self.tenants.len() > LANES_MAX {
+        if self.tenants.len() > self.clear_at {
             self.tenants.retain(|_, lane| {
-                lane.bucket.fill(TENANT, now);
-                lane.shut_until.is_some_and(|it| it > now) || !lane.bucket.is_full(TENANT)
+                let rate = lane.rate();
+                lane.bucket.fill(rate, now);
+                lane.shut_until.is_some_and(|it| it > now) || !lane.bucket.is_full(rate)
             });
+            // If all are in use, not again for each call.
+            self.clear_at = LANES_MAX.max(self.tenants.len().saturating_mul(2));
         }
-        let fresh = || Lane { bucket: Bucket::full(TENANT, now), shut_until: None };
-        self.tenants.entry(tenant).or_insert_with(fresh)
+        self.tenants.entry(tenant).or_insert_with(|| Lane::open(rate_of(0), now))
     }
 
     /// When the gates before this tenant open: the app's and its own.
@@ -132,8 +193,8 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(now: Timestamp) -> Self {
-        let app = Lane { bucket: Bucket::full(APP, now), shut_until: None };
-        Self { state: Mutex::new(State { app, tenants: HashMap::new() }) }
+        let (app, tenants) = (Lane::open(APP, now), HashMap::new());
+        Self { state: Mutex::new(State { app, tenants, clear_at: LANES_MAX }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -149,7 +210,7 @@ impl Limits {
     pub(crate) async fn enter(
         &self,
         tenant: TenantId,
-        units: u32,
+        (units, priority): (u32, Priority),
         pace: &Pace,
         meter: &Meter,
     ) -> Result<(), MicrosoftError> {
@@ -167,8 +228,10 @@ impl Limits {
         let now = pace.now();
         let wait = {
             let mut state = self.state();
-            let own = state.lane(tenant, now).bucket.take(f64::from(units), TENANT, now);
-            own.max(state.app.bucket.take(f64::from(units), APP, now))
+            let (lane, units) = (state.lane(tenant, now), f64::from(units));
+            let rate = lane.rate();
+            let own = lane.bucket.take(units, rate, priority, now);
+            own.max(state.app.bucket.take(units, APP, priority, now))
         };
         if !wait.is_zero() {
             meter.waiting(wait);
@@ -183,6 +246,21 @@ impl Limits {
         let mut state = self.state();
         state.lane(tenant, now).bucket.level -= more;
         state.app.bucket.level -= more;
+    }
+
+    /// A page of an enumeration of a tenant's users: its first one or a further one.
+    pub(crate) fn counted(&self, tenant: TenantId, first: bool, rows: usize, now: Timestamp) {
+        let mut state = self.state();
+        let lane = state.lane(tenant, now);
+        lane.counting = if first { rows } else { lane.counting.saturating_add(rows) };
+        lane.users = lane.users.max(lane.counting);
+    }
+
+    /// A tenant has so many users at least.
+    pub(crate) fn has_users(&self, tenant: TenantId, users: usize, now: Timestamp) {
+        let mut state = self.state();
+        let lane = state.lane(tenant, now);
+        lane.users = lane.users.max(users);
     }
 
     /// Shuts a gate.
@@ -230,6 +308,8 @@ mod tests {
         (Pace::new(clock, sleep, Arc::new(|| 0.5)), slept)
     }
 
+    const ONE: (u32, Priority) = (1, Priority::Normal);
+
     fn tenant(n: u128) -> TenantId {
         TenantId::from_uuid(Uuid::from_u128(n)).unwrap()
     }
@@ -239,13 +319,51 @@ mod tests {
         let (pace, slept) = pace();
         let (limits, meter) = (Limits::new(pace.now()), Meter::new());
         for _ in 0..5_600 {
-            limits.enter(tenant(1), 1, &pace, &meter).await.unwrap();
+            limits.enter(tenant(1), ONE, &pace, &meter).await.unwrap();
         }
         let ms = slept.load(SeqCst);
-        assert!((9_900..=13_000).contains(&ms), "2,800 at once, 2,800 more in 10 s: {ms} ms");
+        assert!((9_900..=13_000).contains(&ms), "2,520 at once, 2,800 more in 10 s: {ms} ms");
         let before = slept.load(SeqCst);
-        limits.enter(tenant(2), 100, &pace, &meter).await.unwrap();
+        limits.enter(tenant(2), (100, Priority::Normal), &pace, &meter).await.unwrap();
         assert_eq!(slept.load(SeqCst), before, "another tenant has its own budget");
+    }
+
+    #[tokio::test]
+    async fn a_large_tenant_may_be_asked_more_once_it_was_counted() {
+        let (pace, slept) = pace();
+        let (limits, meter) = (Limits::new(pace.now()), Meter::new());
+        limits.counted(tenant(1), true, 200, pace.now());
+        for _ in 0..10 {
+            limits.counted(tenant(1), false, 200, pace.now());
+        }
+        limits.has_users(tenant(2), 499, pace.now());
+        let time = async |tenant| {
+            let before = slept.load(SeqCst);
+            for _ in 0..200 {
+                limits.enter(tenant, (100, Priority::Normal), &pace, &meter).await.unwrap();
+            }
+            slept.load(SeqCst) - before
+        };
+        let (large, medium, small) =
+            (time(tenant(1)).await, time(tenant(2)).await, time(tenant(3)).await);
+        assert!(large < 28_000 && (36_000..46_000).contains(&medium) && small > 56_000);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_passes_the_sweeps() {
+        let (pace, slept) = pace();
+        let (limits, meter) = (Limits::new(pace.now()), Meter::new());
+        for _ in 0..1_960 {
+            limits.enter(tenant(1), (1, Priority::Low), &pace, &meter).await.unwrap();
+        }
+        assert_eq!(slept.load(SeqCst), 0, "seven tenths of 2,800 are there for sweeps");
+        limits.enter(tenant(1), (10, Priority::Low), &pace, &meter).await.unwrap();
+        let waited = slept.load(SeqCst);
+        assert!(waited > 0, "the rest is not");
+        limits.enter(tenant(1), (500, Priority::Normal), &pace, &meter).await.unwrap();
+        assert_eq!(slept.load(SeqCst), waited);
+        limits.enter(tenant(1), (200, Priority::High), &pace, &meter).await.unwrap();
+        assert_eq!(slept.load(SeqCst), waited, "the last tenth is for people");
     }
 
     #[tokio::test]
@@ -253,13 +371,13 @@ mod tests {
         let (pace, slept) = pace();
         let (limits, meter) = (Limits::new(pace.now()), Meter::new());
         limits.shut(Scope::Tenant, tenant(1), Duration::from_secs(7), pace.now());
-        limits.enter(tenant(2), 1, &pace, &meter).await.unwrap();
+        limits.enter(tenant(2), ONE, &pace, &meter).await.unwrap();
         assert_eq!(slept.load(SeqCst), 0);
         limits.shut(Scope::App, tenant(1), Duration::from_secs(20), pace.now());
-        limits.enter(tenant(2), 1, &pace, &meter).await.unwrap();
+        limits.enter(tenant(2), ONE, &pace, &meter).await.unwrap();
         assert_eq!((slept.load(SeqCst), meter.throttled()), (20_000, Duration::from_secs(20)));
         limits.shut(Scope::App, tenant(1), Duration::from_hours(1), pace.now());
-        let error = limits.enter(tenant(2), 1, &pace, &meter).await.unwrap_err();
+        let error = limits.enter(tenant(2), ONE, &pace, &meter).await.unwrap_err();
         assert_eq!(error.asked_wait(), Some(Duration::from_hours(1)));
     }
 

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use url::Url;
 
 use super::error::{ErrorKind, MicrosoftError};
+use crate::planted::{Mistake, planted};
 
 /// How many pages one sequence may have.
 ///
@@ -112,6 +113,9 @@ impl Base {
     /// Source: contract, promise 7; marketplace-saas.md section 6.3.
     pub(crate) fn target(&self, link: &str) -> Result<String, BadLink> {
         let link = link.trim();
+        if planted(Mistake::FollowForeignLink) {
+            return Ok(link.to_owned());
+        }
         if link.chars().any(char::is_control) {
             return Err(BadLink::Outside("it holds control characters"));
         }
@@ -153,6 +157,11 @@ impl Base {
     ///
     /// Source: graph-licensing.md section 9 and trap 18.9.
     pub(crate) fn url(&self, target: &str) -> Result<Url, MicrosoftError> {
+        if planted(Mistake::FollowForeignLink)
+            && let Ok(url) = Url::parse(target)
+        {
+            return Ok(url);
+        }
         let text = format!("{}{target}", self.url.as_str().trim_end_matches('/'));
         let url = Url::parse(&text).map_err(|_bad| MicrosoftError::from(BadLink::NoAddress))?;
         if url.origin() == self.url.origin() { Ok(url) } else { Err(BadLink::NoAddress.into()) }
@@ -188,6 +197,7 @@ fn path_of(head: &str) -> Result<&str, BadLink> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted::{Chance, prove};
 
     const SAAS: &[&str] = &["/api/saas/"];
 
@@ -218,6 +228,26 @@ mod tests {
         check("javascript:alert(1)", None);
         check("https://h/api/saas/x?a=b c", None);
         check("", None);
+    }
+
+    /// Promise 7, whatever a link says.
+    #[test]
+    fn no_link_leads_to_another_host_and_one_who_follows_it_there_is_found_out() {
+        let ours = ["https://marketplaceapi.microsoft.com", "http://127.0.0.1:9/marketplace"];
+        prove(Mistake::FollowForeignLink, |chance: &mut Chance| {
+            let mut one = |of: &[&str]| of[chance.below(of.len())].to_owned();
+            let base = base(&one(&ours));
+            let scheme = one(&["https://", "http://", "HTTPS://", "https:// https://", "//", ""]);
+            let host = one(&["evil.example", "marketplaceapi.microsoft.com", "127.0.0.1:8", "a@b"]);
+            let prefix = one(&["", "/marketplace", "/x/..", "//evil.example", "/%2e%2e"]);
+            let rest = one(&["/api/saas/s?t=1", "/api/saas/s?u=https://evil.example/", "/steal"]);
+            let link = format!("{scheme}{host}{prefix}{rest}");
+            let Ok(target) = base.target(&link) else { return Ok(()) };
+            let Ok(url) = base.url(&target) else { return Ok(()) };
+            let inside = url.path().starts_with(base.prefix()) && url.path().contains("/api/saas/");
+            let same = url.origin() == base.url.origin() && inside;
+            if same { Ok(()) } else { Err(format!("{link} leads to {url}")) }
+        });
     }
 
     #[test]

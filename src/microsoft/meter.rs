@@ -21,6 +21,7 @@ pub struct Meter {
     requests: AtomicU64,
     throttled_ms: AtomicU64,
     hook: Option<Hook>,
+    urgent: bool,
 }
 
 impl fmt::Debug for Meter {
@@ -41,6 +42,16 @@ impl Meter {
     /// A meter that tells `hook` of each step, for progress on a terminal.
     pub fn with_hook(hook: impl Fn(Step) + Send + Sync + 'static) -> Self {
         Self { hook: Some(Box::new(hook)), ..Self::default() }
+    }
+
+    /// The meter of one for whom somebody waits: his calls pass those that nobody waits for.
+    #[must_use]
+    pub fn urgent(self) -> Self {
+        Self { urgent: true, ..self }
+    }
+
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// Requests sent to Microsoft, those for tokens and repeated ones included.

@@ -12,24 +12,22 @@ use super::folder::CommitCount;
 use super::inbox::Arrival;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
+use super::licenses::Decide;
 use super::pieces::RecordWrite;
 use super::rebuild::caught;
 use super::redact::Redaction;
 use super::usage::{UsageJob, UsageReply};
 use super::writer::Writer;
-use super::{Shared, Store, StoreError};
-use crate::domain::{Commit, Mirror, Receipt, SeatOutcome, SeatRequest};
+use super::{Shared, StoreError};
+use crate::domain::{Commit, Receipt, SeatOutcome, SeatRequest};
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What is to be written, worked out when its turn has come.
-pub(super) type Decide = Box<dyn FnOnce(&Mirror) -> Option<Commit> + Send>;
-
 /// What the thread is asked to do.
 pub(super) enum Job {
     Commit(Box<Commit>, Reply<()>),
-    Decide(Decide, Reply<bool>),
+    Decide(Decide, Reply<()>),
     Seat(Box<SeatRequest>, Reply<SeatOutcome>),
     Receive(Box<Arrival>, Reply<Receipt>),
     Usage(Box<UsageJob>, Reply<UsageReply>),
@@ -60,7 +58,6 @@ const EXPORT_TAIL: usize = 8 << 20;
 
 enum Waiter {
     Commit(Reply<()>),
-    Decide(bool, Reply<bool>),
     Seat(SeatOutcome, Reply<SeatOutcome>),
     Receive(Receipt, Reply<Receipt>),
     Usage(UsageReply, Reply<UsageReply>),
@@ -71,27 +68,10 @@ impl Waiter {
     fn answer(self, result: Result<(), StoreError>) {
         match self {
             Self::Commit(reply) => drop(reply.send(result)),
-            Self::Decide(any, reply) => drop(reply.send(result.map(|()| any))),
             Self::Seat(outcome, reply) => drop(reply.send(result.map(|()| outcome))),
             Self::Receive(receipt, reply) => drop(reply.send(result.map(|()| receipt))),
             Self::Usage(said, reply) => drop(reply.send(result.map(|()| said))),
         }
-    }
-}
-
-impl Store {
-    /// Takes a commit that is worked out from the mirror as it is when its turn has come: nothing
-    /// can come between the look and the write. Says whether there was anything to write; returns
-    /// once it is durable and published. `decide` runs on the thread that writes: it must be quick.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Self::commit`].
-    pub async fn commit_with(
-        &self,
-        decide: impl FnOnce(&Mirror) -> Option<Commit> + Send + 'static,
-    ) -> Result<bool, StoreError> {
-        self.ask(|reply| Job::Decide(Box::new(decide), reply)).await
     }
 }
 
@@ -150,10 +130,15 @@ impl Committer {
                     waiters.push(Waiter::Commit(reply));
                 }
                 Job::Decide(decide, reply) => {
-                    let commit = decide(group.mirror());
-                    waiters.push(Waiter::Decide(commit.is_some(), reply));
-                    if let Some(commit) = commit {
-                        group.add_with_webhooks(&self.shared.inbox(), commit);
+                    // A fault in what decides is its asker's alone: nothing is written for him.
+                    match caught(|| Ok(decide(group.seen()))) {
+                        Ok(commit) => {
+                            if let Some(commit) = commit {
+                                group.add(commit);
+                            }
+                            waiters.push(Waiter::Commit(reply));
+                        }
+                        Err(_panic) => drop(reply.send(Err(StoreError::Closed))),
                     }
                 }
                 Job::Seat(request, reply) => {

@@ -14,6 +14,7 @@ use crate::domain::{
     Action, Announcement, Commit, EventId, EventState, EventWrite, LateWebhook, RawRecord, Receipt,
     SubscriptionId, WebhookEvent, WebhookNote, lateness,
 };
+use crate::planted::{Mistake, planted};
 
 /// How many webhooks may wait. More of them are refused until some are done; Microsoft comes again
 /// for eight hours.
@@ -257,8 +258,10 @@ impl Pending {
     /// What becomes of a webhook, and what must be written for it.
     pub(super) fn take(&mut self, inbox: &Inbox, it: Arrival) -> (Receipt, Option<Commit>) {
         let here = self.puts.values().find(|other| other.said.repeats(&it.said)).map(Arc::clone);
+        let known = here.or_else(|| inbox.of_operation(&it.said));
+        let known = known.filter(|_| !planted(Mistake::NoDeduplication));
         let mut late = None;
-        let write = if let Some(known) = here.or_else(|| inbox.of_operation(&it.said)) {
+        let write = if let Some(known) = known {
             let known = self.puts.get(&known.id).map_or(known, Arc::clone);
             let deliveries = known.deliveries.saturating_add(1);
             EventWrite::Put(Arc::new(WebhookEvent { deliveries, ..(*known).clone() }))
@@ -326,6 +329,7 @@ impl Pending {
 mod tests {
     use super::*;
     use crate::domain::EventOutcome;
+    use crate::planted::{Chance, prove};
 
     fn said(number: u64) -> Announcement {
         Announcement {
@@ -344,6 +348,33 @@ mod tests {
             received: Timestamp::UNIX_EPOCH,
             sent: None,
         }
+    }
+
+    /// However often and in whatever groups a webhook comes, it is one event.
+    #[test]
+    fn what_comes_twice_is_one_event_and_one_who_counts_it_twice_is_found_out() {
+        prove(Mistake::NoDeduplication, |chance: &mut Chance| {
+            let (mut inbox, mut distinct) = (Inbox::default(), std::collections::BTreeSet::new());
+            let mut came = 0;
+            for _ in 0..=chance.below(4) {
+                let mut group = Pending::default();
+                let mut writes = Vec::new();
+                for _ in 0..chance.below(5) {
+                    let number = chance.below(4) as u64;
+                    distinct.insert(number);
+                    came += 1;
+                    let (_, commit) = group.take(&inbox, arrival(number));
+                    writes.extend(commit.into_iter().flat_map(|it| it.inbox));
+                }
+                inbox.apply(&writes);
+            }
+            let delivered: u32 = inbox.all.values().map(|it| it.deliveries).sum();
+            if inbox.all.len() == distinct.len() && delivered == came {
+                return Ok(());
+            }
+            let (events, of) = (inbox.all.len(), distinct.len());
+            Err(format!("{events} events, {delivered} deliveries where {of} came {came} times"))
+        });
     }
 
     fn over(id: u64, dead: bool) -> Arc<WebhookEvent> {

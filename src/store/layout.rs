@@ -2,7 +2,8 @@
 //! order is number order.
 
 use crate::domain::{
-    EventId, NoteKey, NoticeNumber, RunId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
+    ActivationId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId, SkuId,
+    SourceKey, SubscriptionId, TenantId, UsageId, UserId,
 };
 
 /// One table: a tree of the engine.
@@ -82,16 +83,23 @@ pub(super) enum Kind {
     UsageAnswer,
     Delivery,
     WebhookNote,
+    Groups,
+    Uses,
+    License,
+    Activation,
+    LicenseUsers,
+    Sightings,
     UserCount,
     Users,
     Chunk,
     Run,
     Manifest,
     Staged,
+    Unfinished,
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 25] = [
+    const ALL: [(Self, u8); 32] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -111,12 +119,19 @@ impl Kind {
         (Self::UsageAnswer, b'I'),
         (Self::Delivery, b'Q'),
         (Self::WebhookNote, b'Y'),
+        (Self::Groups, b'g'),
+        (Self::Uses, b'c'),
+        (Self::License, b'l'),
+        (Self::Activation, b'a'),
+        (Self::LicenseUsers, b'u'),
+        (Self::Sightings, b'z'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
         (Self::Run, b'N'),
         (Self::Manifest, b'M'),
         (Self::Staged, b'F'),
+        (Self::Unfinished, b's'),
     ];
 
     /// Its letter on disk.
@@ -183,8 +198,8 @@ pub(super) fn asked(operation: &str) -> Key {
 
 /// The name's length comes first, so that the pieces of one record stay together.
 fn named(kind: Kind, name: &str) -> Key {
-    let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes();
-    key(kind, &[&length, name.as_bytes()])
+    let (length, name) = length_first(name);
+    key(kind, &[&length, name])
 }
 
 pub(super) fn odd(hash: u64) -> Key {
@@ -224,13 +239,79 @@ pub(super) fn webhook_note(it: NoteKey) -> Key {
     key(Kind::WebhookNote, &[&it.at.as_nanosecond().to_be_bytes(), &[it.kind], &it.id])
 }
 
+/// Of [`Kind::Groups`]: how far they were read. Of [`Kind::Uses`]: how many there are.
+pub(super) const WHOLE: u8 = 0;
+/// Of [`Kind::Groups`]: one group. Of [`Kind::Uses`]: the days of a SKU.
+pub(super) const ONE: u8 = 1;
+/// A bucket of members, or of pseudonyms.
+pub(super) const BUCKET: u8 = 2;
+
+pub(super) fn groups(tenant: TenantId) -> Key {
+    key(Kind::Groups, &[tenant.as_bytes(), &[WHOLE]])
+}
+
+pub(super) fn group(tenant: TenantId, group: GroupId) -> Key {
+    key(Kind::Groups, &[tenant.as_bytes(), &[ONE], group.as_bytes()])
+}
+
+pub(super) fn members(tenant: TenantId, group: GroupId, bucket: usize) -> Key {
+    key(Kind::Groups, &[tenant.as_bytes(), &[BUCKET], group.as_bytes(), &bucket_number(bucket)])
+}
+
+/// The product's length comes first, so that the pieces of one record stay together.
+pub(super) fn uses(tenant: TenantId, product: &ProductId) -> Key {
+    let (length, name) = length_first(product.as_str());
+    key(Kind::Uses, &[tenant.as_bytes(), &[WHOLE], &length, name])
+}
+
+pub(super) fn use_bucket(tenant: TenantId, product: &ProductId, bucket: usize) -> Key {
+    let (length, name) = length_first(product.as_str());
+    let bucket = bucket_number(bucket);
+    key(Kind::Uses, &[tenant.as_bytes(), &[BUCKET], &length, name, &bucket])
+}
+
+pub(super) fn series(tenant: TenantId, sku: SkuId) -> Key {
+    key(Kind::Uses, &[tenant.as_bytes(), &[ONE], sku.as_bytes()])
+}
+
+fn bucket_number(bucket: usize) -> [u8; 4] {
+    u32::try_from(bucket).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn length_first(name: &str) -> ([u8; 2], &[u8]) {
+    (u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes(), name.as_bytes())
+}
+
+pub(super) fn license(id: LicenseId) -> Key {
+    key(Kind::License, &[id.as_bytes()])
+}
+
+pub(super) fn activation(id: ActivationId) -> Key {
+    key(Kind::Activation, &[id.as_bytes()])
+}
+
+pub(super) fn sightings(id: LicenseId) -> Key {
+    key(Kind::Sightings, &[id.as_bytes()])
+}
+
+/// `count`, a power of two, is how many buckets there are: its logarithm is part of the key.
+pub(super) fn license_users(id: LicenseId, count: usize, number: usize) -> Key {
+    let log = u8::try_from(count.trailing_zeros()).unwrap_or(u8::MAX);
+    let number = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+    key(Kind::LicenseUsers, &[id.as_bytes(), &[log], &number])
+}
+
 pub(super) fn user_count(tenant: TenantId) -> Key {
     key(Kind::UserCount, &[tenant.as_bytes()])
 }
 
 pub(super) fn users(tenant: TenantId, bucket: usize) -> Key {
-    let bucket = u32::try_from(bucket).unwrap_or(u32::MAX).to_be_bytes();
-    [tenant.as_bytes(), &bucket[..]].concat()
+    [tenant.as_bytes(), &bucket_number(bucket)[..]].concat()
+}
+
+/// How far an enumeration is: part 0; its users: the parts from 1 on.
+pub(super) fn unfinished(tenant: TenantId, part: u32) -> Key {
+    key(Kind::Unfinished, &[tenant.as_bytes(), &part.to_be_bytes()])
 }
 
 pub(super) fn chunk(sequence: u64) -> Key {

@@ -5,22 +5,24 @@ use std::sync::Arc;
 
 use super::StoreError;
 use super::engine::Engine;
+use super::grouped::Grouped;
 use super::inbox::Inbox;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
+use super::licenses::LicenseFacts;
 use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
     self, AccessV1, AskedV1, DeliveryV1, EventV1, HeldBackV1, HeldSeatV1, LifeV1, ManifestV1,
-    NoteV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1,
-    UserCountV1,
+    NoteV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1,
+    UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, SubscriptionId, TenantId,
-    Unread, UserId, UserTable,
+    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
+    SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
 /// What was in the store.
@@ -85,7 +87,12 @@ pub(super) fn load(engine: &dyn Engine, limits: Limits) -> Result<Loaded, StoreE
     let inbox = std::mem::take(&mut facts.inbox);
     let usage = std::mem::take(&mut facts.usage);
     let outbox = std::mem::take(&mut facts.outbox);
-    let mirror = Mirror::default().applied(&facts.commit()).with_users(tables);
+    let mut grouped = std::mem::take(&mut facts.grouped);
+    grouped.commit(&mut facts.commit)?;
+    let licenses = std::mem::take(&mut facts.licenses);
+    let mirror = Mirror::default().applied(&facts.commit());
+    let mirror = mirror.with_users(tables).with_uses(grouped.tables()?);
+    let mirror = licenses.into_mirror(mirror)?;
     Ok(Loaded { mirror, manifest, heads, odd, inbox, usage, outbox, last_run })
 }
 
@@ -122,6 +129,8 @@ struct Facts {
     inbox: Inbox,
     usage: Usage,
     outbox: Outbox,
+    grouped: Grouped,
+    licenses: LicenseFacts,
 }
 
 impl Facts {
@@ -186,7 +195,12 @@ impl Facts {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
             }
+            Kind::Unfinished => unfinished(commit, key, payload)?,
+            Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
+                self.licenses.take(commit, key, kind, payload)?;
+            }
             Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,
+            Kind::Groups | Kind::Uses => self.grouped.take(key, kind, payload)?,
             Kind::UserCount => {
                 let tenant = Parts(key).skip(1)?.tenant()?;
                 self.counts.insert(tenant, record::decode(kind, payload)?);
@@ -224,27 +238,63 @@ fn remembered(
     Ok(())
 }
 
+/// How far an enumeration is; what its users hold stays on disk.
+fn unfinished(commit: &mut Commit, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
+    let mut parts = Parts(key).skip(1)?;
+    let tenant = parts.tenant()?;
+    if parts.0 == [0; 4] {
+        let read = record::decode::<UnfinishedV1>(Kind::Unfinished, payload)?.try_into()?;
+        let (read, users) = (Arc::new(read), Vec::new());
+        commit.reads.push(ReadWrite::LaidDown { tenant, read, users });
+    } else {
+        record::users_of_part(payload)?;
+    }
+    Ok(())
+}
+
 fn utf8(bytes: &[u8]) -> Result<&str, StoreError> {
     std::str::from_utf8(bytes).map_err(|_bytes| StoreError::damaged("a text that is none"))
 }
 
 /// A key, taken apart from its front.
-struct Parts<'a>(&'a [u8]);
+pub(super) struct Parts<'a>(pub(super) &'a [u8]);
 
 impl Parts<'_> {
-    fn skip(self, bytes: usize) -> Result<Self, StoreError> {
+    pub(super) fn skip(self, bytes: usize) -> Result<Self, StoreError> {
         self.0.get(bytes..).map(Parts).ok_or_else(short_key)
     }
 
-    fn uuid(&mut self) -> Result<uuid::Uuid, StoreError> {
+    pub(super) fn uuid(&mut self) -> Result<uuid::Uuid, StoreError> {
         let (id, rest) = self.0.split_first_chunk::<16>().ok_or_else(short_key)?;
         self.0 = rest;
         Ok(uuid::Uuid::from_bytes(*id))
     }
 
-    fn tenant(&mut self) -> Result<TenantId, StoreError> {
+    pub(super) fn tenant(&mut self) -> Result<TenantId, StoreError> {
         TenantId::from_uuid(self.uuid()?)
             .ok_or_else(|| StoreError::damaged("a key with a tenant id that is none"))
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, StoreError> {
+        let (byte, rest) = self.0.split_first().ok_or_else(short_key)?;
+        self.0 = rest;
+        Ok(*byte)
+    }
+
+    /// The number of a bucket.
+    pub(super) fn number(&mut self) -> Result<usize, StoreError> {
+        let (number, rest) = self.0.split_first_chunk::<4>().ok_or_else(short_key)?;
+        self.0 = rest;
+        Ok(usize::try_from(u32::from_be_bytes(*number)).unwrap_or(usize::MAX))
+    }
+
+    /// A product, its length before it.
+    pub(super) fn product(&mut self) -> Result<ProductId, StoreError> {
+        let (length, rest) = self.0.split_first_chunk::<2>().ok_or_else(short_key)?;
+        let (name, rest) =
+            rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or_else(short_key)?;
+        self.0 = rest;
+        utf8(name)?.parse().map_err(|_bad| StoreError::damaged("a key with no product's id"))
     }
 }
 
@@ -265,8 +315,7 @@ impl Users {
     fn take(&mut self, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
         let mut parts = Parts(key);
         let tenant = parts.tenant()?;
-        let number: [u8; 4] = parts.0.try_into().map_err(|_length| short_key())?;
-        let number = usize::try_from(u32::from_be_bytes(number)).unwrap_or(usize::MAX);
+        let number = parts.number()?;
         self.buckets.entry(tenant).or_default().push((number, payload.into()));
         Ok(())
     }

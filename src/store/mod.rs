@@ -16,19 +16,23 @@
 //!   ([`rebuild`], [`export`]).
 
 mod committer;
+mod cursors;
 mod engine;
 mod error;
 mod export;
 mod folder;
+mod grouped;
 mod guard;
 mod inbox;
 mod journal;
 mod keyring;
 mod layout;
+mod licenses;
 mod load;
 mod outbox;
 mod pieces;
 mod plan;
+mod raw;
 mod rebuild;
 mod record;
 mod redact;
@@ -54,16 +58,12 @@ use self::engine::Engine;
 use self::folder::Folder;
 use self::inbox::Inbox;
 use self::journal::Heads;
-use self::layout::{Kind, Table};
 use self::outbox::Outbox;
 use self::plan::OddIndex;
-use self::record::{ManifestV1, OddV1};
+use self::record::ManifestV1;
 use self::usage::Usage;
 use self::writer::{Limits, RUNS_AHEAD, Seating, Stamp, Writer, Written};
-use crate::domain::{
-    Change, Commit, Mirror, OddRecord, RawRecord, Run, RunId, SeatOutcome, SeatRequest,
-    SourceState, SubscriptionId,
-};
+use crate::domain::{Change, Commit, Mirror, Run, RunId, SeatOutcome, SeatRequest};
 
 pub use self::committer::Pruned;
 pub use self::error::StoreError;
@@ -179,7 +179,7 @@ impl Store {
             Opened::Loaded => {}
             Opened::Fresh => folder.sync_created()?,
             Opened::Rebuilt { .. } => {
-                forget_cursors(&mut writer, next_run)?;
+                cursors::forget(&mut writer, next_run)?;
                 folder.sync_created()?;
             }
         }
@@ -276,35 +276,6 @@ impl Store {
         journal::changes(&*self.shared.engine()?, &heads, filter)
     }
 
-    /// A subscription as Microsoft sent it. Blocking: reads the disk.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Self::runs`].
-    pub fn raw_subscription(&self, id: SubscriptionId) -> Result<Option<RawRecord>, StoreError> {
-        let found = pieces::read(&*self.shared.engine()?, Table::Facts, &layout::raw(id))?;
-        let text = |it| String::from_utf8(it).map_err(|_bytes| StoreError::damaged("a raw record"));
-        Ok(found.map(text).transpose()?.map(RawRecord::from))
-    }
-
-    /// The newest records that nobody understood, oldest first; at most 1,000 are kept, each once.
-    /// Blocking: reads the disk.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Self::runs`].
-    pub fn odd_records(&self, limit: usize) -> Result<Vec<OddRecord>, StoreError> {
-        let engine = self.shared.engine()?;
-        let newest = self.shared.odd.read().unwrap_or_else(PoisonError::into_inner).newest(limit);
-        let mut found = Vec::new();
-        for hash in newest {
-            if let Some(payload) = pieces::read(&*engine, Table::Facts, &layout::odd(hash))? {
-                found.push(record::decode::<OddV1>(Kind::Odd, &payload)?.try_into()?);
-            }
-        }
-        Ok(found)
-    }
-
     /// Wakes after each publish, with the mirror's revision.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.shared.revisions.subscribe()
@@ -379,23 +350,6 @@ impl Store {
         self.jobs.send(job(reply)).await.map_err(|_closed| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
-}
-
-/// What an export held may be days old: the next read of every source must be a full one.
-fn forget_cursors(writer: &mut Writer, next_run: u64) -> Result<(), StoreError> {
-    let mirror = Arc::clone(&writer.mirror);
-    let of_tenants = mirror
-        .tenants()
-        .map(|it| (crate::domain::SourceKey::directory(it.tenant.id), &it.directory));
-    let sources = mirror.sources().chain(of_tenants).map(|(key, state)| {
-        let forgotten =
-            SourceState { cursor: None, cursor_issued: None, last_full: None, ..state.clone() };
-        (key, forgotten)
-    });
-    let mut group = writer.group();
-    group.add(Commit { sources: sources.collect(), ..Commit::default() });
-    writer.write(group, next_run, |_| Ok(()))?;
-    writer.settle()
 }
 
 impl Shared {

@@ -1,5 +1,7 @@
 //! What a group of commits means on disk. Pure but for the records it is handed.
 
+mod licenses;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -11,12 +13,12 @@ use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
     self, AccessV1, AskedV1, DeliveryV1, EventV1, HeldBackV1, HeldSeatV1, LifeV1, NoteV1, OddV1,
-    RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnreadV1, UsageAnswerV1, UsageV1,
-    UserCountV1,
+    PartV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1,
+    UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
     AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord,
-    SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
+    ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -48,6 +50,9 @@ impl Plan {
             for it in &commit.inbox {
                 plan.event(it)?;
             }
+            for it in &commit.reads {
+                plan.read(it)?;
+            }
             for it in &commit.usage {
                 plan.usage(it)?;
             }
@@ -64,6 +69,8 @@ impl Plan {
         plan.asked(commits, after)?;
         plan.holders(commits, before, after)?;
         plan.users(commits, before, after)?;
+        plan.grouped(commits, before, after)?;
+        plan.licenses(commits, before, after)?;
         for chunk in journal::chunks(commits.iter().flat_map(|it| &it.changes))? {
             let key = layout::chunk(*journal_next);
             plan.set(Table::Journal, key, Kind::Chunk, Some(chunk.payload.into()));
@@ -85,11 +92,11 @@ impl Plan {
         self.records.iter().map(|((_, key), (_, it))| key.len().saturating_add(payload(it))).sum()
     }
 
-    fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Payload) {
+    pub(super) fn set(&mut self, table: Table, key: Key, kind: Kind, payload: Payload) {
         self.records.insert((table, key), (kind, payload));
     }
 
-    fn put(
+    pub(super) fn put(
         &mut self,
         table: Table,
         key: Key,
@@ -170,6 +177,25 @@ impl Plan {
             }
             EventWrite::ForgetNote(key) => {
                 self.set(facts, layout::webhook_note(*key), Kind::WebhookNote, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, it: &ReadWrite) -> Result<(), StoreError> {
+        match it {
+            ReadWrite::LaidDown { tenant, read, users } => {
+                let (head, part) =
+                    (layout::unfinished(*tenant, 0), layout::unfinished(*tenant, read.parts));
+                let facts = Table::Facts;
+                self.put(facts, head, Kind::Unfinished, &UnfinishedV1::from(&**read))?;
+                self.put(facts, part, Kind::Unfinished, &PartV1::from(users.as_slice()))?;
+            }
+            ReadWrite::Cleared { tenant, parts } => {
+                for part in 0..=*parts {
+                    let key = layout::unfinished(*tenant, part);
+                    self.set(Table::Facts, key, Kind::Unfinished, None);
+                }
             }
         }
         Ok(())

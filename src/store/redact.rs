@@ -89,6 +89,8 @@ fn redacted(change: &Change, names: &BTreeSet<String>) -> ControlFlow<Change> {
         | Fact::Sku(_)
         | Fact::Tenant(_)
         | Fact::HeldSeat(_)
+        | Fact::License(_)
+        | Fact::Activation(_)
         | Fact::Words(_)) => it.clone(),
     };
     let (before, after) = (change.before.as_ref().map(fact), change.after.as_ref().map(fact));

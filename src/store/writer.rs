@@ -103,7 +103,7 @@ impl Group {
     }
 
     /// The mirror after everything that is already in the group.
-    pub(super) fn mirror(&self) -> &Mirror {
+    pub(super) fn seen(&self) -> &Mirror {
         &self.after
     }
 

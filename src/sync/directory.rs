@@ -5,22 +5,25 @@
 //! or the catalog asks for other SKUs than before, a sweep over `/users` follows, which shows what
 //! delta never tells: changed assignment paths and removals that it lost.
 
-use std::collections::BTreeSet;
+mod reader;
+mod unfinished;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::plan::{self, Found, Planned};
+use self::reader::Reader;
+pub(super) use self::unfinished::Desk;
+use super::plan::{self, Planned};
 use super::progress::Gauge;
-use super::reading::{Reading, Relevant, Said};
 use super::upstream::DirectoryReads;
-use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, closed, failure};
+use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure};
 use crate::domain::{
-    Catalog, Change, Commit, Consent, OddRecord, Outcome, RawRecord, Run, Sku, SourceState, Tenant,
-    TenantId, TenantView,
+    Catalog, Change, Commit, Consent, Outcome, ReadWrite, Run, SourceState, Tenant, TenantId,
+    TenantView, Unfinished,
 };
-use crate::microsoft::{BatchMiss, DeltaFrom, ErrorKind, Link, MicrosoftError, PageEnd, Read};
+use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::planted::{self, Mistake, planted};
 
 /// A delta token of directory objects lives 7 days; one this old is not tried any more.
@@ -43,7 +46,8 @@ enum Mode {
 fn mode<G>(with: &With<'_, G>, state: &SourceState, asked: bool, now: Timestamp) -> Mode {
     let old = |since: Option<Timestamp>, limit| {
         // What lies ahead was noted before the clock was set back: nobody knows how old it is.
-        since.is_none_or(|since| since > now || now.duration_since(since) >= limit)
+        let ahead = |since| since > now && !planted(Mistake::WallClock);
+        since.is_none_or(|since| ahead(since) || now.duration_since(since) >= limit)
     };
     if state.cursor.is_none() || old(state.cursor_issued, CURSOR_LIFE) {
         return Mode::Enumerate;
@@ -53,15 +57,6 @@ fn mode<G>(with: &With<'_, G>, state: &SourceState, asked: bool, now: Timestamp)
         || state.catalog != with.catalog.fingerprint()
         || old(state.last_full, with.limits.sweep);
     Mode::Delta { sweep }
-}
-
-/// Everything a run read, to its end.
-struct Complete {
-    found: Found,
-    cursor: Arc<str>,
-    full: bool,
-    seen: u64,
-    odd: Vec<OddRecord>,
 }
 
 /// What a round works with.
@@ -74,6 +69,26 @@ pub(super) struct With<'a, G> {
     pub(super) limits: Limits,
     /// The time.
     pub(super) clock: &'a Clock,
+    /// How far an earlier run was in the tenant's first enumeration.
+    pub(super) unfinished: Option<Arc<Unfinished>>,
+    /// Where a long reading is laid down while it is under way.
+    pub(super) desk: &'a dyn Desk,
+    /// When a reading is a long one.
+    pub(super) sizes: Sizes,
+}
+
+/// What is much.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Users who are asked for by name at most; of more a list is read, which costs one unit for a
+    /// thousand users where a name costs one.
+    pub(super) ask_max: usize,
+    /// Rows of a first enumeration after which it is laid down how far it is.
+    pub(super) part_rows: u64,
+}
+
+impl Sizes {
+    const REAL: Self = Self { ask_max: 1_000, part_rows: 4_000 };
 }
 
 /// What a round comes to: to be committed as a whole, or not at all.
@@ -105,7 +120,11 @@ pub(crate) async fn run(
         catalog: &sources.catalog,
         limits: sources.limits,
         clock: &sources.clock,
+        unfinished: mirror.unfinished(tenant).cloned(),
+        desk: &sources.store,
+        sizes: Sizes::REAL,
     };
+    with.graph.has_users(tenant, view.users.len());
     let Round { commit, run, error } = round(&with, &view, begun, gauge).await;
     for part in planted::parts(commit) {
         sources.store.commit(part).await?;
@@ -122,7 +141,7 @@ pub(crate) async fn run(
 /// One round over a tenant: everything is read, then planned. Writes nothing.
 pub(super) async fn round<G: DirectoryReads>(
     with: &With<'_, G>,
-    view: &TenantView,
+    view: &Arc<TenantView>,
     begun: &mut Begun,
     gauge: &Gauge,
 ) -> Round {
@@ -134,11 +153,15 @@ pub(super) async fn round<G: DirectoryReads>(
     };
     begun.full = read.full;
     let now = (with.clock)();
-    let Planned { mut commit, mut tally, held } =
-        plan::directory(view, read.found, begun, with.limits, now);
+    let (of, by, limits, found) = (Arc::clone(view), begun.clone(), with.limits, read.found);
+    let planned = apart(read.seen, move || plan::directory(&of, found, &by, limits, now));
+    let Planned { mut commit, mut tally, held } = planned.await;
     tally.seen = read.seen;
-    tally.odd = u64::try_from(read.odd.len()).unwrap_or(u64::MAX);
+    tally.odd = read.odd_count;
     commit.odd = read.odd;
+    if read.parts > 0 {
+        commit.reads.push(ReadWrite::Cleared { tenant, parts: read.parts });
+    }
     let end = match held {
         None => End::applied(tally.odd),
         Some((seats, total)) => {
@@ -212,282 +235,6 @@ fn after_refusal(view: &TenantView, kind: ErrorKind) -> Option<Tenant> {
     };
     let tenant = Tenant { consent, ..view.tenant.clone() };
     (tenant != view.tenant).then_some(tenant)
-}
-
-struct Reader<'a, G> {
-    with: &'a With<'a, G>,
-    tenant: TenantId,
-    view: &'a TenantView,
-    begun: &'a Begun,
-    gauge: &'a Gauge,
-}
-
-impl<G: DirectoryReads> Reader<'_, G> {
-    fn graph(&self) -> &G {
-        self.with.graph
-    }
-
-    /// Reads by the mode that the mirror asks for; a cursor that Microsoft no longer takes means
-    /// a full enumeration, in the same run.
-    async fn read(&self) -> Result<Complete, MicrosoftError> {
-        let state = &self.view.directory;
-        let mode = mode(self.with, state, self.begun.full, self.begun.started);
-        match self.read_by(mode).await {
-            Err(error)
-                if error.kind() == ErrorKind::Resync
-                    && mode != Mode::Enumerate
-                    && !planted(Mistake::KeepDeadCursor) =>
-            {
-                info!(tenant.id = %self.tenant, "The delta cursor is no longer valid: reading in full");
-                self.read_by(Mode::Enumerate).await
-            }
-            result => result,
-        }
-    }
-
-    async fn read_by(&self, mode: Mode) -> Result<Complete, MicrosoftError> {
-        let name = self.name().await;
-        let mut odd = Vec::new();
-        let mut skus = self.skus(&mut odd).await?;
-        let mut relevant = Relevant::among(&skus, self.with.catalog);
-
-        let start = match mode {
-            Mode::Enumerate => None,
-            Mode::Delta { .. } => self.view.directory.cursor.as_deref(),
-        };
-        let (mut told, cursor) = self.delta(start, &relevant, &mut odd).await?;
-        let mut swept = match mode {
-            Mode::Delta { sweep: true } => Some(self.sweep(&relevant, &mut odd).await?),
-            Mode::Delta { sweep: false } | Mode::Enumerate => None,
-        };
-
-        let strangers = told.strangers.iter().chain(swept.iter().flat_map(|it| &it.strangers));
-        if strangers.count() > 0 {
-            // Somebody holds a SKU that the list did not have yet: it was made in between.
-            skus = self.skus(&mut odd).await?;
-            relevant = Relevant::among(&skus, self.with.catalog);
-        }
-        if mode != Mode::Enumerate && swept.is_none() && self.names_new_skus(&skus, &relevant) {
-            // Who held one before it was listed, or while its record could not be understood, was
-            // told by earlier rounds, and delta tells nothing twice.
-            swept = Some(self.sweep(&relevant, &mut odd).await?);
-        }
-        self.ask(&mut told, &relevant, &mut odd).await?;
-        if let Some(swept) = &mut swept {
-            self.ask(swept, &relevant, &mut odd).await?;
-        }
-
-        let seen = told.seen.saturating_add(swept.as_ref().map_or(0, |it| it.seen));
-        skus.retain(|it| relevant.is_ours(it.id));
-        let full = swept.is_some();
-        let mut found = Found { skus, name, ..Found::default() };
-        match mode {
-            Mode::Enumerate => {
-                found.told = told.removed_in_words();
-                found.enumerated = Some(told.holdings(&relevant));
-            }
-            Mode::Delta { .. } => {
-                found.told = told.holdings(&relevant);
-                found.enumerated = swept.map(|it| it.holdings(&relevant));
-            }
-        }
-        if let (Some(enumerated), false) = (&mut found.enumerated, odd.is_empty()) {
-            // One of the records that could not be understood may be a user: absence proves
-            // nothing in this run.
-            for (user, licences) in self.view.users.iter() {
-                enumerated.entry(user).or_insert(Some(licences));
-            }
-        }
-        let full = full || mode == Mode::Enumerate;
-        Ok(Complete { found, cursor, full, seen, odd })
-    }
-
-    /// Whether a SKU of ours is listed that the mirror does not have.
-    fn names_new_skus(&self, skus: &[Sku], relevant: &Relevant) -> bool {
-        skus.iter().any(|it| relevant.is_ours(it.id) && self.view.sku(it.id).is_none())
-    }
-
-    /// What the tenant calls itself, asked once. It is a nicety: a refusal of it says nothing.
-    async fn name(&self) -> Option<Arc<str>> {
-        if self.view.tenant.name.is_some()
-            || !self.begun.full && self.view.directory.cursor.is_some()
-        {
-            return None;
-        }
-        match self.graph().organization(&self.gauge.meter, self.tenant).await {
-            Ok(organization) => organization.name,
-            Err(error) => {
-                debug!(
-                    error = &error as &dyn std::error::Error,
-                    "A tenant's name could not be read"
-                );
-                None
-            }
-        }
-    }
-
-    /// All SKUs, with the moment at which each will next change its status.
-    async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<Vec<Sku>, MicrosoftError> {
-        let records = self.graph().subscribed_skus(&self.gauge.meter, self.tenant).await?;
-        let before = odd.len();
-        let mut skus: Vec<Sku> =
-            records.into_iter().filter_map(|it| self.understood(it, odd)).collect();
-        if odd.len() > before {
-            // One of those that could not be understood may be one that is known: it stays, and
-            // with it whatever users hold of it.
-            let listed: BTreeSet<_> = skus.iter().map(|it| it.id).collect();
-            skus.extend(self.view.skus.iter().filter(|it| !listed.contains(&it.id)).cloned());
-        }
-        let lifecycles = match self.graph().lifecycles(&self.gauge.meter, self.tenant).await {
-            Ok(lifecycles) => lifecycles,
-            Err(error) => {
-                // Only says when to look again; `Organization.Read.All` may not be granted.
-                debug!(
-                    error = &error as &dyn std::error::Error,
-                    "directory/subscriptions could not be read"
-                );
-                Vec::new()
-            }
-        };
-        for sku in &mut skus {
-            let of = lifecycles.iter().filter(|(id, at)| *id == sku.id && *at > self.begun.started);
-            sku.next_lifecycle = of.map(|(_, at)| *at).min();
-        }
-        Ok(skus)
-    }
-
-    /// A delta round to its end, or the first enumeration; all its pages or nothing. Page tokens
-    /// that have run out start it again, once.
-    async fn delta(
-        &self,
-        cursor: Option<&str>,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<(Reading, Arc<str>), MicrosoftError> {
-        let before = odd.len();
-        match self.delta_once(cursor, relevant, odd).await {
-            Err(error) if error.kind() == ErrorKind::RestartSequence => {
-                odd.truncate(before);
-                self.delta_once(cursor, relevant, odd).await
-            }
-            result => result,
-        }
-    }
-
-    async fn delta_once(
-        &self,
-        cursor: Option<&str>,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<(Reading, Arc<str>), MicrosoftError> {
-        let mut reading = Reading::default();
-        let mut next: Option<Link> = None;
-        loop {
-            let from = match (&next, cursor) {
-                (Some(link), _) => DeltaFrom::Next(link),
-                (None, Some(cursor)) => DeltaFrom::Cursor(cursor),
-                (None, None) => DeltaFrom::Start,
-            };
-            let page = self.graph().delta_page(&self.gauge.meter, self.tenant, from).await?;
-            for row in page.rows.into_iter().filter_map(|it| self.understood(it, odd)) {
-                reading.take(&row, relevant, self.view);
-            }
-            self.gauge.seen(reading.seen);
-            match page.end {
-                PageEnd::Next(link) => next = Some(link),
-                PageEnd::Delta(cursor) => return Ok((reading, cursor)),
-            }
-        }
-    }
-
-    /// Every user of the tenant.
-    async fn sweep(
-        &self,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<Reading, MicrosoftError> {
-        let before = odd.len();
-        match self.sweep_once(relevant, odd).await {
-            Err(error) if error.kind() == ErrorKind::RestartSequence => {
-                odd.truncate(before);
-                self.sweep_once(relevant, odd).await
-            }
-            result => result,
-        }
-    }
-
-    async fn sweep_once(
-        &self,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<Reading, MicrosoftError> {
-        let mut reading = Reading::default();
-        let mut next: Option<Link> = None;
-        loop {
-            let page =
-                self.graph().users_page(&self.gauge.meter, self.tenant, next.as_ref()).await?;
-            for row in page.records.into_iter().filter_map(|it| self.understood(it, odd)) {
-                reading.take(&row, relevant, self.view);
-            }
-            self.gauge.seen(reading.seen);
-            match page.next {
-                Some(link) => next = Some(link),
-                None => return Ok(reading),
-            }
-        }
-    }
-
-    /// Asks by name for the users whose rows did not say what they hold. What cannot be understood
-    /// keeps what the mirror has.
-    async fn ask(
-        &self,
-        reading: &mut Reading,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<(), MicrosoftError> {
-        let users = reading.to_ask();
-        if users.is_empty() {
-            return Ok(());
-        }
-        let answers =
-            self.graph().assignment_states(&self.gauge.meter, self.tenant, &users).await?;
-        let mut left: BTreeSet<_> = users.into_iter().collect();
-        for (user, answer) in answers {
-            left.remove(&user);
-            match answer {
-                Ok(row) => {
-                    reading.seen = reading.seen.saturating_sub(1);
-                    reading.take(&row, relevant, self.view);
-                }
-                Err(BatchMiss::Gone) => {
-                    reading.users.insert(user, Said::Removed);
-                }
-                Err(BatchMiss::Odd(why)) => odd.push(self.odd(why, user.to_string().into())),
-            }
-        }
-        left.extend(reading.to_ask());
-        for user in left {
-            // Nothing was said about him after all: what is known stays.
-            let known = self.view.users.get(user).map(|it| it.licences);
-            reading.users.insert(user, Said::Holds(known.unwrap_or_default()));
-        }
-        Ok(())
-    }
-
-    fn understood<T>(&self, record: Read<T>, odd: &mut Vec<OddRecord>) -> Option<T> {
-        match record {
-            Read::Understood(it, _) => Some(it),
-            Read::Odd { why, raw } => {
-                warn!(tenant.id = %self.tenant, why, "A record could not be understood: kept as it came, skipped");
-                odd.push(self.odd(why, raw));
-                None
-            }
-        }
-    }
-
-    fn odd(&self, why: String, raw: RawRecord) -> OddRecord {
-        OddRecord { at: self.begun.started, key: self.begun.key, why: why.into(), raw }
-    }
 }
 
 /// A commit that makes these tenants known, so that they are read.

@@ -13,6 +13,8 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | `agenda` | which source is due when |
+//! | `lanes` | room for many short runs and a few long ones |
 //! | `upstream` | what a round asks of Graph, as a seam |
 //! | `one` | one run, whatever becomes of it |
 //! | `metrics` | what the scheduler counts |
@@ -24,9 +26,11 @@
 //! | [`life`] | closer looks, deadlines, retention |
 //! | [`sign_in`] | people sign in to the landing page |
 
+mod agenda;
 pub mod directory;
 pub mod inbox;
 pub mod keys;
+mod lanes;
 pub mod life;
 mod metrics;
 mod one;
@@ -224,6 +228,23 @@ impl End {
 /// A commit that only says that a run failed.
 pub(crate) fn failure(run: Run, key: SourceKey, state: SourceState) -> Commit {
     Commit { sources: vec![(key, state)], runs: vec![run], ..Commit::default() }
+}
+
+/// Work on what so many records gave: much of it is done on a thread of its own, so that no answer
+/// to a question waits for it.
+async fn apart<T: Send + 'static>(records: u64, work: impl FnOnce() -> T + Send + 'static) -> T {
+    const MUCH: u64 = 5_000;
+    if records < MUCH {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Work that has begun is not cancelled, and a runtime that ends polls nobody.
+            Err(_cancelled) => std::future::pending().await,
+        },
+    }
 }
 
 /// How long a source rests after a run.

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use super::progress::{Gauge, Progress};
+use super::progress::Gauge;
 use super::{Begun, End, Sources, SyncError, Tally, directory, ended, failure, subscriptions};
 use crate::domain::{Outcome, Run, SourceKey};
 use crate::microsoft::ErrorKind;
@@ -17,13 +16,8 @@ use crate::store::StoreError;
 
 /// One run, from its first request to its commit. A panic inside it is that run's failure: it must
 /// not take the other tenants with it.
-pub(super) async fn one(
-    sources: Sources,
-    begun: Begun,
-    watchers: Vec<mpsc::Sender<Progress>>,
-) -> (SourceKey, Performed) {
+pub(super) async fn one(sources: Sources, begun: Begun, gauge: Gauge) -> (SourceKey, Performed) {
     let key = begun.key;
-    let gauge = Gauge::new(key, watchers);
     let work: BoxFuture<'_, Performed> = perform(&sources, begun.clone(), &gauge).boxed();
     let work = AssertUnwindSafe(work).catch_unwind().await;
     let result = match work {

@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 use super::{Begun, Limits, Tally};
 use crate::domain::{
-    Change, Commit, Consent, Licence, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers, TenantView,
-    UserId, UserLicences, UserWrites,
+    Change, Cloud, Commit, Consent, Licence, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers,
+    TenantView, UserId, UserLicences, UserTable, UserWrites,
 };
 use crate::planted::{self, Mistake, planted};
 
@@ -37,7 +37,7 @@ pub(crate) struct Found {
     /// What users hold, as told by changes: taken at its word.
     pub(crate) told: BTreeMap<UserId, Option<UserLicences>>,
     /// What users hold by a full enumeration, if there was one: who is absent holds nothing.
-    pub(crate) enumerated: Option<BTreeMap<UserId, Option<UserLicences>>>,
+    pub(crate) enumerated: Option<UserTable>,
     /// What the tenant calls itself, if it was asked.
     pub(crate) name: Option<Arc<str>>,
 }
@@ -72,22 +72,30 @@ pub(crate) fn directory(
     };
     let first = view.users.is_empty();
     let mut writes: BTreeMap<UserId, Option<UserLicences>> = BTreeMap::new();
+    let mut whole = None;
     planner.told(view, found.told, &mut writes);
     if let Some(enumerated) = found.enumerated {
-        let patch: Vec<_> = writes.iter().map(|(user, it)| (*user, it.clone())).collect();
-        planner.enumerated(
-            &TenantView { users: view.users.patched(&patch), ..view.clone() },
-            enumerated,
-            &mut writes,
-        );
+        if first && writes.is_empty() {
+            // Nobody is there who could lose anything: what was read is taken as it is.
+            for (user, licences) in enumerated.iter() {
+                planner.note_user(user, None, Some(licences));
+            }
+            whole = (!enumerated.is_empty()).then_some(enumerated);
+        } else {
+            let patch: Vec<_> = writes.iter().map(|(user, it)| (*user, it.clone())).collect();
+            let told = TenantView { users: view.users.patched(&patch), ..view.clone() };
+            planner.enumerated(&told, &enumerated, &mut writes);
+        }
     }
     let skus = planner.skus(view, found.skus);
 
     let mut commit = Commit { changes: planner.changes, ..Commit::default() };
     let name = found.name.or_else(|| view.tenant.name.clone());
-    let tenant = Tenant { consent: Consent::Granted, name, ..view.tenant.clone() };
+    // What the public cloud's Graph lets us read lives in the public cloud.
+    let tenant =
+        Tenant { consent: Consent::Granted, cloud: Cloud::Public, name, ..view.tenant.clone() };
     if tenant != view.tenant {
-        if tenant.consent != view.tenant.consent {
+        if (tenant.consent, tenant.cloud) != (view.tenant.consent, view.tenant.cloud) {
             commit.changes.push(Change::of_tenant(now, begun.cause(), Some(&view.tenant), &tenant));
         }
         commit.tenants.push(tenant);
@@ -95,14 +103,8 @@ pub(crate) fn directory(
     if *skus != *view.skus {
         commit.skus.push((view.tenant.id, skus));
     }
-    if !writes.is_empty() {
-        let writes = if first {
-            UserWrites::Replace(
-                writes.into_iter().filter_map(|(user, it)| Some((user, it?))).collect(),
-            )
-        } else {
-            UserWrites::Patch(writes.into_iter().collect())
-        };
+    let patch = (!writes.is_empty()).then(|| UserWrites::Patch(writes.into_iter().collect()));
+    if let Some(writes) = whole.map(UserWrites::Replace).or(patch) {
         commit.users.push(TenantUsers { tenant: planted::owner(view.tenant.id), writes });
     }
     let held = (planner.held > 0).then_some((planner.held, planner.total));
@@ -150,13 +152,13 @@ impl Planner<'_> {
     fn enumerated(
         &mut self,
         view: &TenantView,
-        mut enumerated: BTreeMap<UserId, Option<UserLicences>>,
+        enumerated: &UserTable,
         writes: &mut BTreeMap<UserId, Option<UserLicences>>,
     ) {
         let mut losses = Vec::new();
         for (user, before) in view.users.iter() {
             self.total = self.total.saturating_add(seats(&before));
-            let after = enumerated.remove(&user).flatten();
+            let after = enumerated.get(user);
             let kept = |it: &&Licence| after.as_ref().is_some_and(|after| assigns(after, it.sku));
             let assigned = before.licences.iter().filter(|it| it.assigned);
             let lost = assigned.clone().count().saturating_sub(assigned.filter(kept).count());
@@ -169,8 +171,8 @@ impl Planner<'_> {
                 self.put(user, Some(before), after, writes);
             }
         }
-        for (user, after) in enumerated {
-            self.put(user, None, after, writes);
+        for (user, after) in enumerated.iter().filter(|(user, _)| !view.users.contains(*user)) {
+            self.put(user, None, Some(after), writes);
         }
         let lost = losses.iter().map(|it| it.seats).sum();
         let brake = self.brakes(lost, self.total);
@@ -238,9 +240,17 @@ impl Planner<'_> {
         if licences(&before) == licences(&after) {
             return; // only the brake's mark went
         }
-        let who = (self.tenant, user);
+        self.note_user(user, before, after);
+    }
+
+    fn note_user(
+        &mut self,
+        user: UserId,
+        before: Option<UserLicences>,
+        after: Option<UserLicences>,
+    ) {
         self.count(before.is_some(), after.is_some());
-        let cause = self.begun.cause();
+        let (cause, who) = (self.begun.cause(), (self.tenant, user));
         self.changes.push(Change::of_user(self.now, cause, who, before, after));
     }
 
@@ -293,7 +303,7 @@ pub(crate) fn held_back(held: usize, total: usize, run: RunId) -> String {
 mod tests {
     use super::*;
     use crate::domain::{
-        CapabilityStatus, Mirror, Path, PathState, SourceKey, Trigger, Units, UserTable, Via,
+        CapabilityStatus, Mirror, Path, PathState, SourceKey, Trigger, Units, Via,
     };
     use jiff::SignedDuration;
     use uuid::Uuid;
@@ -348,7 +358,7 @@ mod tests {
 
     /// The tenant after a full read that shows these users.
     pub(super) fn enumerate(view: &TenantView, id: u64, present: &[u128]) -> (TenantView, Planned) {
-        let enumerated = present.iter().map(|it| (user(*it), Some(holds(1)))).collect();
+        let enumerated = UserTable::new(present.iter().map(|it| (user(*it), holds(1))));
         let found = Found { skus: vec![sku(1)], enumerated: Some(enumerated), ..Found::default() };
         apply(view, found, id)
     }
@@ -364,7 +374,7 @@ mod tests {
             skus: vec![(view.tenant.id, view.skus.to_vec())],
             users: vec![TenantUsers {
                 tenant: view.tenant.id,
-                writes: UserWrites::Replace(view.users.iter().collect()),
+                writes: UserWrites::Replace(view.users.clone()),
             }],
             held: vec![(view.tenant.id, view.held.as_deref().cloned())],
             ..Commit::default()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::lanes::Place;
 use crate::domain::{Run, SourceKey};
 use crate::microsoft::{Meter, Step};
 
@@ -30,6 +31,7 @@ pub(crate) struct Gauge {
     /// Passed to every call to Microsoft.
     pub(crate) meter: Meter,
     told: Arc<Told>,
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -48,13 +50,26 @@ impl Gauge {
         let told = Arc::new(told);
         let hook = Arc::clone(&told);
         let meter = Meter::with_hook(move |step| hook.step(step));
-        Self { meter, told }
+        Self { meter, told, place: None }
+    }
+
+    /// The gauge of a run that has a place among others.
+    pub(crate) fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// So many records have been read.
     pub(crate) fn seen(&self, seen: u64) {
         self.told.seen.store(seen, Relaxed);
         self.told.tell();
+    }
+
+    /// A page has been taken in, and with it so many records: others get their turn.
+    pub(crate) async fn page(&self, seen: u64) {
+        self.seen(seen);
+        if let Some(place) = &self.place {
+            place.breathe(seen).await;
+        }
     }
 
     /// The run has ended: whoever watches hears it for certain.

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    Catalog, Channel, Licence, Path, Sku, SkuId, TenantView, UserId, UserLicences,
+    Catalog, Channel, Licence, Packed, Path, Said, Sku, SkuId, TenantView, UserId, UserLicences,
+    UserTable,
 };
 use crate::microsoft::{AssignedLicence, UserRow};
 use crate::planted::{Mistake, planted};
@@ -19,6 +20,11 @@ pub struct Relevant {
 }
 
 impl Relevant {
+    /// The SKUs that were listed and are not ours.
+    pub fn passed_over(&self) -> impl Iterator<Item = SkuId> {
+        self.known.difference(&self.ours).copied()
+    }
+
     /// The SKUs among these that carry a plan licensed per user.
     pub fn among<'a>(skus: impl IntoIterator<Item = &'a Sku>, catalog: &Catalog) -> Self {
         let mut relevant = Self::default();
@@ -49,17 +55,6 @@ impl Relevant {
     }
 }
 
-/// What one sequence of pages said about one user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// He holds this, as far as it may be ours.
-    Holds(Vec<Licence>),
-    /// The tenant removed him, in so many words.
-    Removed,
-    /// Something about him changed, and the row does not say what he holds: ask for him by name.
-    Ask,
-}
-
 /// What was read of a tenant's users.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
@@ -70,6 +65,8 @@ pub struct Reading {
     pub seen: u64,
     /// SKUs assigned to somebody that the list of SKUs did not name.
     pub strangers: BTreeSet<SkuId>,
+    /// Users about whom something was said since it was last laid down, if it is.
+    fresh: Option<BTreeSet<UserId>>,
 }
 
 impl Reading {
@@ -77,22 +74,55 @@ impl Reading {
     pub fn take(&mut self, row: &UserRow, relevant: &Relevant, mirrored: &TenantView) {
         self.seen = self.seen.saturating_add(1);
         let said = said(row, relevant);
-        if said == Said::Removed && planted(Mistake::IgnoreRemovals) {
+        if matches!(said, Row::Removed) && planted(Mistake::IgnoreRemovals) {
             return;
         }
-        if let Said::Holds(licences) = &said {
-            let assigned = licences.iter().map(|it| it.sku);
-            self.strangers.extend(assigned.filter(|sku| !relevant.knows(*sku)));
-        }
-        let concerns = match &said {
-            Said::Holds(licences) => !licences.is_empty(),
-            Said::Ask => row.assigned.is_some(),
-            Said::Removed => false,
+        let (concerns, said) = match said {
+            Row::Holds(licences) => {
+                self.strange(&licences, relevant);
+                (!licences.is_empty(), Said::Holds(Packed::of(&UserLicences::new(licences))))
+            }
+            Row::Ask => (row.assigned.is_some(), Said::Ask),
+            Row::Removed => (false, Said::Removed),
         };
-        let known = self.users.contains_key(&row.id) || mirrored.users.get(row.id).is_some();
-        if concerns || known {
-            self.users.insert(row.id, said);
+        if concerns || self.users.contains_key(&row.id) || mirrored.users.contains(row.id) {
+            self.put(row.id, said);
         }
+    }
+
+    /// Notes what is said of a user.
+    pub fn put(&mut self, user: UserId, said: Said) {
+        if let Some(fresh) = &mut self.fresh {
+            fresh.insert(user);
+        }
+        self.users.insert(user, said);
+    }
+
+    fn strange(&mut self, licences: &[Licence], relevant: &Relevant) {
+        let assigned = licences.iter().map(|it| it.sku);
+        self.strangers.extend(assigned.filter(|sku| !relevant.knows(*sku)));
+    }
+
+    /// A reading that is laid down part by part.
+    pub fn in_parts() -> Self {
+        Self { fresh: Some(BTreeSet::new()), ..Self::default() }
+    }
+
+    /// What was said since the part before.
+    pub fn part(&mut self) -> Vec<(UserId, Said)> {
+        let fresh = self.fresh.as_mut().map(std::mem::take).unwrap_or_default();
+        let said = |user: UserId| Some((user, self.users.get(&user)?.clone()));
+        fresh.into_iter().filter_map(said).collect()
+    }
+
+    /// Takes a part in that was laid down before.
+    pub fn take_part(&mut self, part: Vec<(UserId, Said)>, relevant: &Relevant) {
+        for (_, said) in &part {
+            if let Said::Holds(it) = said {
+                self.strange(&it.unpack().licences, relevant);
+            }
+        }
+        self.users.extend(part);
     }
 
     /// Users whose licences must be asked for by name.
@@ -109,36 +139,58 @@ impl Reading {
     /// What users hold of ours, once the list of SKUs is final. Those who hold nothing of ours map
     /// to nothing.
     pub fn holdings(&self, relevant: &Relevant) -> BTreeMap<UserId, Option<UserLicences>> {
-        let keep = |licences: &[Licence]| {
-            let ours = licences.iter().filter(|it| relevant.is_ours(it.sku)).cloned();
-            Some(UserLicences::new(ours)).filter(|it| !it.is_empty())
-        };
         let of = |said: &Said| match said {
-            Said::Holds(licences) => Some(keep(licences)),
+            Said::Holds(licences) => Some(ours(licences, relevant)),
             Said::Removed => Some(None),
             Said::Ask => None,
         };
         self.users.iter().filter_map(|(user, said)| Some((*user, of(said)?))).collect()
     }
+
+    /// Those who hold anything of ours, as packed as the mirror has them; with them those of the
+    /// mirror of whom nothing was said, if their absence proves nothing.
+    pub fn table(&self, relevant: &Relevant, or_else: Option<&UserTable>) -> UserTable {
+        let said = self.users.iter().filter_map(|(user, said)| match said {
+            Said::Holds(licences) => Some((*user, ours(licences, relevant)?)),
+            Said::Removed | Said::Ask => None,
+        });
+        let unsaid = or_else.into_iter().flat_map(UserTable::iter);
+        let unsaid = unsaid.filter(|(user, _)| !self.users.contains_key(user));
+        UserTable::new(said.chain(unsaid))
+    }
+}
+
+/// What of a user's licences is ours, once the list of SKUs is final.
+fn ours(licences: &Packed, relevant: &Relevant) -> Option<UserLicences> {
+    let licences = licences.unpack().licences.into_iter();
+    let ours = UserLicences::new(licences.filter(|it| relevant.is_ours(it.sku)));
+    Some(ours).filter(|it| !it.is_empty())
+}
+
+/// What a row says of a user, as [`Said`].
+enum Row {
+    Holds(Vec<Licence>),
+    Removed,
+    Ask,
 }
 
 /// What a row says.
 ///
 /// `assignedLicenses` is the effect and `licenseAssignmentStates` the ways; a row with one but not
 /// the other, where either names something that may be ours, is not enough.
-fn said(row: &UserRow, relevant: &Relevant) -> Said {
+fn said(row: &UserRow, relevant: &Relevant) -> Row {
     if row.removed.is_some() {
-        return Said::Removed;
+        return Row::Removed;
     }
     let (assigned, states) = match (&row.assigned, &row.states) {
         (Some(assigned), Some(states)) => (assigned, states),
         (Some(assigned), None) => {
             let any = assigned.iter().any(|it| relevant.may_be_ours(it.sku));
-            return if any { Said::Ask } else { Said::Holds(Vec::new()) };
+            return if any { Row::Ask } else { Row::Holds(Vec::new()) };
         }
-        (None, _) => return Said::Ask,
+        (None, _) => return Row::Ask,
     };
-    Said::Holds(licences(assigned, states, relevant))
+    Row::Holds(licences(assigned, states, relevant))
 }
 
 /// The licences of a complete row, as far as they may be ours.

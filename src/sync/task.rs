@@ -1,29 +1,29 @@
 //! When which run begins: by the clock, by a nudge, by an operator; one code path for all.
 //!
-//! One task owns the schedule; each run is a task of its own in its `JoinSet`, so a tenant that is
-//! slow, throttled or refused delays no other. Two runs of one source and scope never overlap.
+//! One task owns the schedule ([`agenda`](super::agenda)); each run is a task of its own in its
+//! `JoinSet`, so a tenant that is slow, throttled or refused delays no other, and a large one moves
+//! out of the way of the small ones ([`lanes`](super::lanes)). Two runs of one source and scope never
+//! overlap.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
+use super::agenda::{Agenda, Wish};
+use super::lanes::Lanes;
 use super::metrics::Metrics;
 use super::one::{Performed, one};
-use super::progress::Progress;
+use super::progress::{Gauge, Progress};
 use super::{Begun, Sources, SyncError, needs_directory, rest_after};
 use crate::domain::{Run, RunId, Source, SourceKey, TenantId, TenantView, Trigger};
 
-/// Runs that may be under way at once. High, since most of them wait for Microsoft: what is sent
-/// is bounded by the client's own budgets.
-const RUNS_AT_ONCE: usize = 256;
 /// Questions and nudges that may wait for the scheduler.
 const COMMANDS_MAX: usize = 1024;
 
@@ -62,7 +62,7 @@ pub struct TaskStatus {
 #[derive(Clone)]
 pub struct SyncHandle {
     commands: mpsc::Sender<Command>,
-    status: watch::Receiver<Arc<Vec<TaskStatus>>>,
+    agenda: Shared,
     metrics: Metrics,
     sources: Sources,
 }
@@ -89,17 +89,17 @@ pub enum RequestError {
     NoDirectory,
 }
 
+/// The agenda, which the scheduler's task keeps and others look at.
+type Shared = Arc<Mutex<Agenda>>;
+
+fn locked(agenda: &Shared) -> MutexGuard<'_, Agenda> {
+    // Nothing in it panics half way.
+    agenda.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 enum Command {
-    Run {
-        key: SourceKey,
-        full: bool,
-        progress: Option<mpsc::Sender<Progress>>,
-        done: oneshot::Sender<Run>,
-    },
-    Nudge {
-        key: SourceKey,
-        trigger: Trigger,
-    },
+    Run(SourceKey, Wish),
+    Nudge { key: SourceKey, trigger: Trigger },
 }
 
 impl SyncHandle {
@@ -120,7 +120,7 @@ impl SyncHandle {
             (Some(Source::Subscriptions), _) | (None, None) => {
                 runs.extend(self.all([SourceKey::SUBSCRIPTIONS], request.full, &progress).await?);
             }
-            (Some(Source::Directory), _) | (None, Some(_)) => {}
+            (Some(Source::Directory | Source::Groups), _) | (None, Some(_)) => {}
         }
         if request.source == Some(Source::Subscriptions) {
             return Ok(runs);
@@ -150,8 +150,11 @@ impl SyncHandle {
         let mut waiting = Vec::new();
         for key in keys {
             let (done, run) = oneshot::channel();
-            let command = Command::Run { key, full, progress: Some(progress.clone()), done };
-            self.commands.send(command).await.map_err(|_closed| RequestError::Stopping)?;
+            let wish = Wish { full, progress: progress.clone(), done };
+            self.commands
+                .send(Command::Run(key, wish))
+                .await
+                .map_err(|_closed| RequestError::Stopping)?;
             waiting.push(run);
         }
         let mut runs = Vec::with_capacity(waiting.len());
@@ -176,7 +179,7 @@ impl SyncHandle {
 
     /// Every source and scope, and what it is doing.
     pub fn status(&self) -> Arc<Vec<TaskStatus>> {
-        Arc::clone(&self.status.borrow())
+        Arc::new(locked(&self.agenda).status(Instant::now(), (self.sources.clock)()))
     }
 }
 
@@ -187,48 +190,17 @@ pub fn scheduler(
     cancel: CancellationToken,
 ) -> (SyncHandle, impl Future<Output = Result<(), SyncError>> + Send) {
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-    let (publish, status) = watch::channel(Arc::new(Vec::new()));
     let metrics = Metrics::default();
-    let handle =
-        SyncHandle { commands, status, metrics: metrics.clone(), sources: sources.clone() };
-    let scheduler = Scheduler {
-        sources,
-        schedule,
-        slots: BTreeMap::new(),
-        ready: VecDeque::new(),
-        runs: JoinSet::new(),
-        metrics,
-        publish,
+    let agenda = Shared::default();
+    let handle = SyncHandle {
+        commands,
+        agenda: Arc::clone(&agenda),
+        metrics: metrics.clone(),
+        sources: sources.clone(),
     };
+    let (lanes, runs) = (Lanes::new(), JoinSet::new());
+    let scheduler = Scheduler { sources, schedule, agenda, lanes, runs, metrics };
     (handle, scheduler.run(inbox, cancel))
-}
-
-/// One source and scope.
-struct Slot {
-    state: SlotState,
-    due: Instant,
-    /// The source is failing: nudges wait for the backoff.
-    failing: bool,
-    /// Asked for while a run was under way, or waiting for its turn.
-    next: Next,
-    /// Who waits for the run under way.
-    waiting: Vec<oneshot::Sender<Run>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SlotState {
-    Idle,
-    Queued,
-    Running(RunId),
-}
-
-/// What the next run is to do.
-#[derive(Default)]
-struct Next {
-    trigger: Option<Trigger>,
-    full: bool,
-    progress: Vec<mpsc::Sender<Progress>>,
-    waiting: Vec<oneshot::Sender<Run>>,
 }
 
 type Ended = (SourceKey, Performed);
@@ -236,11 +208,10 @@ type Ended = (SourceKey, Performed);
 struct Scheduler {
     sources: Sources,
     schedule: Schedule,
-    slots: BTreeMap<SourceKey, Slot>,
-    ready: VecDeque<SourceKey>,
+    agenda: Shared,
+    lanes: Arc<Lanes>,
     runs: JoinSet<Ended>,
     metrics: Metrics,
-    publish: watch::Sender<Arc<Vec<TaskStatus>>>,
 }
 
 impl Scheduler {
@@ -254,17 +225,15 @@ impl Scheduler {
         let mut revisions = self.sources.store.revisions();
         self.adopt(Trigger::Start);
         loop {
-            self.begin_due();
-            self.begin_ready();
-            self.publish();
-            let idle = self.slots.values().filter(|it| it.state == SlotState::Idle);
-            let due = idle.map(|it| it.due).min();
+            self.begin();
+            let due = locked(&self.agenda).first_due();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 Some(ended) = self.runs.join_next() => self.end(ended)?,
                 Some(command) = inbox.recv() => self.take(command),
                 Ok(()) = revisions.changed() => self.adopt(Trigger::Schedule),
+                () = self.lanes.freed() => {}
                 () = wait_until(due) => {}
             }
         }
@@ -274,92 +243,55 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Makes a slot for every source and every tenant that is known by now.
+    /// Puts every source and every tenant that is known by now on the agenda.
     ///
-    /// The first runs of many tenants are spread, so that they do not all ask at once, now and in
-    /// every period after.
+    /// The first runs of many tenants are spread, so that they do not all ask at once: those that
+    /// were never read first, then those whose last complete read is the longest ago.
     fn adopt(&mut self, trigger: Trigger) {
-        let mut keys = vec![SourceKey::SUBSCRIPTIONS];
-        if needs_directory(&self.sources.catalog) {
-            let mirror = self.sources.store.mirror();
-            if mirror.tenants().count().saturating_add(1) == self.slots.len() {
-                return; // tenants are never forgotten, so as many are the same
-            }
-            keys.extend(mirror.tenants().map(|it| SourceKey::directory(it.tenant.id)));
-        }
         let now = Instant::now();
-        let mut spread = Duration::ZERO;
-        for key in keys {
-            if self.slots.contains_key(&key) {
-                continue;
-            }
-            let next = Next { trigger: Some(trigger), ..Next::default() };
-            let slot = Slot {
-                state: SlotState::Idle,
-                due: now + spread,
-                failing: false,
-                next,
-                waiting: Vec::new(),
-            };
-            self.slots.insert(key, slot);
-            spread += FIRST_RUNS_APART;
+        let mirror = self.sources.store.mirror();
+        let mut agenda = locked(&self.agenda);
+        agenda.add(SourceKey::SUBSCRIPTIONS, trigger, now);
+        // Tenants are never forgotten, so as many are the same.
+        let as_before = mirror.tenant_count().saturating_add(1) == agenda.len();
+        if as_before || !needs_directory(&self.sources.catalog) {
+            return;
+        }
+        let tenants = mirror.tenants();
+        let mut new: Vec<_> = tenants
+            .map(|it| (it.directory.last_complete, SourceKey::directory(it.tenant.id)))
+            .filter(|(_, key)| !agenda.has(*key))
+            .collect();
+        new.sort_unstable();
+        let every = Duration::try_from(self.schedule.directory).unwrap_or_default();
+        let mut due = now;
+        for (at, (read, key)) in new.into_iter().enumerate() {
+            agenda.add(key, trigger, due);
+            due += first_runs_apart(read.is_some(), at, every);
         }
     }
 
     fn take(&mut self, command: Command) {
-        match command {
-            Command::Run { key, full, progress, done } => {
-                let Some(slot) = self.slots.get_mut(&key) else {
-                    return self.adopt_one(key, Command::Run { key, full, progress, done });
-                };
-                slot.next.trigger = Some(Trigger::Manual);
-                slot.next.full |= full;
-                slot.next.progress.extend(progress);
-                slot.next.waiting.push(done);
-                slot.due = Instant::now();
-            }
-            Command::Nudge { key, trigger } => {
-                let Some(slot) = self.slots.get_mut(&key) else { return };
-                // While Microsoft is failing, a storm of nudges must not defeat the backoff.
-                if !slot.failing {
-                    slot.next.trigger.get_or_insert(trigger);
-                    slot.due = Instant::now();
-                }
-            }
-        }
-    }
-
-    /// A tenant that was introduced a moment ago, before this task heard of it.
-    fn adopt_one(&mut self, key: SourceKey, command: Command) {
-        self.adopt(Trigger::Schedule);
-        if self.slots.contains_key(&key) {
-            self.take(command);
-        }
-    }
-
-    fn begin_due(&mut self) {
         let now = Instant::now();
-        for (key, slot) in &mut self.slots {
-            if slot.state == SlotState::Idle && slot.due <= now {
-                slot.state = SlotState::Queued;
-                // Somebody waits for it: before the others.
-                if slot.next.waiting.is_empty() {
-                    self.ready.push_back(*key);
-                } else {
-                    self.ready.push_front(*key);
+        match command {
+            Command::Run(key, wish) => {
+                let missed = locked(&self.agenda).wish(key, wish, now).err();
+                if let Some(wish) = missed {
+                    // A tenant that was introduced a moment ago, before this task heard of it.
+                    self.adopt(Trigger::Schedule);
+                    drop(locked(&self.agenda).wish(key, wish, now));
                 }
             }
+            Command::Nudge { key, trigger } => locked(&self.agenda).nudge(key, trigger, now),
         }
     }
 
-    fn begin_ready(&mut self) {
-        while self.runs.len() < RUNS_AT_ONCE {
-            let Some(key) = self.ready.pop_front() else { return };
-            let Some(slot) = self.slots.get_mut(&key) else { continue };
-            let next = std::mem::take(&mut slot.next);
-            let id = self.sources.store.next_run();
-            slot.state = SlotState::Running(id);
-            slot.waiting = next.waiting;
+    /// Begins what is due, as far as there is room.
+    fn begin(&mut self) {
+        locked(&self.agenda).call_due(Instant::now());
+        while let Some(place) = self.lanes.enter() {
+            let begun = locked(&self.agenda).begin(|| self.sources.store.next_run());
+            let Some((key, id, next)) = begun else { return };
             let begun = Begun {
                 id,
                 key,
@@ -368,7 +300,8 @@ impl Scheduler {
                 started: (self.sources.clock)(),
             };
             let span = info_span!("run", run.id = %id, run.source = %key.source, tenant.id = key.tenant.map(tracing::field::display));
-            self.runs.spawn(one(self.sources.clone(), begun, next.progress).instrument(span));
+            let gauge = Gauge::new(key, next.progress).at(place);
+            self.runs.spawn(one(self.sources.clone(), begun, gauge).instrument(span));
         }
     }
 
@@ -378,7 +311,7 @@ impl Scheduler {
         self.metrics.ended(&run);
         let every = match key.source {
             Source::Subscriptions | Source::Reports => self.schedule.subscriptions,
-            Source::Directory => self.schedule.directory,
+            Source::Directory | Source::Groups => self.schedule.directory,
         };
         let mirror = self.sources.store.mirror();
         let failures = mirror.source(key).map_or(1, |it| it.failures);
@@ -390,40 +323,18 @@ impl Scheduler {
             let until = at.duration_since(run.ended) + SignedDuration::from_secs(60);
             rest = rest.min(Duration::try_from(until).unwrap_or(Duration::MAX));
         }
-        let Some(slot) = self.slots.get_mut(&key) else { return Ok(()) };
-        slot.failing = failure.is_some();
-        slot.state = SlotState::Idle;
-        let again = !slot.next.waiting.is_empty() || (slot.next.trigger.is_some() && !slot.failing);
-        slot.due = if again { Instant::now() } else { Instant::now() + rest };
-        for waiting in slot.waiting.drain(..) {
-            // Whoever asked may have gone away; the run stands in the log all the same.
-            drop(waiting.send(run.clone()));
-        }
+        locked(&self.agenda).end(&run, failure.is_some(), rest, Instant::now());
         Ok(())
-    }
-
-    fn publish(&self) {
-        let (now, instant) = ((self.sources.clock)(), Instant::now());
-        let of = |(key, slot): (&SourceKey, &Slot)| TaskStatus {
-            key: *key,
-            running: match slot.state {
-                SlotState::Running(id) => Some(id),
-                SlotState::Idle | SlotState::Queued => None,
-            },
-            next_due: match slot.state {
-                SlotState::Idle => {
-                    let left = slot.due.saturating_duration_since(instant);
-                    SignedDuration::try_from(left).ok().and_then(|left| now.checked_add(left).ok())
-                }
-                SlotState::Queued | SlotState::Running(_) => None,
-            },
-        };
-        self.publish.send_replace(Arc::new(self.slots.iter().map(of).collect()));
     }
 }
 
-/// Between the first runs of two tenants.
-const FIRST_RUNS_APART: Duration = Duration::from_millis(2);
+/// Between the first runs of two tenants: those that nothing is known of soon after each other, the
+/// others over a good part of a period if there are many.
+fn first_runs_apart(known: bool, at: usize, every: Duration) -> Duration {
+    const SOON: Duration = Duration::from_millis(2);
+    const AT_ONCE: usize = 256;
+    if known && at >= AT_ONCE { (every / 20_000).max(SOON) } else { SOON }
+}
 
 /// When the next SKU of ours is due to change its status.
 fn next_lifecycle(view: &Arc<TenantView>) -> Option<Timestamp> {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entitled::decision::{
-    Covered, Decision, Evidence, Fate, Knowledge, Known, License, LicenseKind, Proof, Question,
-    Reason, Seat, SeatUse, Standing, State, Subscribed, Trail, UsageRight, Users, decide, host,
+    Covered, Decision, Evidence, Fate, Knowledge, Known, License, Proof, Question, Reason, Seat,
+    SeatUse, State, Subscribed, Trail, UsageRight, Users, decide, host,
 };
 use entitled::domain::{
-    CapabilityStatus, Channel, Cloud, Coverage, Host, HybridMode, Licence, OnStale, OverLimit,
-    Party, Path, PathState, Plan, Policy, Product, Sku, SkuId, SkuMatch, Subscription,
-    SubscriptionId, SubscriptionStatus, TenantId, Units, UserId, Via,
+    CapabilityStatus, Channel, Cloud, Coverage, Host, HybridMode, Licence, LicenseKind, OnStale,
+    OverLimit, Party, Path, PathState, Plan, Policy, Product, Sku, SkuId, SkuMatch, Standing,
+    Subscription, SubscriptionId, SubscriptionStatus, TenantId, Units, UserId, Via,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;

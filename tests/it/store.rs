@@ -1,7 +1,9 @@
 //! The durable mirror through its public doors: what was acknowledged is there again, whole.
 
 mod damage;
+mod grouped;
 mod journal;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +13,7 @@ use entitled::domain::{
     Access, Cause, Change, Cloud, Commit, Consent, Document, HeldBack, HeldSeat, Licence, Life,
     Mirror, OddRecord, Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId,
     SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
-    TenantUsers, Trigger, Unread, UserId, UserLicences, UserWrites, Whose,
+    TenantUsers, Trigger, Unread, UserId, UserLicences, UserTable, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -19,6 +21,8 @@ use entitled::store::{
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use self::grouped::{days, licensed, uses};
 
 fn now() -> Timestamp {
     "2026-11-22T02:00:00Z".parse().unwrap()
@@ -73,7 +77,7 @@ fn users(tenant: TenantId, writes: UserWrites) -> Commit {
 }
 
 fn everyone(count: u128, licence: u128) -> UserWrites {
-    UserWrites::Replace((0..count).map(|n| (user(n), licences(licence))).collect())
+    UserWrites::Replace(UserTable::new((0..count).map(|n| (user(n), licences(licence)))))
 }
 
 fn run(id: RunId, hours: i64) -> Run {
@@ -118,12 +122,23 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
         let id = it.tenant.id;
         all.insert(format!("tenant {id}"), format!("{:?} {:?}", it.tenant, it.skus));
         all.insert(format!("directory {id}"), format!("{:?}", it.directory));
+        for group in it.groups.groups.values() {
+            let mut members: Vec<_> = group.members.iter().map(|it| format!("{it:?}")).collect();
+            members.sort();
+            all.insert(format!("group {id} {}", group.id), format!("{group:?} {members:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
     }
     for (key, state) in mirror.sources() {
         all.insert(format!("source {key}"), format!("{state:?}"));
+    }
+    for (tenant, product, table) in mirror.all_uses() {
+        all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_030)));
+    }
+    for (tenant, sku, series) in mirror.all_series() {
+        all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
@@ -202,6 +217,9 @@ fn mixed() -> Commit {
             why: "no id".into(),
             raw: "{}".into(),
         }],
+        groups: vec![(tenant(1), licensed())],
+        uses: vec![uses(100)],
+        series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
         inbox: Vec::new(),
@@ -209,24 +227,13 @@ fn mixed() -> Commit {
         notices: Vec::new(),
         outbox: Vec::new(),
         asked: Vec::new(),
+        reads: Vec::new(),
+        licenses: Vec::new(),
+        activations: Vec::new(),
+        license_users: Vec::new(),
+        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
     }
-}
-
-#[tokio::test]
-async fn what_is_decided_in_turn_sees_what_was_written_before_it() {
-    let folder = folder();
-    let (store, _) = open(folder.path());
-    let add_one = |mirror: &Mirror| {
-        let count = mirror.document("count").map_or(0, |it| it.first().copied().unwrap_or(0));
-        let bytes = vec![count + 1];
-        let documents = vec![Document { name: "count".into(), bytes }];
-        (count < 50).then(|| Commit { documents, ..Commit::default() })
-    };
-    let all: Vec<_> = (0..60).map(|_| store.commit_with(add_one)).collect();
-    let written = futures_util::future::join_all(all).await;
-    assert_eq!(written.iter().filter(|it| *it.as_ref().unwrap()).count(), 50);
-    assert_eq!(store.mirror().document("count").map(|it| it[0]), Some(50));
 }
 
 #[tokio::test]

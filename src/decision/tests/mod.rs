@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     CapabilityStatus, Channel, Cloud, Commit, Consent, Coverage, Features, GroupId, Host,
-    HybridMode, Licence, Mirror, Party, Path, PathState, Plan, Policy, Product, RawRecord,
-    ServicePlan, ServicePlanId, Sku, SkuId, SourceKey, SourceState, Subscription, SubscriptionId,
-    SubscriptionStatus, Tenant, TenantId, TenantUsers, Units, UserId, UserLicences, UserWrites,
-    Via,
+    HybridMode, Licence, LicenseKind, Mirror, Party, Path, PathState, Plan, Policy, Product,
+    RawRecord, ServicePlan, ServicePlanId, Sku, SkuId, SourceKey, SourceState, Standing,
+    Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Units, UserId,
+    UserLicences, UserWrites, Via,
 };
 
 mod answers;

@@ -138,7 +138,7 @@ const HAS_ERROR: u8 = 16;
 const PATH_HAS_PLANS: u8 = 32;
 
 /// The bytes of what one user holds.
-pub(super) fn encode(it: &UserLicences) -> Vec<u8> {
+pub(in crate::domain) fn encode(it: &UserLicences) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     out.push(flag(it.missing_since.is_some(), HAS_MISSING));
     if let Some(RunId(run)) = it.missing_since {
@@ -221,7 +221,7 @@ fn low_byte(number: u64) -> u8 {
 }
 
 /// What one user holds; `None` if the bytes say no such thing.
-pub(super) fn decode(bytes: &[u8]) -> Option<UserLicences> {
+pub(in crate::domain) fn decode(bytes: &[u8]) -> Option<UserLicences> {
     let mut reader = Reader(bytes);
     let flags = reader.byte()?;
     let missing_since = if flags & HAS_MISSING == 0 { None } else { Some(RunId(reader.number()?)) };

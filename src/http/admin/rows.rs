@@ -10,6 +10,7 @@ use crate::domain::{
     Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Step, Subscription, Tenant,
     TenantView, UserLicences, step,
 };
+use crate::http::license_rows;
 use crate::store::KeyRecord;
 
 /// A moment, or `null`.
@@ -118,6 +119,8 @@ fn fact(it: &Fact) -> Value {
         Fact::Tenant(it) => tenant_fact(it),
         Fact::HeldSeat(it) => held_seat(*it),
         Fact::Words(it) => Value::from(&**it),
+        Fact::License(it) => license_rows::fact(it),
+        Fact::Activation(it) => license_rows::activation(it),
     }
 }
 

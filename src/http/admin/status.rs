@@ -100,7 +100,7 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
 fn limits(admin: &Admin, key: SourceKey) -> &Freshness {
     match key.source {
         Source::Subscriptions | Source::Reports => &admin.policy.subscriptions,
-        Source::Directory => &admin.policy.directory,
+        Source::Directory | Source::Groups => &admin.policy.directory,
     }
 }
 

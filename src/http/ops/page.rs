@@ -357,7 +357,7 @@ fn entity_class(entity: Entity) -> &'static str {
     match entity {
         Entity::Seat => "ok",
         Entity::HeldSeat => "held",
-        Entity::Subscription | Entity::Operation => "info",
+        Entity::Subscription | Entity::Operation | Entity::Group => "info",
         Entity::Sku | Entity::Usage => "warn",
         Entity::License | Entity::Key | Entity::Notice => "bad",
         Entity::Tenant | Entity::Webhook => "gone",

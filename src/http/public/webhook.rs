@@ -22,7 +22,8 @@ use crate::http::edge::Tallied;
 use crate::http::metrics::WebhookLabels;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::who::bearer;
-use crate::store::Arrival;
+use crate::planted::{Mistake, planted};
+use crate::store::{Arrival, Store, StoreError};
 use crate::sync::keys::Lookup;
 use crate::tokens::{self, TokenError};
 
@@ -111,7 +112,7 @@ impl Public {
     async fn keep(&self, arrival: Arrival) -> Result<&'static str, Problem> {
         let come_again = |detail: &str| Problem::unavailable(detail).retry_after(COME_AGAIN_S);
         let late = self.watch.is_late(&arrival);
-        match self.store.receive(arrival).await {
+        match kept(&self.store, arrival).await {
             Ok(Receipt::New) => {
                 if late {
                     self.watch.late();
@@ -123,6 +124,17 @@ impl Public {
             Err(error) => Err(come_again("it cannot be written down: come again").because(error)),
         }
     }
+}
+
+/// Puts it on disk; what comes back may be acknowledged.
+async fn kept(store: &Store, arrival: Arrival) -> Result<Receipt, StoreError> {
+    if planted(Mistake::AnswerFirst) {
+        let store = store.clone();
+        #[expect(clippy::disallowed_methods, reason = "the mistake of one who watches nothing")]
+        tokio::spawn(async move { store.receive(arrival).await });
+        return Ok(Receipt::New);
+    }
+    store.receive(arrival).await
 }
 
 fn arrival(bytes: &[u8], public: &Public) -> Result<Arrival, Problem> {
@@ -174,6 +186,8 @@ fn read(fields: &Map<String, Value>) -> Announcement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted::{Chance, prove_within};
+    use crate::store::{Guard, StoreOptions};
     use serde_json::json;
 
     const OPERATION: &str = "a1000000-0000-4000-8000-000000000002";
@@ -234,5 +248,42 @@ mod tests {
             &json!({ "quantity": 1.5, "action": "é".repeat(40) }),
             ["-", &"é".repeat(32), "-", "-", "-"],
         );
+    }
+
+    /// Promise 1: whatever was answered with 200 is there when the process is not any more.
+    fn law(chance: &mut Chance) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let options = || StoreOptions { guard: Guard::Off, ..StoreOptions::new(folder.path()) };
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (store, _) = Store::open(options(), Timestamp::UNIX_EPOCH).unwrap();
+        let mut acknowledged = 0;
+        let serving = runtime();
+        serving.block_on(async {
+            let (count, closes) = (1 + chance.below(4), chance.below(5));
+            for number in 0..count {
+                if number == closes {
+                    store.close().await;
+                }
+                let id = Uuid::from_u128(1 + number as u128).to_string();
+                let fields = json!({ "id": id, "action": "Suspend" });
+                let said = read(fields.as_object().unwrap());
+                let body = fields.to_string().into();
+                let it = Arrival { said, body, received: Timestamp::UNIX_EPOCH, sent: None };
+                acknowledged += usize::from(kept(&store, it).await.is_ok());
+            }
+        });
+        // What was not on its way to disk yet goes with the process.
+        drop(serving);
+        runtime().block_on(store.close());
+        drop(store);
+        let (store, _) = Store::open(options(), Timestamp::UNIX_EPOCH).unwrap();
+        let lost = acknowledged.saturating_sub(store.inbox().waiting);
+        runtime().block_on(store.close());
+        if lost == 0 { Ok(()) } else { Err(format!("{lost} of {acknowledged} lost")) }
+    }
+
+    #[test]
+    fn an_acknowledged_webhook_is_on_disk_and_one_who_answers_first_is_found_out() {
+        prove_within(Mistake::AnswerFirst, 10, law);
     }
 }

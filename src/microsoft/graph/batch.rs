@@ -115,7 +115,7 @@ impl Graph {
         let items: Vec<Value> = users.iter().enumerate().map(item).collect();
         let request = self.requests.batch(&json!({ "requests": items })).await?;
         let units = u32::try_from(users.len()).unwrap_or(u32::MAX);
-        let endpoint = Endpoint::new(NAME, units);
+        let endpoint = Endpoint::new(NAME, units).for_one_with(meter);
         let read = |answer: &Answer| -> Result<Vec<Value>, MicrosoftError> {
             let mut body: Value = read::body(NAME, answer)?;
             match body.get_mut("responses").map(Value::take) {

@@ -1,6 +1,7 @@
 //! Microsoft Graph: a tenant's SKUs, its users and who holds what by which path.
 
 mod batch;
+mod endpoint;
 mod parse;
 mod requests;
 mod verdict;
@@ -16,6 +17,7 @@ use url::Url;
 use uuid::Uuid;
 
 pub use self::batch::BatchMiss;
+use self::endpoint::{DELTA, Endpoint, GROUPS, ORGANIZATION, SKUS, SUBSCRIPTIONS, USERS};
 pub use self::parse::{AssignedLicence, Removed, UserRow};
 use self::requests::Requests;
 use self::verdict::{Asked, Linked};
@@ -32,38 +34,6 @@ use crate::domain::{GroupId, Sku, SkuId, TenantId};
 
 /// Where Graph's paths lie.
 const INSIDE: &[&str] = &["/v1.0/", "/beta/"];
-
-/// What one kind of call is called in logs and what it costs in resource units.
-///
-/// Source: graph-licensing.md section 8, base cost less one for `$select`.
-#[derive(Clone, Copy)]
-struct Endpoint {
-    name: &'static str,
-    units: u32,
-    /// A background read: the first to be shed when Graph is short.
-    low: bool,
-    /// Whether a 403 may come from a token older than the consent, and is tried with a new one.
-    renews: bool,
-}
-
-impl Endpoint {
-    const fn new(name: &'static str, units: u32) -> Self {
-        Self { name, units, low: false, renews: true }
-    }
-
-    const fn low(self) -> Self {
-        Self { low: true, ..self }
-    }
-}
-
-const ORGANIZATION: Endpoint = Endpoint::new("GET /organization", 1);
-const SKUS: Endpoint = Endpoint::new("GET /subscribedSkus", 2);
-const DELTA: Endpoint = Endpoint::new("GET /users/delta", 1);
-const USERS: Endpoint = Endpoint::new("GET /users", 1).low();
-const GROUPS: Endpoint = Endpoint::new("GET /groups", 1).low();
-/// Many tenants let us read users but not this, run after run: no new token each time.
-const SUBSCRIPTIONS: Endpoint =
-    Endpoint { renews: false, ..Endpoint::new("GET /directory/subscriptions", 1) };
 
 /// Graph of all tenants that let us in.
 pub struct Graph {
@@ -274,7 +244,22 @@ impl Graph {
             DeltaFrom::Cursor(_) => Linked::Cursor,
             DeltaFrom::Next(_) => Linked::Page,
         };
-        self.call(meter, tenant, DELTA, &request, linked, read).await
+        let page = self.call(meter, tenant, DELTA, &request, linked, read).await?;
+        if !minimal {
+            self.counted(tenant, matches!(from, DeltaFrom::Start), page.rows.len());
+        }
+        Ok(page)
+    }
+
+    fn counted(&self, tenant: TenantId, first: bool, rows: usize) {
+        self.limits.counted(tenant, first, rows, self.pace.now());
+    }
+
+    /// A tenant is known to have so many users at least: its quota grows with its size.
+    ///
+    /// Source: graph-licensing.md section 8.
+    pub fn has_users(&self, tenant: TenantId, users: usize) {
+        self.limits.has_users(tenant, users, self.pace.now());
     }
 
     /// One page of all users: the sweep that catches what delta does not tell.
@@ -295,7 +280,9 @@ impl Graph {
             Some(link) => self.requests.along(link.as_str()).await?,
         };
         let row = |raw: &RawValue| Read::of(raw, parse::user);
+        let first = next.is_none();
         let (records, next) = self.page(meter, tenant, USERS, &request, next, row).await?;
+        self.counted(tenant, first, records.len());
         Ok(Page { records, next })
     }
 
@@ -365,9 +352,10 @@ impl Graph {
         linked: Linked,
         read: impl Fn(&Answer) -> Result<T, MicrosoftError>,
     ) -> Result<T, MicrosoftError> {
+        let endpoint = endpoint.for_one_with(meter);
         let mut request = request.clone();
-        if endpoint.low {
-            request = request.with("x-ms-throttle-priority", "low");
+        if let Some(priority) = endpoint.priority.header() {
+            request = request.with("x-ms-throttle-priority", priority);
         }
         let mut tries = self.pace.tries(meter);
         loop {
@@ -407,7 +395,8 @@ impl Graph {
         let mut renewed = false;
         loop {
             let (token, was_at_hand) = self.tokens.token(meter, tenant, &self.resource).await?;
-            self.limits.enter(tenant, endpoint.units, &self.pace, meter).await?;
+            let charge = (endpoint.units, endpoint.priority);
+            self.limits.enter(tenant, charge, &self.pace, meter).await?;
             let id = Uuid::new_v4().to_string();
             let outgoing = request.clone().with("client-request-id", &id).bearing(token.text());
             let answer = self.http.send(endpoint.name, meter, outgoing).await?;

@@ -143,7 +143,7 @@ impl<'a> Found<'a> {
         let earlier = known.or_else(|| self.before.mirror.source(key)).unwrap_or(&unread);
         let limit = match key.source {
             Source::Subscriptions | Source::Reports => self.before.outbox.audience.subscriptions,
-            Source::Directory => self.before.outbox.audience.directory,
+            Source::Directory | Source::Groups => self.before.outbox.audience.directory,
         };
         let run = commit.runs.iter().find(|it| it.key == key);
         let at = run.map(|it| it.ended).or(after.last_run).unwrap_or(self.before.now);

@@ -7,6 +7,7 @@ use super::v1_base::{
     IdV1, SourceKeyV1, SpanV1, TimeV1, id, shared, tenant_option, text, text_option, uuid, word,
 };
 use super::v1_directory::{SkuV1, TenantV1};
+use super::v1_license::{ActivationV1, LicenseV1};
 use super::v1_subscription::{HeldSeatV1, SubscriptionV1};
 use crate::domain::{
     Cause, Change, Fact, GroupId, Licence, Path, PathState, Run, RunId, ServicePlanId, SkuId,
@@ -227,6 +228,8 @@ enum FactV1 {
     Tenant(TenantV1),
     HeldSeat(HeldSeatV1),
     Words(String),
+    License(Box<LicenseV1>),
+    Activation(Box<ActivationV1>),
 }
 
 impl From<&Fact> for FactV1 {
@@ -238,6 +241,8 @@ impl From<&Fact> for FactV1 {
             Fact::Tenant(it) => Self::Tenant(it.as_ref().into()),
             Fact::HeldSeat(it) => Self::HeldSeat((*it).into()),
             Fact::Words(it) => Self::Words(text(it)),
+            Fact::License(it) => Self::License(Box::new(it.as_ref().into())),
+            Fact::Activation(it) => Self::Activation(Box::new(it.as_ref().into())),
         }
     }
 }
@@ -253,6 +258,8 @@ impl TryFrom<FactV1> for Fact {
             FactV1::Tenant(it) => Self::Tenant(Box::new(it.try_into()?)),
             FactV1::HeldSeat(it) => Self::HeldSeat(it.try_into()?),
             FactV1::Words(it) => Self::Words(it.into()),
+            FactV1::License(it) => Self::License(Box::new((*it).try_into()?)),
+            FactV1::Activation(it) => Self::Activation(Box::new((*it).try_into()?)),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Commits with anything in them.
 
+mod grouped;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,16 +11,18 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
+use super::arbitrary_licenses;
 use crate::domain::{
     Access, Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud,
     Commit, Consent, Coverage, Document, Entity, Fact, Grant, GroupId, HeldBack, HeldSeat, Holders,
-    Impact, Licence, Life, Losers, OddRecord, Outcome, Party, Path, PathState, Permission, Run,
-    RunId, ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Terms, Trigger,
-    Undocumented, Units, Unread, UserId, UserLicences, UserWrites, Via, Whose,
+    Impact, Licence, Life, Losers, OddRecord, Outcome, Packed, Party, Path, PathState, Permission,
+    ReadWrite, Run, RunId, Said, ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey,
+    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
+    Terms, Trigger, Undocumented, Unfinished, Units, Unread, UserId, UserLicences, UserTable,
+    UserWrites, Via, Whose,
 };
 
-fn text() -> BoxedStrategy<Arc<str>> {
+pub(super) fn text() -> BoxedStrategy<Arc<str>> {
     prop_oneof!["\\PC{0,12}", "[a-z]{0,60}"].prop_map(Arc::from).boxed()
 }
 
@@ -28,12 +32,12 @@ pub(super) fn time() -> BoxedStrategy<Timestamp> {
         .boxed()
 }
 
-fn some_time() -> BoxedStrategy<Option<Timestamp>> {
+pub(super) fn some_time() -> BoxedStrategy<Option<Timestamp>> {
     option::of(time()).boxed()
 }
 
 /// Few ids, so that commits meet.
-fn uuid() -> BoxedStrategy<Uuid> {
+pub(super) fn uuid() -> BoxedStrategy<Uuid> {
     prop_oneof![(1_u128..6).prop_map(Uuid::from_u128), any::<u128>().prop_map(Uuid::from_u128)]
         .boxed()
 }
@@ -214,7 +218,7 @@ fn source_state() -> BoxedStrategy<SourceState> {
         .boxed()
 }
 
-fn held_seat() -> BoxedStrategy<HeldSeat> {
+pub(super) fn held_seat() -> BoxedStrategy<HeldSeat> {
     (time(), time()).prop_map(|(taken_at, last_used)| HeldSeat { taken_at, last_used }).boxed()
 }
 
@@ -256,6 +260,8 @@ fn fact() -> BoxedStrategy<Fact> {
         tenant().prop_map(|it| Fact::Tenant(Box::new(it))),
         held_seat().prop_map(Fact::HeldSeat),
         text().prop_map(Fact::Words),
+        super::arbitrary_licenses::license().prop_map(|it| Fact::License(Box::new(it))),
+        super::arbitrary_licenses::activation().prop_map(|it| Fact::Activation(Box::new(it))),
     ]
     .boxed()
 }
@@ -300,9 +306,28 @@ fn tenant_users() -> BoxedStrategy<TenantUsers> {
     let replace = vec((user_id(), licences()), 0..80);
     let writes = prop_oneof![
         3 => patch.prop_map(UserWrites::Patch),
-        1 => replace.prop_map(UserWrites::Replace),
+        1 => replace.prop_map(|it| UserWrites::Replace(UserTable::new(it))),
     ];
     (tenant_id(), writes).prop_map(|(tenant, writes)| TenantUsers { tenant, writes }).boxed()
+}
+
+fn read() -> BoxedStrategy<ReadWrite> {
+    let said = prop_oneof![
+        licences().prop_map(|it| Said::Holds(Packed::of(&it))),
+        Just(Said::Removed),
+        Just(Said::Ask),
+    ];
+    let users = vec((user_id(), said), 0..40);
+    let numbers = any::<[u64; 3]>();
+    let laid = (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users);
+    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users)| {
+        let [catalog, seen, odd] = numbers;
+        let passed_over = skus.into_iter().map(SkuId::from_uuid).collect();
+        let read = Unfinished { started, catalog, next, seen, odd, passed_over, parts };
+        ReadWrite::LaidDown { tenant, read: Arc::new(read), users }
+    });
+    let cleared = tenant_id().prop_map(|tenant| ReadWrite::Cleared { tenant, parts: 4 });
+    prop_oneof![3 => laid, 1 => cleared].boxed()
 }
 
 fn life() -> BoxedStrategy<Life> {
@@ -413,15 +438,30 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             0..2,
         ),
         vec(asked(), 0..3),
+        (
+            vec(grouped::groups(), 0..2),
+            vec(grouped::uses(), 0..3),
+            vec(grouped::series(), 0..2),
+            vec(read(), 0..2),
+        ),
     );
-    (facts, rest)
-        .prop_map(|(facts, rest)| Commit {
+    let licenses = (
+        vec(arbitrary_licenses::license(), 0..2),
+        arbitrary_licenses::activations(),
+        arbitrary_licenses::users(),
+        arbitrary_licenses::sighted(),
+    );
+    (facts, rest, licenses)
+        .prop_map(|(facts, rest, licenses)| Commit {
             subscriptions: facts.0,
             tenants: facts.1.0,
             access: facts.1.1,
             held: facts.1.2,
             skus: facts.2,
             users: facts.3,
+            groups: rest.8.0,
+            uses: rest.8.1,
+            series: rest.8.2,
             sources: facts.4,
             holders: rest.0,
             documents: rest.1,
@@ -431,10 +471,15 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             notices: Vec::new(),
             outbox: Vec::new(),
             asked: rest.7,
+            licenses: licenses.0,
+            activations: licenses.1,
+            license_users: licenses.2,
+            sighted: licenses.3,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,
             unread: rest.6,
+            reads: rest.8.3,
         })
         .boxed()
 }

@@ -1,6 +1,7 @@
 //! The store above its engine: what is loaded is what was committed, whatever the power does.
 
 mod arbitrary;
+mod arbitrary_licenses;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -47,9 +48,22 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
+        all.insert(format!("feeds {id}"), format!("{:?} {}", it.groups.feeds, it.groups.left_out));
+        for group in it.groups.groups.values() {
+            let members: BTreeMap<_, _> =
+                group.members.iter().map(|(user, it)| (user, format!("{it:?}"))).collect();
+            let id = format!("group {id} {}", group.id);
+            all.insert(id, format!("{group:?} {members:?}"));
+        }
     }
     for (key, state) in mirror.sources() {
         all.insert(format!("source {key}"), format!("{state:?}"));
+    }
+    for (tenant, product, table) in mirror.all_uses() {
+        all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_000)));
+    }
+    for (tenant, sku, series) in mirror.all_series() {
+        all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
     }
     for (id, holders) in mirror.all_holders() {
         all.insert(format!("holders {id}"), format!("{holders:?}"));
@@ -60,10 +74,33 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
     }
+    for (tenant, it) in mirror.all_unfinished() {
+        all.insert(format!("unfinished {tenant}"), format!("{it:?}"));
+    }
     for it in mirror.all_asked() {
         all.insert(format!("asked {}", it.operation), format!("{it:?}"));
     }
+    licenses(mirror, &mut all);
     all
+}
+
+fn licenses(mirror: &Mirror, all: &mut BTreeMap<String, String>) {
+    let book = mirror.licenses();
+    for it in book.all() {
+        let found = it.key_hash.and_then(|hash| book.license_by_key(&hash)).is_some();
+        let bound: Vec<_> = book.activations_of(it.id).map(|it| it.id).collect();
+        all.insert(format!("license {}", it.id), format!("{it:?} {found} {bound:?}"));
+    }
+    for it in book.activations() {
+        let of_tenant = it.tenant.map(|it| book.activations_of_tenant(it).collect::<Vec<_>>());
+        all.insert(format!("activation {}", it.id), format!("{it:?} {of_tenant:?}"));
+    }
+    for (id, users) in book.all_users() {
+        all.insert(format!("license users {id}"), format!("{users:?}"));
+    }
+    for (id, it) in book.all_sightings() {
+        all.insert(format!("sightings {id}"), format!("{it:?}"));
+    }
 }
 
 /// What everything is after a commit, worked out without a store.
@@ -278,7 +315,8 @@ fn a_large_commit_never_leaves_much_unsynced() {
     }]);
     let users = (0..20_000_u128).map(|n| (UserId::from_uuid(Uuid::from_u128(n)), held.clone()));
     let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
-    let users = TenantUsers { tenant, writes: UserWrites::Replace(users.collect()) };
+    let users =
+        TenantUsers { tenant, writes: UserWrites::Replace(crate::domain::UserTable::new(users)) };
     let commit = Commit { users: vec![users], ..Commit::default() };
     write(&mut writer, &commit).unwrap();
     assert!(engine.unsynced_max() < 80 << 10, "{} bytes", engine.unsynced_max());

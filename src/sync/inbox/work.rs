@@ -16,6 +16,7 @@ use crate::domain::{
     OperationStatus, RawRecord, SourceKey, Subscription, SubscriptionId, WebhookEvent,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Operation, Read};
+use crate::planted;
 use crate::store::StoreError;
 use crate::sync::{Sources, SyncError, plan};
 use crate::telemetry;
@@ -273,6 +274,7 @@ impl Work {
         state_if: impl FnOnce(bool) -> EventState,
     ) -> Result<EventState, Trouble> {
         let Reading { subscription, raw, ticket } = reading;
+        let subscription = planted::believed(&event.said, subscription);
         let cause = cause(event);
         let mut readings = [(subscription.id, (subscription, raw))].into();
         let mut applied = self.sources.ledger.turn().await;
@@ -404,5 +406,61 @@ fn is_settled(operation: &Operation, subscription: &Subscription) -> bool {
         | Action::Renew
         | Action::Subscribe
         | Action::Unrecognized(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Announcement, Mirror, Party, SubscriptionStatus};
+    use crate::planted::{Mistake, prove};
+    use uuid::Uuid;
+
+    fn subscription(plan: &str, quantity: u64) -> Subscription {
+        Subscription {
+            id: SubscriptionId::from_uuid(Uuid::from_u128(7)),
+            publisher: "p".into(),
+            offer: "o".into(),
+            plan: plan.into(),
+            name: "n".into(),
+            status: SubscriptionStatus::Subscribed,
+            quantity: Some(quantity),
+            beneficiary: Party::default(),
+            purchaser: Party::default(),
+            term_start: None,
+            term_end: None,
+            term_unit: None,
+            auto_renew: None,
+            free_trial: false,
+            allowed_operations: Vec::new(),
+            created: None,
+            observed_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// Whatever a webhook says, what is written is what Microsoft says when it is asked.
+    #[test]
+    fn nothing_of_a_webhook_is_believed_and_one_who_believes_it_is_found_out() {
+        prove(Mistake::TrustPayload, |chance| {
+            let mut any = || (["team", "company"][chance.below(2)], chance.below(9) as u64);
+            let (told, real) = (any(), any());
+            let said = Announcement {
+                operation: Some("o".into()),
+                action: Action::ChangePlan,
+                subscription: Some(subscription(real.0, real.1).id),
+                plan: chance.once_in(2).then(|| told.0.into()),
+                quantity: chance.once_in(2).then_some(told.1),
+            };
+            let taken = planted::believed(&said, subscription(real.0, real.1));
+            let readings = [(taken.id, (taken, RawRecord::from("{}")))].into();
+            let cause = Cause::Webhook("o".into());
+            let at = Timestamp::UNIX_EPOCH;
+            let (commit, _) = plan::changed(&Mirror::default(), readings, &cause, at);
+            let written = commit.subscriptions.first().map(|(it, _)| (&*it.plan, it.quantity));
+            if written == Some((real.0, Some(real.1))) {
+                return Ok(());
+            }
+            Err(format!("Microsoft says {real:?}, the webhook {told:?}, written is {written:?}"))
+        });
     }
 }

@@ -94,7 +94,7 @@ mod tests {
             skus: vec![(view.tenant.id, view.skus.to_vec())],
             users: vec![TenantUsers {
                 tenant: view.tenant.id,
-                writes: UserWrites::Replace(view.users.iter().collect()),
+                writes: UserWrites::Replace(view.users.clone()),
             }],
             held: vec![(view.tenant.id, view.held.as_deref().cloned())],
             ..Commit::default()

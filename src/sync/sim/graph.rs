@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
-use super::chance::Chance;
 use super::tenant::{Tenant, tenant_id, user_id};
 use crate::domain::{RawRecord, Sku, SkuId, TenantId, UserId};
 use crate::microsoft::{
     BatchMiss, DeltaFrom, DeltaPage, ErrorKind, Link, Meter, MicrosoftError, Organization, Page,
     PageEnd, Read, UserRow,
 };
+use crate::planted::Chance;
 use crate::sync::upstream::DirectoryReads;
 
 /// What may go wrong, each once in so many calls; 0 is never.
@@ -180,7 +180,11 @@ impl DirectoryReads for Graph {
         let model = &state.tenants[tenant];
         let began = model.now;
         let sequence = match from {
-            DeltaFrom::Next(link) => number(link),
+            DeltaFrom::Next(link) => {
+                let there = state.sequences[number(link)].clone();
+                state.sequences.push(there);
+                state.sequences.len() - 1
+            }
             DeltaFrom::Start | DeltaFrom::Cursor(_) => {
                 let (left, minimal) = match from {
                     DeltaFrom::Cursor(cursor) => {

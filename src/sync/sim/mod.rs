@@ -9,7 +9,7 @@
 //! A seed that fails is printed; `ENTITLED_SIM_SEED=<seed> cargo nextest run --lib
 //! sim::one_seed --no-capture` plays it again and tells each step.
 
-mod chance;
+mod desk;
 mod graph;
 mod tenant;
 
@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use self::chance::Chance;
+use self::desk::Desk;
 use self::graph::{Graph, Trouble};
 use self::tenant::{OURS, Tenant, sku_id, tenant_id};
-use super::directory::{With, round};
+use super::directory::{Sizes, With, round};
 use super::progress::Gauge;
 use super::{Begun, Clock, Limits};
 use crate::config::Share;
@@ -31,11 +31,13 @@ use crate::domain::{
     Catalog, Channel, Commit, Consent, Coverage, HybridMode, Mirror, Plan, Product, RunId, SkuId,
     SourceKey, TenantView, Trigger, UserId, UserLicences,
 };
-use crate::planted::{Mistake, parts, plant};
+use crate::planted::{Chance, Mistake, parts, plant};
 
 /// A history under way.
 struct World {
     graph: Graph,
+    desk: Desk,
+    sizes: Sizes,
     catalog: Catalog,
     mirror: Mirror,
     chance: Chance,
@@ -76,10 +78,14 @@ impl World {
         // Two see to it that nobody writes to the other one; most faults need one only.
         let tenants = if chance.once_in(4) { 2 } else { 1 };
         let tenants = (0..tenants).map(|_| Tenant::new(&mut chance)).collect();
+        let part_rows = 1 + chance.next() % 16;
+        let sizes = Sizes { ask_max: chance.below(6), part_rows };
         let now_s = Arc::new(AtomicI64::new(1_800_000_000));
         let read = Arc::clone(&now_s);
         Self {
             graph: Graph::new(tenants, Chance::new(!seed)),
+            desk: Desk::default(),
+            sizes,
             catalog: catalog(),
             mirror: Mirror::default(),
             chance,
@@ -142,6 +148,7 @@ impl World {
         let by = match self.chance.below(12) {
             0 => -7_200,
             1 => 30 * 86_400,
+            4 => -40 * 86_400,
             2 => 2 * 86_400,
             3 => 0,
             _ => 600,
@@ -166,7 +173,17 @@ impl World {
             Arc::clone,
         );
         let limits = Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH };
-        let with = With { graph: &self.graph, catalog: &self.catalog, limits, clock: &self.clock };
+        let (desk, clock) = (&self.desk, &self.clock);
+        let unfinished = self.mirror.unfinished(tenant).cloned();
+        let with = With {
+            graph: &self.graph,
+            catalog: &self.catalog,
+            limits,
+            clock,
+            desk,
+            sizes: self.sizes,
+            unfinished,
+        };
         let changed_before = self.graph.state().tenants[index].now;
         let done = round(&with, &view, &mut begun, &Gauge::new(key, Vec::new())).now_or_never();
         let done = done.ok_or("the round waits for something")?;
@@ -183,6 +200,13 @@ impl World {
         let lied = self.graph.state().was_empty && !self.lied;
         self.lied |= lied;
         let before = self.mirror.clone();
+        for part in self.desk.kept() {
+            // Parts that were laid down stay whatever becomes of the round, and nobody sees them.
+            if !(part.users.is_empty() && part.skus.is_empty() && part.sources.is_empty()) {
+                return Err("a part of a reading changes what is known".into());
+            }
+            self.mirror = self.mirror.applied(&part);
+        }
         self.commit(done.commit)?;
         for other in (0..self.tenants()).filter(|it| *it != index) {
             let of = |mirror: &Mirror| mirror.tenant(tenant_id(other)).map(Arc::as_ptr);
@@ -208,6 +232,9 @@ impl World {
         let mut left = parts(commit);
         let kept = if crashes { self.chance.below(left.len() + 1) } else { left.len() };
         let lost = left.split_off(kept);
+        for part in &left {
+            self.desk.apply(part);
+        }
         let of = |parts: Vec<Commit>, mirror: &Mirror| {
             parts.iter().fold(mirror.clone(), |mirror, part| mirror.applied(part))
         };
@@ -218,7 +245,8 @@ impl World {
         Ok(())
     }
 
-    /// Microsoft is quiet and well: after three rounds the mirror is what Microsoft has.
+    /// Microsoft is quiet and well: within a day, however the clock was set, and without anybody
+    /// asking for it the mirror is what Microsoft has.
     fn quiet(&mut self) -> Result<(), String> {
         {
             let mut state = self.graph.state();
@@ -227,10 +255,11 @@ impl World {
         }
         for index in 0..self.tenants() {
             let mut rounds = 0;
-            for full in [false, false, true] {
-                self.now_s.fetch_add(3_700, Relaxed);
+            for (passed_s, last) in [(3_700, false), (3_700, false), (90_000, false), (3_700, true)]
+            {
+                self.now_s.fetch_add(passed_s, Relaxed);
                 // No crash any more.
-                self.round_to_the_end(index, full)?;
+                self.round_to_the_end(index, false)?;
                 let view = self.mirror.tenant(tenant_id(index)).ok_or("no such tenant")?;
                 let state = self.graph.state();
                 let truth = state.tenants[index].truth();
@@ -247,7 +276,7 @@ impl World {
                         "tenant {index} by delta: mirror {has:?}\n truth {truth:?}"
                     ));
                 }
-                if !full {
+                if !last {
                     continue;
                 }
                 if holdings(view) != truth {
@@ -256,6 +285,11 @@ impl World {
                 }
                 if *view.skus != *state.tenants[index].our_skus() {
                     return Err(format!("tenant {index}: SKUs {:?}", view.skus));
+                }
+                if self.mirror.unfinished(tenant_id(index)).is_some()
+                    || !self.desk.is_clear(tenant_id(index))
+                {
+                    return Err(format!("tenant {index}: parts of a reading are left"));
                 }
                 if view.tenant.consent != Consent::Granted || view.directory.held_back > 0 {
                     return Err(format!("tenant {index}: {:?}", view.tenant));
@@ -369,6 +403,7 @@ fn planted_mistakes_are_caught() {
         Mistake::NoBrake,
         Mistake::ForeignTenant,
         Mistake::KeepDeadCursor,
+        Mistake::WallClock,
     ] {
         is_caught(mistake);
     }

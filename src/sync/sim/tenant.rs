@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::chance::Chance;
 use crate::domain::{
     CapabilityStatus, GroupId, Licence, Path, PathState, Sku, SkuId, TenantId, Units, UserId,
     UserLicences, Via,
 };
 use crate::microsoft::{AssignedLicence, Removed, UserRow};
+use crate::planted::Chance;
 
 /// SKUs of ours; the one after them is somebody else's.
 pub(super) const OURS: u8 = 2;

@@ -12,7 +12,7 @@ use entitled::domain::{
     CapabilityStatus, Catalog, Channel, Cloud, Commit, Consent, Coverage, Features, HybridMode,
     Licence, Outcome, Party, Path, PathState, Plan, Policy, Product, RawRecord, Sku, SkuId,
     SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
-    TenantUsers, Units, UserId, UserLicences, UserWrites, Via,
+    TenantUsers, Units, UserId, UserLicences, UserTable, UserWrites, Via,
 };
 use entitled::http::ops::{OpsSettings, OpsState, registry, serve_ops};
 use entitled::http::public::{PublicSettings, PublicState, serve_public};
@@ -254,7 +254,7 @@ fn facts() -> Commit {
         skus: vec![(contoso, vec![sku()])],
         users: vec![TenantUsers {
             tenant: contoso,
-            writes: UserWrites::Replace(vec![(ana, UserLicences::new([licence]))]),
+            writes: UserWrites::Replace(UserTable::new([(ana, UserLicences::new([licence]))])),
         }],
         sources: vec![
             (SourceKey::SUBSCRIPTIONS, read.clone()),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use entitled::domain::{
     Cause, Change, Commit, Licence, RawRecord, SeatOutcome, SeatRequest, SkuId, SourceKey,
     SourceState, Subscription, SubscriptionId, SubscriptionStatus, TenantId, TenantUsers, UserId,
-    UserLicences, UserWrites,
+    UserLicences, UserTable, UserWrites,
 };
 use entitled::store::{ChangeFilter, Guard, Opened, Store, StoreOptions};
 use jiff::{SignedDuration, Timestamp};
@@ -199,7 +199,7 @@ async fn sync(store: &Store, first: u64) {
 }
 
 fn everyone(generation: u64) -> Commit {
-    let users = (0..USERS).map(|n| (user(n), licences(generation))).collect();
+    let users = UserTable::new((0..USERS).map(|n| (user(n), licences(generation))));
     let state =
         SourceState { cursor: Some(generation.to_string().into()), ..SourceState::default() };
     Commit {

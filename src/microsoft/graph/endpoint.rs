@@ -1,0 +1,42 @@
+//! The calls to Graph: what each is called, what it costs, how urgent it is.
+
+use crate::microsoft::limits::Priority;
+use crate::microsoft::meter::Meter;
+
+/// What one kind of call is called in logs and what it costs in resource units.
+///
+/// Source: graph-licensing.md section 8, base cost less one for `$select`.
+#[derive(Clone, Copy)]
+pub(super) struct Endpoint {
+    pub(super) name: &'static str,
+    pub(super) units: u32,
+    pub(super) priority: Priority,
+    /// Whether a 403 may come from a token older than the consent, and is tried with a new one.
+    pub(super) renews: bool,
+}
+
+impl Endpoint {
+    pub(super) const fn new(name: &'static str, units: u32) -> Self {
+        Self { name, units, priority: Priority::Normal, renews: true }
+    }
+
+    /// A background read: the first to be shed when Graph is short.
+    pub(super) const fn low(self) -> Self {
+        Self { priority: Priority::Low, ..self }
+    }
+
+    /// As somebody asks who counts with this meter.
+    pub(super) fn for_one_with(self, meter: &Meter) -> Self {
+        let priority = if meter.is_urgent() { Priority::High } else { self.priority };
+        Self { priority, ..self }
+    }
+}
+
+pub(super) const ORGANIZATION: Endpoint = Endpoint::new("GET /organization", 1);
+pub(super) const SKUS: Endpoint = Endpoint::new("GET /subscribedSkus", 2);
+pub(super) const DELTA: Endpoint = Endpoint::new("GET /users/delta", 1);
+pub(super) const USERS: Endpoint = Endpoint::new("GET /users", 1).low();
+pub(super) const GROUPS: Endpoint = Endpoint::new("GET /groups", 1).low();
+/// Many tenants let us read users but not this, run after run: no new token each time.
+pub(super) const SUBSCRIPTIONS: Endpoint =
+    Endpoint { renews: false, ..Endpoint::new("GET /directory/subscriptions", 1) };

@@ -1,0 +1,390 @@
+//! Reads a tenant by the mode that its mirror asks for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::unfinished::Laying;
+use super::{Mode, With, mode};
+use crate::domain::{OddRecord, Packed, RawRecord, Said, Sku, TenantId, TenantView, UserLicences};
+use crate::microsoft::{BatchMiss, DeltaFrom, ErrorKind, Link, MicrosoftError, PageEnd, Read};
+use crate::planted::{Mistake, planted};
+use crate::sync::plan::Found;
+use crate::sync::progress::Gauge;
+use crate::sync::reading::{Reading, Relevant};
+use crate::sync::upstream::DirectoryReads;
+use crate::sync::{Begun, apart};
+
+/// Everything a run read, to its end.
+pub(super) struct Complete {
+    pub(super) found: Found,
+    pub(super) cursor: Arc<str>,
+    pub(super) full: bool,
+    pub(super) seen: u64,
+    pub(super) odd: Vec<OddRecord>,
+    /// Records that could not be understood, those of earlier runs over the same enumeration
+    /// included.
+    pub(super) odd_count: u64,
+    /// In how many parts users were laid down: not needed any more.
+    pub(super) parts: u32,
+}
+
+/// A delta sequence, read to its end.
+pub(super) struct Delta {
+    pub(super) reading: Reading,
+    pub(super) cursor: Arc<str>,
+    /// Records that runs before this one could not understand.
+    pub(super) odd_before: u64,
+    /// In how many parts users were laid down: not needed any more.
+    pub(super) parts: u32,
+}
+
+pub(super) struct Reader<'a, G> {
+    pub(super) with: &'a With<'a, G>,
+    pub(super) tenant: TenantId,
+    pub(super) view: &'a Arc<TenantView>,
+    pub(super) begun: &'a Begun,
+    pub(super) gauge: &'a Gauge,
+}
+
+impl<G: DirectoryReads> Reader<'_, G> {
+    fn graph(&self) -> &G {
+        self.with.graph
+    }
+
+    /// Reads by the mode that the mirror asks for; a cursor that Microsoft no longer takes means
+    /// a full enumeration, in the same run.
+    pub(super) async fn read(&self) -> Result<Complete, MicrosoftError> {
+        let state = &self.view.directory;
+        let mode = mode(self.with, state, self.begun.full, self.begun.started);
+        match self.read_by(mode).await {
+            Err(error)
+                if error.kind() == ErrorKind::Resync
+                    && mode != Mode::Enumerate
+                    && !planted(Mistake::KeepDeadCursor) =>
+            {
+                info!(tenant.id = %self.tenant, "The delta cursor is no longer valid: reading in full");
+                self.read_by(Mode::Enumerate).await
+            }
+            result => result,
+        }
+    }
+
+    async fn read_by(&self, mode: Mode) -> Result<Complete, MicrosoftError> {
+        let name = self.name().await;
+        let mut odd = Vec::new();
+        let mut skus = self.skus(&mut odd).await?;
+        let mut relevant = Relevant::among(&skus, self.with.catalog);
+
+        let from = self.view.directory.cursor.as_deref().filter(|_| mode != Mode::Enumerate);
+        let delta = match from {
+            Some(cursor) => self.delta(cursor, &relevant, &mut odd).await?,
+            None => self.enumeration(&relevant, &mut odd).await?,
+        };
+        let Delta { reading: mut told, cursor, odd_before, parts } = delta;
+        let mut swept = match mode {
+            Mode::Delta { sweep: true } => Some(self.sweep(&relevant, &mut odd).await?),
+            Mode::Delta { sweep: false } | Mode::Enumerate => None,
+        };
+
+        let strangers = told.strangers.iter().chain(swept.iter().flat_map(|it| &it.strangers));
+        if strangers.count() > 0 {
+            // Somebody holds a SKU that the list did not have yet: it was made in between.
+            skus = self.skus(&mut odd).await?;
+            relevant = Relevant::among(&skus, self.with.catalog);
+        }
+        if mode != Mode::Enumerate && swept.is_none() && self.names_new_skus(&skus, &relevant) {
+            // Who held one before it was listed, or while its record could not be understood, was
+            // told by earlier rounds, and delta tells nothing twice.
+            swept = Some(self.sweep(&relevant, &mut odd).await?);
+        }
+        if told.to_ask().len() > self.with.sizes.ask_max {
+            // So many are read sooner page by page than by name.
+            let list = match &mut swept {
+                Some(swept) => swept,
+                none => none.insert(self.sweep(&relevant, &mut odd).await?),
+            };
+            self.ask(list, &relevant, &mut odd).await?;
+            for user in told.to_ask() {
+                if let Some(said) = list.users.get(&user) {
+                    told.put(user, said.clone());
+                }
+            }
+        }
+        self.ask(&mut told, &relevant, &mut odd).await?;
+        if let Some(swept) = &mut swept {
+            self.ask(swept, &relevant, &mut odd).await?;
+        }
+
+        let seen = told.seen.saturating_add(swept.as_ref().map_or(0, |it| it.seen));
+        skus.retain(|it| relevant.is_ours(it.id));
+        let full = swept.is_some() || mode == Mode::Enumerate;
+        let odd_count = odd_before.saturating_add(u64::try_from(odd.len()).unwrap_or(u64::MAX));
+        // One of the records that could not be understood may be a user: absence proves nothing in
+        // this run.
+        let keeps = (odd_count > 0).then(|| Arc::clone(self.view));
+        let found = apart(seen, move || {
+            let mut found = Found { skus, name, ..Found::default() };
+            let keeps = keeps.as_ref().map(|it| &it.users);
+            if mode == Mode::Enumerate {
+                found.told = told.removed_in_words();
+                found.enumerated = Some(told.table(&relevant, keeps));
+            } else {
+                found.told = told.holdings(&relevant);
+                found.enumerated = swept.map(|it| it.table(&relevant, keeps));
+            }
+            found
+        });
+        let found = found.await;
+        Ok(Complete { found, cursor, full, seen, odd, odd_count, parts })
+    }
+
+    /// Whether a SKU of ours is listed that the mirror does not have.
+    fn names_new_skus(&self, skus: &[Sku], relevant: &Relevant) -> bool {
+        skus.iter().any(|it| relevant.is_ours(it.id) && self.view.sku(it.id).is_none())
+    }
+
+    /// What the tenant calls itself, asked once. It is a nicety: a refusal of it says nothing.
+    async fn name(&self) -> Option<Arc<str>> {
+        if self.view.tenant.name.is_some()
+            || !self.begun.full && self.view.directory.cursor.is_some()
+        {
+            return None;
+        }
+        match self.graph().organization(&self.gauge.meter, self.tenant).await {
+            Ok(organization) => organization.name,
+            Err(error) => {
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "A tenant's name could not be read"
+                );
+                None
+            }
+        }
+    }
+
+    /// All SKUs, with the moment at which each will next change its status.
+    async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<Vec<Sku>, MicrosoftError> {
+        let records = self.graph().subscribed_skus(&self.gauge.meter, self.tenant).await?;
+        let before = odd.len();
+        let mut skus: Vec<Sku> =
+            records.into_iter().filter_map(|it| self.understood(it, odd)).collect();
+        if odd.len() > before {
+            // One of those that could not be understood may be one that is known: it stays, and
+            // with it whatever users hold of it.
+            let listed: BTreeSet<_> = skus.iter().map(|it| it.id).collect();
+            skus.extend(self.view.skus.iter().filter(|it| !listed.contains(&it.id)).cloned());
+        }
+        let lifecycles = match self.graph().lifecycles(&self.gauge.meter, self.tenant).await {
+            Ok(lifecycles) => lifecycles,
+            Err(error) => {
+                // Only says when to look again; `Organization.Read.All` may not be granted.
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "directory/subscriptions could not be read"
+                );
+                Vec::new()
+            }
+        };
+        for sku in &mut skus {
+            let of = lifecycles.iter().filter(|(id, at)| *id == sku.id && *at > self.begun.started);
+            sku.next_lifecycle = of.map(|(_, at)| *at).min();
+        }
+        Ok(skus)
+    }
+
+    /// A delta round to its end, all its pages or nothing. Page tokens that have run out start it
+    /// again, once.
+    async fn delta(
+        &self,
+        cursor: &str,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<Delta, MicrosoftError> {
+        let before = odd.len();
+        let reading = Reading::default;
+        let from = DeltaFrom::Cursor(cursor);
+        let (reading, cursor) = match self.pages(reading(), from, relevant, odd, None).await {
+            Err(error) if error.kind() == ErrorKind::RestartSequence => {
+                odd.truncate(before);
+                self.pages(reading(), from, relevant, odd, None).await?
+            }
+            result => result?,
+        };
+        Ok(Delta { reading, cursor, odd_before: 0, parts: self.parts() })
+    }
+
+    /// In how many parts an earlier run laid users down.
+    fn parts(&self) -> u32 {
+        self.with.unfinished.as_ref().map_or(0, |it| it.parts)
+    }
+
+    /// The first enumeration, from where an earlier run had to leave it, or from its beginning.
+    async fn enumeration(
+        &self,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<Delta, MicrosoftError> {
+        let before = odd.len();
+        let mut parts = self.parts();
+        if let Some((mut laying, reading, link)) = Laying::resumed(self, relevant).await {
+            match self.go_on(reading, &link, relevant, odd, &mut laying).await {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::RestartSequence | ErrorKind::Resync) =>
+                {
+                    odd.truncate(before);
+                    parts = laying.parts();
+                }
+                result => return result.map(|read| laying.ended(read)),
+            }
+        }
+        let mut laying = Laying::new(self, relevant, parts);
+        loop {
+            laying.clear().await;
+            let from = (Reading::in_parts(), DeltaFrom::Start);
+            match self.pages(from.0, from.1, relevant, odd, Some(&mut laying)).await {
+                Err(error)
+                    if error.kind() == ErrorKind::RestartSequence && !laying.has_started_over() =>
+                {
+                    odd.truncate(before);
+                    laying.start_over();
+                }
+                result => return result.map(|read| laying.ended(read)),
+            }
+        }
+    }
+
+    /// The rest of an enumeration that was cut off, and what happened since it began: its first
+    /// pages are old, and nobody must lose by that.
+    async fn go_on(
+        &self,
+        reading: Reading,
+        link: &Link,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+        laying: &mut Laying<'_, G>,
+    ) -> Result<(Reading, Arc<str>), MicrosoftError> {
+        let rest = self.pages(reading, DeltaFrom::Next(link), relevant, odd, Some(laying));
+        let (reading, cursor) = rest.await?;
+        self.pages(reading, DeltaFrom::Cursor(&cursor), relevant, odd, None).await
+    }
+
+    /// The pages of a delta sequence, from one to its last.
+    async fn pages(
+        &self,
+        mut reading: Reading,
+        from: DeltaFrom<'_>,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+        mut laying: Option<&mut Laying<'_, G>>,
+    ) -> Result<(Reading, Arc<str>), MicrosoftError> {
+        let mut next: Option<Link> = None;
+        loop {
+            let from = next.as_ref().map_or(from, DeltaFrom::Next);
+            let page = self.graph().delta_page(&self.gauge.meter, self.tenant, from).await?;
+            for row in page.rows.into_iter().filter_map(|it| self.understood(it, odd)) {
+                reading.take(&row, relevant, self.view);
+            }
+            self.gauge.page(reading.seen).await;
+            match page.end {
+                PageEnd::Next(link) => {
+                    if let Some(laying) = &mut laying {
+                        laying.lay_down(&mut reading, &link, odd).await;
+                    }
+                    next = Some(link);
+                }
+                PageEnd::Delta(cursor) => return Ok((reading, cursor)),
+            }
+        }
+    }
+
+    /// Every user of the tenant.
+    async fn sweep(
+        &self,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<Reading, MicrosoftError> {
+        let before = odd.len();
+        match self.sweep_once(relevant, odd).await {
+            Err(error) if error.kind() == ErrorKind::RestartSequence => {
+                odd.truncate(before);
+                self.sweep_once(relevant, odd).await
+            }
+            result => result,
+        }
+    }
+
+    async fn sweep_once(
+        &self,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<Reading, MicrosoftError> {
+        let mut reading = Reading::default();
+        let mut next: Option<Link> = None;
+        loop {
+            let page =
+                self.graph().users_page(&self.gauge.meter, self.tenant, next.as_ref()).await?;
+            for row in page.records.into_iter().filter_map(|it| self.understood(it, odd)) {
+                reading.take(&row, relevant, self.view);
+            }
+            self.gauge.page(reading.seen).await;
+            match page.next {
+                Some(link) => next = Some(link),
+                None => return Ok(reading),
+            }
+        }
+    }
+
+    /// Asks by name for the users whose rows did not say what they hold. What cannot be understood
+    /// keeps what the mirror has.
+    async fn ask(
+        &self,
+        reading: &mut Reading,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<(), MicrosoftError> {
+        let users = reading.to_ask();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let answers =
+            self.graph().assignment_states(&self.gauge.meter, self.tenant, &users).await?;
+        let mut left: BTreeSet<_> = users.into_iter().collect();
+        for (user, answer) in answers {
+            left.remove(&user);
+            match answer {
+                Ok(row) => {
+                    reading.seen = reading.seen.saturating_sub(1);
+                    reading.take(&row, relevant, self.view);
+                }
+                Err(BatchMiss::Gone) => {
+                    reading.put(user, Said::Removed);
+                }
+                Err(BatchMiss::Odd(why)) => odd.push(self.odd(why, user.to_string().into())),
+            }
+        }
+        left.extend(reading.to_ask());
+        for user in left {
+            // Nothing was said about him after all: what is known stays.
+            let known = self.view.users.get(user).map(|it| UserLicences::new(it.licences));
+            reading.put(user, Said::Holds(Packed::of(&known.unwrap_or_default())));
+        }
+        Ok(())
+    }
+
+    fn understood<T>(&self, record: Read<T>, odd: &mut Vec<OddRecord>) -> Option<T> {
+        match record {
+            Read::Understood(it, _) => Some(it),
+            Read::Odd { why, raw } => {
+                warn!(tenant.id = %self.tenant, why, "A record could not be understood: kept as it came, skipped");
+                odd.push(self.odd(why, raw));
+                None
+            }
+        }
+    }
+
+    fn odd(&self, why: String, raw: RawRecord) -> OddRecord {
+        OddRecord { at: self.begun.started, key: self.begun.key, why: why.into(), raw }
+    }
+}

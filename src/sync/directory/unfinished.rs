@@ -1,0 +1,187 @@
+//! The first enumeration of a large tenant is laid down part by part, so that a run that is cut
+//! off, by a restart or by Microsoft, is gone on with at its page and not begun anew. Parts lie aside:
+//! no answer stands on them before the last page has come.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use jiff::SignedDuration;
+use tracing::{debug, info, warn};
+
+use super::reader::{Delta, Reader};
+use crate::domain::{Commit, OddRecord, ReadWrite, Said, TenantId, Unfinished, UserId};
+use crate::microsoft::Link;
+use crate::store::{Store, StoreError};
+use crate::sync::reading::{Reading, Relevant};
+use crate::sync::upstream::DirectoryReads;
+
+/// After how long an enumeration is begun anew rather than gone on with: its page token will have
+/// died, and what its first pages said is old.
+const STALE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Where parts are laid down: the store, or what stands for it in a simulation.
+pub(in crate::sync) trait Desk: Sync {
+    /// Makes a commit durable.
+    fn keep(&self, commit: Commit) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The users of one part, counted from 1.
+    fn part(&self, tenant: TenantId, part: u32) -> BoxFuture<'_, Result<Part, StoreError>>;
+}
+
+type Part = Vec<(UserId, Said)>;
+
+impl Desk for Store {
+    fn keep(&self, commit: Commit) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.commit(commit))
+    }
+
+    fn part(&self, tenant: TenantId, part: u32) -> BoxFuture<'_, Result<Part, StoreError>> {
+        let store = self.clone();
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || store.laid_down(tenant, part));
+            read.await.unwrap_or(Err(StoreError::Closed))
+        })
+    }
+}
+
+/// An enumeration that is laid down as it goes.
+pub(super) struct Laying<'a, G> {
+    reader: &'a Reader<'a, G>,
+    read: Unfinished,
+    /// Odd records of this run that are in no part yet, counted from here.
+    odd_kept: usize,
+    /// Rows read when the last part was laid down.
+    laid_at: u64,
+    starts: u32,
+}
+
+impl<'a, G: DirectoryReads> Laying<'a, G> {
+    /// One from the beginning.
+    pub(super) fn new(reader: &'a Reader<'a, G>, relevant: &Relevant, parts: u32) -> Self {
+        let read = Unfinished {
+            started: reader.begun.started,
+            catalog: reader.with.catalog.fingerprint(),
+            next: Arc::from(""),
+            seen: 0,
+            odd: 0,
+            passed_over: relevant.passed_over().collect(),
+            parts,
+        };
+        Self { reader, read, odd_kept: 0, laid_at: 0, starts: 0 }
+    }
+
+    /// The one that was cut off, if it can be gone on with: where it stood and what it had read.
+    pub(super) async fn resumed(
+        reader: &'a Reader<'a, G>,
+        relevant: &Relevant,
+    ) -> Option<(Self, Reading, Link)> {
+        let read = reader.with.unfinished.as_deref()?;
+        let now = reader.begun.started;
+        let fits = read.catalog == reader.with.catalog.fingerprint()
+            && read.started <= now
+            && now.duration_since(read.started) < STALE
+            && !read.passed_over.iter().any(|it| relevant.is_ours(*it));
+        let link = Link::after(None, read.next.as_ref().into(), false).ok().filter(|_| fits)?;
+        let mut reading = Reading::in_parts();
+        for part in 1..=read.parts {
+            match reader.with.desk.part(reader.tenant, part).await {
+                Ok(users) => reading.take_part(users, relevant),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(
+                        error,
+                        "What was read of a large tenant before cannot be read back: beginning anew"
+                    );
+                    return None;
+                }
+            }
+        }
+        reading.seen = read.seen;
+        info!(
+            tenant.id = %reader.tenant, run.seen = read.seen,
+            "Going on with the first read of a tenant where it was cut off"
+        );
+        let laying =
+            Self { reader, read: read.clone(), odd_kept: 0, laid_at: read.seen, starts: 0 };
+        Some((laying, reading, link))
+    }
+
+    /// Lays down what came since the part before, if that is worth a part.
+    ///
+    /// What cannot be written down costs only that it is read again after a restart.
+    pub(super) async fn lay_down(&mut self, reading: &mut Reading, next: &Link, odd: &[OddRecord]) {
+        let rows = self.reader.with.sizes.part_rows;
+        if reading.seen.saturating_sub(self.laid_at) < rows {
+            return;
+        }
+        let new = odd.get(self.odd_kept..).unwrap_or_default();
+        let read = Unfinished {
+            next: next.as_str().into(),
+            seen: reading.seen,
+            odd: self.read.odd.saturating_add(u64::try_from(new.len()).unwrap_or(0)),
+            parts: self.read.parts.saturating_add(1),
+            ..self.read.clone()
+        };
+        let users = reading.part();
+        let step =
+            ReadWrite::LaidDown { tenant: self.reader.tenant, read: Arc::new(read.clone()), users };
+        let commit = Commit { reads: vec![step], odd: new.to_vec(), ..Commit::default() };
+        match self.reader.with.desk.keep(commit).await {
+            Ok(()) => {
+                self.read = read;
+                self.odd_kept = odd.len();
+            }
+            Err(error) => {
+                // Its users are in no part: from here on nothing is laid down.
+                let error = &error as &dyn std::error::Error;
+                debug!(error, "What was read of a large tenant so far could not be laid down");
+                self.laid_at = u64::MAX;
+                return;
+            }
+        }
+        self.laid_at = reading.seen;
+    }
+
+    /// Takes away what lies there.
+    pub(super) async fn clear(&mut self) {
+        if self.read.parts > 0 {
+            let step = cleared(self.reader.tenant, self.read.parts);
+            let commit = Commit { reads: vec![step], ..Commit::default() };
+            if let Err(error) = self.reader.with.desk.keep(commit).await {
+                let error = &error as &dyn std::error::Error;
+                debug!(error, "What was read of a large tenant before could not be removed");
+                self.laid_at = u64::MAX;
+                return;
+            }
+        }
+        self.read.parts = 0;
+        self.laid_at = 0;
+    }
+
+    /// Begins anew, since a page token died.
+    pub(super) fn start_over(&mut self) {
+        self.starts = self.starts.saturating_add(1);
+        (self.read.odd, self.odd_kept) = (0, 0);
+    }
+
+    /// In how many parts there are users.
+    pub(super) fn parts(&self) -> u32 {
+        self.read.parts
+    }
+
+    pub(super) fn has_started_over(&self) -> bool {
+        self.starts > 0
+    }
+
+    /// The whole, once its last page has come.
+    pub(super) fn ended(self, (reading, cursor): (Reading, Arc<str>)) -> Delta {
+        // Those of this run are counted with it.
+        let odd_before = self.read.odd.saturating_sub(u64::try_from(self.odd_kept).unwrap_or(0));
+        Delta { reading, cursor, odd_before, parts: self.read.parts }
+    }
+}
+
+/// The step that takes parts away.
+pub(super) fn cleared(tenant: TenantId, parts: u32) -> ReadWrite {
+    ReadWrite::Cleared { tenant, parts }
+}
