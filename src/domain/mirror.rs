@@ -247,10 +247,7 @@ impl Mirror {
             next.change_tenant(*tenant, |view| view.access = *access);
         }
         for (tenant, held) in &commit.held {
-            // To hold nothing makes no tenant known.
-            if held.is_some() || next.tenants.contains_key(tenant) {
-                next.change_tenant(*tenant, |view| view.held = held.clone().map(Arc::new));
-            }
+            next.change_tenant(*tenant, |view| view.held = held.clone().map(Arc::new));
         }
         for (tenant, skus) in &commit.skus {
             next.change_tenant(*tenant, |view| view.skus = skus.as_slice().into());

@@ -170,8 +170,9 @@ impl Facts {
                 commit.access.push((Parts(key).skip(1)?.tenant()?, it));
             }
             Kind::HeldBack => {
-                let it = record::decode::<HeldBackV1>(kind, payload)?.try_into()?;
-                commit.held.push((Parts(key).skip(1)?.tenant()?, Some(it)));
+                let it = record::decode::<Option<HeldBackV1>>(kind, payload)?;
+                let it = it.map(TryInto::try_into).transpose()?;
+                commit.held.push((Parts(key).skip(1)?.tenant()?, it));
             }
             Kind::Skus => {
                 let skus = record::decode::<SkusV1>(kind, payload)?.try_into()?;

@@ -131,10 +131,9 @@ impl Plan {
             self.put(facts, key, Kind::Access, &AccessV1::from(it))?;
         }
         for (tenant, it) in &commit.held {
+            // That nothing is held is a record too: the mirror knows the tenant from then on.
             let record = it.as_ref().map(HeldBackV1::from);
-            let record = record.as_ref().map(record::encode).transpose()?;
-            let key = layout::held_back(*tenant);
-            self.set(facts, key, Kind::HeldBack, record.map(Into::into));
+            self.put(facts, layout::held_back(*tenant), Kind::HeldBack, &record)?;
         }
         for (tenant, skus) in &commit.skus {
             let record = SkusV1::from(skus.as_slice());
