@@ -33,6 +33,7 @@ use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::orders::{self, Orders};
+use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
 use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
 
@@ -177,6 +178,9 @@ impl Daemon {
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
         let sending = usage.clone().worker(cancel.clone());
+        let catalog = Arc::new(config.catalog.clone());
+        let (seats, counting) =
+            sync::seats::seats(store.clone(), catalog, Arc::clone(&clock), cancel.clone());
         let lives = Lives::new(sources.clone(), config.marketplace.keep_cancelled);
         let watched = lives.figures();
         let lives = lives.run(cancel.clone());
@@ -191,6 +195,7 @@ impl Daemon {
             watch,
             watched,
             usage,
+            seats,
             notify,
             clock,
             cancel,
@@ -200,6 +205,7 @@ impl Daemon {
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
+        tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });
         tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
         tasks.spawn(async {
             let result = telling.await.map_err(SyncError::Panicked);
@@ -223,6 +229,7 @@ struct Parts {
     watch: Watch,
     watched: LifeFigures,
     usage: UsageSender,
+    seats: Seats,
     notify: NotifyHandle,
     clock: Clock,
     cancel: CancellationToken,
@@ -269,31 +276,35 @@ impl Parts {
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 
-        let admin = AdminState::new(self.admin_settings());
+        let admin = AdminState::new(self.admin_settings(public));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
 
         let watch = self.watch.clone().run(self.cancel.clone());
         spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
-        let kept =
-            housekeeping::run(self.store.clone(), Arc::clone(&self.clock), self.cancel.clone());
+        let rotate_keys = self.config.visuals.rotate_keys;
+        let clock = Arc::clone(&self.clock);
+        let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }
 
-    fn admin_settings(&self) -> AdminSettings {
+    fn admin_settings(&self, public: SocketAddr) -> AdminSettings {
         AdminSettings {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
+            messages: Arc::new(self.config.messages.clone()),
             sync: self.sync.clone(),
             usage: self.usage.clone(),
             orders: self.orders.clone(),
             notify: self.notify.clone(),
             watch: self.watch.clone(),
+            seats: self.seats.clone(),
             clock: Arc::clone(&self.clock),
             consent: settings::consent_link(&self.config),
+            issuer: settings::issuer(&self.config, public),
         }
     }
 
@@ -302,6 +313,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         self.usage.register(&mut registry);
+        self.seats.register(&mut registry);
         self.watch.register(&mut registry);
         sync.register(&mut registry);
         self.orders.register(&mut registry);
@@ -317,6 +329,7 @@ impl Parts {
             registry,
             activities: Arc::new(move || sync.status()),
             notify: Some(self.notify.clone()),
+            seats: Some(self.seats.clone()),
             clock: Arc::clone(&self.clock),
         }
     }
@@ -343,6 +356,7 @@ impl Parts {
             store: self.store.clone(),
             catalog: Arc::new(self.config.catalog.clone()),
             policy: self.config.policy(),
+            messages: Arc::new(self.config.messages.clone()),
             callers: self.config.callers.clone(),
             rules: settings::user_rules(&self.config),
             webhooks: settings::webhook_rules(&self.config),
@@ -357,6 +371,7 @@ impl Parts {
             )),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
+            seats: Some(self.seats.clone()),
             metrics: metrics.clone(),
             clock: Arc::clone(&self.clock),
         }

@@ -1,6 +1,6 @@
 //! The figures of the README's claims, each beside something measured in the same run.
 //!
-//! `cargo bench` runs all; `cargo bench -- decision start` runs those whose name contains one of
+//! `cargo bench` runs all but `scale`; `cargo bench -- decision start` runs those whose name contains one of
 //! the words. Servers listen on loopback only and end with the run. See `benches/README.md`.
 #![allow(
     clippy::allow_attributes,
@@ -19,6 +19,7 @@
 
 mod decision;
 mod load;
+mod scale;
 mod served;
 mod support;
 mod synced;
@@ -36,6 +37,10 @@ fn main() {
     }
     if wanted("start") || wanted("load") || wanted("memory") {
         runtime.block_on(served::run());
+    }
+    // Ten thousand tenants take their time: only by name.
+    if words.iter().any(|it| it == "scale") {
+        runtime.block_on(scale::run());
     }
     if wanted("webhook") {
         runtime.block_on(webhook::run());

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::groups::GroupsArgs;
+use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
 pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
@@ -32,7 +34,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 `query`: not usable.
-Commands other than serve, demo, sandbox and config ask the running daemon (listen.admin).";
+Commands other than serve, demo, sandbox, config and products hosts ask the running daemon (listen.admin).";
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -65,13 +67,25 @@ pub enum Command {
     Subscriptions(SubscriptionsArgs),
     /// Mirrored seats with the paths they came by
     Seats(SeatsArgs),
+    /// Groups through which licences come, and how users stand with them
+    #[command(args_conflicts_with_subcommands = true)]
+    Groups(GroupsArgs),
     /// Tenants, their consent and last complete read
     Tenants(TenantsArgs),
+    /// Licenses that the publisher sold itself
+    #[command(subcommand)]
+    Licenses(LicensesCommand),
+    /// Which tenants are bound to which licenses
+    #[command(subcommand)]
+    Activations(ActivationsCommand),
     /// Metered usage, told to Microsoft once an hour
     #[command(args_conflicts_with_subcommands = true)]
     Usage(super::usage::UsageArgs),
     /// The publisher's own systems that are told what happens: how they fare
     Notify(NotifyArgs),
+    /// What is sold, and where it counts
+    #[command(subcommand)]
+    Products(ProductsCommand),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -191,6 +205,9 @@ pub struct QueryArgs {
     /// Answer for this moment in the past, such as 2026-11-01T08:00:00Z
     #[arg(long, value_name = "TIME")]
     pub at: Option<Timestamp>,
+    /// Show the notice in the language of this locale, such as de-AT; English by default
+    #[arg(long, value_name = "L")]
+    pub locale: Option<String>,
     /// Show the whole trail: each evidence and how it was judged
     #[arg(long)]
     pub explain: bool,
@@ -211,6 +228,9 @@ pub struct SeatsArgs {
     /// Only seats of which every path is in error
     #[arg(long)]
     pub errors: bool,
+    /// Instead: bought, assigned, in error, really used, when seats run out, and who is without
+    #[arg(long, conflicts_with_all = ["errors", "group"])]
+    pub figures: bool,
 }
 
 /// `tenants`.
@@ -221,7 +241,7 @@ pub struct TenantsArgs {
     pub command: Option<TenantsCommand>,
 }
 
-/// `tenants consent-url`.
+/// `tenants consent-url` and `tenants release`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum TenantsCommand {
     /// Print the link by which an administrator of the tenant lets us read its licences
@@ -229,6 +249,26 @@ pub enum TenantsCommand {
         /// The tenant
         #[arg(value_name = "T")]
         tenant: TenantId,
+    },
+    /// Remove now the seats that the brake holds, without waiting for a second complete read
+    Release {
+        /// The tenant
+        #[arg(value_name = "T")]
+        tenant: TenantId,
+    },
+}
+
+/// `products`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ProductsCommand {
+    /// Where each way of being licensed counts; asks no daemon
+    Hosts {
+        /// As the table of the README
+        #[arg(long, conflicts_with = "typescript")]
+        markdown: bool,
+        /// As the module of the client for visuals
+        #[arg(long)]
+        typescript: bool,
     },
 }
 

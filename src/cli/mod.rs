@@ -7,13 +7,16 @@ pub mod args;
 pub mod changes;
 pub mod config;
 mod demo;
+pub mod groups;
 pub mod held;
 pub mod keys;
+pub mod licenses;
 mod life;
 pub mod log;
 pub mod notify;
 pub mod orders;
 pub mod output;
+mod products;
 pub mod query;
 pub mod remote;
 mod sandbox;
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     match &cli.command {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
+        Command::Products(command) => products::run(*command, cli.json),
         Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
             serve::run(&cli.config, *args)
@@ -124,9 +128,12 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Query(_)
         | Command::Subscriptions(_)
         | Command::Seats(_)
+        | Command::Groups(_)
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)
+        | Command::Licenses(_)
+        | Command::Activations(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

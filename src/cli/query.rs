@@ -44,6 +44,7 @@ pub async fn run(
         ("host", Some(args.host.to_string())),
         ("license", args.license.clone()),
         ("at", args.at.map(|it| it.to_string())),
+        ("locale", args.locale.clone()),
         ("explain", switch(args.explain)),
     ]);
     let mut answer = remote.one(Method::GET, "/query", &asked).await?;
@@ -55,6 +56,7 @@ pub async fn run(
         // Never signed here, so there is nothing to show.
         drop(taken("token"));
         let trail = taken("trail");
+        tell_notice(&mut answer);
         printer.line(&headline(&answer))?;
         printer.record(&answer, &ORDER)?;
         if let Some(trail) = trail {
@@ -62,6 +64,15 @@ pub async fn run(
         }
     }
     Ok(if usable { Exit::Done } else { Exit::NotUsable })
+}
+
+/// The notice as one line: how the visual shows it, and its text.
+fn tell_notice(answer: &mut Value) {
+    let notice = |part| field(answer, part).to_owned();
+    let (show, text) = (notice("/notice/type"), notice("/notice/text"));
+    if let Some(place) = answer.get_mut("notice").filter(|it| it.is_object()) {
+        *place = Value::String(format!("{show}: {text}"));
+    }
 }
 
 /// `active: The user holds a Microsoft-managed licence through a group.`

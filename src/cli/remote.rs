@@ -12,7 +12,8 @@ use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
 use super::{
-    changes, keys, log, notify, query, seats, status, subscriptions, sync, tenants, usage, webhooks,
+    changes, groups, keys, licenses, log, notify, query, seats, status, subscriptions, sync,
+    tenants, usage, webhooks,
 };
 use crate::config::Config;
 
@@ -50,11 +51,20 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             Command::Query(args) => query::run(&remote, printer, args).await,
             Command::Subscriptions(args) => subscriptions::run(&remote, printer, args).await,
             Command::Seats(args) => seats::run(&remote, printer, args).await,
+            Command::Groups(args) => groups::run(&remote, printer, args).await,
             Command::Tenants(args) => tenants::run(&remote, printer, args).await,
             Command::Usage(args) => usage::run(&remote, printer, args).await,
+            Command::Licenses(command) => licenses::run(&remote, printer, command).await,
+            Command::Activations(command) => {
+                licenses::activations(&remote, printer, *command).await
+            }
             Command::Notify(args) => notify::run(&remote, printer, args).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
-            Command::Serve(_) | Command::Demo(_) | Command::Sandbox(_) | Command::Config(_) => {
+            Command::Serve(_)
+            | Command::Demo(_)
+            | Command::Sandbox(_)
+            | Command::Config(_)
+            | Command::Products(_) => {
                 anyhow::bail!("this command asks no daemon")
             }
         }

@@ -26,6 +26,9 @@ pub struct SandboxArgs {
     /// How many users each of them has
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub users: usize,
+    /// How many users one more tenant has, a large one; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub large: usize,
     /// Faults and how often, such as graph.429=0.05,webhook.loss=0.1,lag=30s (--help lists all)
     #[arg(long, value_name = "SPEC", default_value = "", long_help = faults_help())]
     pub faults: Faults,
@@ -75,6 +78,7 @@ pub(super) async fn run(args: &SandboxArgs, json: bool) -> anyhow::Result<Exit> 
         seed: args.seed,
         tenants: args.tenants,
         users: args.users,
+        large: args.large,
         faults: args.faults.clone(),
         keys: args.keys.clone(),
     };

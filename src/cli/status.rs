@@ -87,6 +87,19 @@ fn figures(status: &Value) -> Vec<String> {
             field(status, "/store/guard")
         ),
     ];
+    if count("/seats/short") > 0 {
+        lines.push(format!(
+            "seats short    {} times: `entitled seats --figures` names who is without one",
+            count("/seats/short")
+        ));
+    }
+    if count("/groups/followed") > 0 || count("/groups/unreadable") > 0 {
+        lines.push(format!(
+            "groups         {} followed; {} tenants do not let us read theirs (seats do not need it)",
+            count("/groups/followed"),
+            count("/groups/unreadable")
+        ));
+    }
     lines.extend(super::usage::status_lines(status.pointer("/usage").unwrap_or(&Value::Null)));
     let writable = status.pointer("/store/writable") == Some(&Value::Bool(true));
     if !writable {

@@ -1,11 +1,11 @@
-//! `tenants` and `tenants consent-url`.
+//! `tenants`, `tenants consent-url` and `tenants release`.
 
 use reqwest::Method;
 
 use super::Exit;
 use super::args::{TenantsArgs, TenantsCommand};
 use super::output::{Column, Printer};
-use super::remote::{Pairs, Remote, field};
+use super::remote::{Pairs, Remote, field, number};
 
 /// Runs `tenants`.
 ///
@@ -29,6 +29,21 @@ pub async fn run(
             }
             Ok(Exit::Done)
         }
+        Some(TenantsCommand::Release { tenant }) => {
+            let path = format!("/tenants/{tenant}/release");
+            let row = remote.one(Method::POST, &path, &Pairs::new()).await?;
+            if printer.is_json() {
+                printer.rows(&[row], &[], "")?;
+            } else {
+                printer.line(&format!(
+                    "released: {} users lost seats that {} no longer saw; the tenant is read once \
+                     more, and who holds one after all has it again",
+                    number(&row, "/users_changed"),
+                    field(&row, "/held/run"),
+                ))?;
+            }
+            Ok(Exit::Done)
+        }
     }
 }
 
@@ -40,6 +55,7 @@ async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> 
         Column::ago("last complete read", "/last_complete"),
         Column::text("stale", "/stale"),
         Column::number("users with licences", "/users"),
+        Column::number("held back", "/held/seats"),
     ];
     let empty = "no tenant is known yet; they are found in subscriptions, or named as [[tenant]]";
     remote.print(printer, ("/tenants", &Pairs::new()), &columns, empty).await?;

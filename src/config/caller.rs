@@ -68,18 +68,6 @@ pub(super) fn read(root: &mut Section<'_>) -> Vec<Caller> {
         if it.is_set("may") && may.is_empty() {
             it.problem("may", "an empty list lets it do nothing; write [\"query\"]");
         }
-        if may.contains(&Permission::Licenses) {
-            it.note_later(
-                "may",
-                "`licenses` is accepted; takes effect in the version that issues licenses",
-            );
-        }
-        if may.contains(&Permission::Usage) {
-            it.note_later(
-                "may",
-                "`usage` is accepted; takes effect in the version that takes usage reports",
-            );
-        }
         let (name, key) = (name?, key?);
         if !names.insert(name.clone()) {
             it.problem("name", format!("there is another caller `{name}`; names must differ"));

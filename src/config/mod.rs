@@ -16,6 +16,7 @@ mod landing;
 mod listen;
 mod marketplace;
 mod microsoft;
+mod notices;
 mod notify;
 mod policy;
 mod product;
@@ -49,7 +50,7 @@ pub use tenant::ConfiguredTenant;
 pub use value::{Share, duration};
 pub use visuals::Visuals;
 
-use crate::domain::{Catalog, Freshness, Policy};
+use crate::domain::{Catalog, Freshness, Messages, Policy};
 use report::{Places, Report};
 use section::Section;
 
@@ -82,6 +83,8 @@ pub struct Config {
     pub notify: Vec<NotifyEndpoint>,
     /// `[[product]]`.
     pub catalog: Catalog,
+    /// `[notices]`.
+    pub messages: Messages,
     /// `[[tenant]]`.
     pub tenants: Vec<ConfiguredTenant>,
 }
@@ -125,6 +128,7 @@ impl Config {
             on_stale: self.policy.on_stale,
             grace: self.policy.grace,
             over_limit: self.policy.over_limit,
+            release_after: self.policy.release_after,
             subscriptions: fresh(
                 self.sync.subscriptions.max_age,
                 self.sync.subscriptions.trust_for,
@@ -168,6 +172,7 @@ fn read_sections(root: &mut Section<'_>) -> Option<Config> {
     let notify = notify::read(root);
     let publisher_id = publisher.as_ref().map(|it| it.id.as_str());
     let catalog = product::read(root, publisher_id, policy.release_after);
+    let messages = notices::read(root, &catalog);
     let tenants = tenant::read(root);
     Some(Config {
         publisher: publisher?,
@@ -183,6 +188,7 @@ fn read_sections(root: &mut Section<'_>) -> Option<Config> {
         callers,
         notify,
         catalog,
+        messages,
         tenants,
     })
 }

@@ -20,17 +20,11 @@ pub struct PolicySection {
 
 impl PolicySection {
     pub(super) fn read(root: &mut Section<'_>) -> Self {
-        root.section("policy", |it| {
-            let policy = Self {
-                on_stale: it.or("on_stale", OnStale::Grace),
-                grace: it.or("grace", SignedDuration::from_hours(30 * 24)),
-                over_limit: it.or("over_limit", OverLimit::Warn),
-                release_after: it.period("release_after", SignedDuration::from_hours(30 * 24)),
-            };
-            for key in ["grace", "over_limit"] {
-                it.note_later(key, "accepted; takes effect in the version that issues licenses");
-            }
-            policy
+        root.section("policy", |it| Self {
+            on_stale: it.or("on_stale", OnStale::Grace),
+            grace: it.or("grace", SignedDuration::from_hours(30 * 24)),
+            over_limit: it.or("over_limit", OverLimit::Warn),
+            release_after: it.period("release_after", SignedDuration::from_hours(30 * 24)),
         })
     }
 }

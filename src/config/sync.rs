@@ -12,6 +12,8 @@ pub struct SyncSection {
     pub subscriptions: SourceSchedule,
     /// Graph, a tenant at a time.
     pub directory: DirectorySchedule,
+    /// Between two readings of a tenant's licensed groups, with its directory.
+    pub groups: SignedDuration,
     /// The licence report of Partner Center.
     pub reports: SourceSchedule,
 }
@@ -52,6 +54,7 @@ impl SyncSection {
                 SourceSchedule::read(it, every, hours(1), hours(72))
             }),
             directory: sync.section("directory", DirectorySchedule::read),
+            groups: sync.section("groups", |it| it.period("every", hours(1))),
             reports: sync.section("reports", |it| {
                 let schedule = SourceSchedule::read(it, hours(24), hours(48), hours(7 * 24));
                 for key in ["every", "max_age", "trust_for"] {

@@ -1,5 +1,7 @@
 //! `[visuals]`: whose tokens are accepted.
 
+use jiff::SignedDuration;
+
 use super::section::Section;
 
 /// Whose tokens are accepted.
@@ -9,12 +11,20 @@ pub struct Visuals {
     pub audience: Vec<String>,
     /// Client ids of the apps that may fetch a token for us.
     pub callers: Vec<String>,
+    /// How long one key signs answers before another takes its place.
+    pub rotate_keys: SignedDuration,
 }
 
 /// The app that fetches tokens for visuals inside Power BI.
 ///
 /// Source: contract section 3; Microsoft's "Authentication API" of Power BI visuals.
 const POWER_BI: &str = "871c010f-5e61-4fb1-83ac-98610a7e9110";
+
+/// A quarter: a key that leaked unnoticed does not sign for longer.
+const ROTATE_KEYS: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// An answer may be kept for a day: no more than two keys are needed to check them all.
+const ROTATE_KEYS_LEAST: SignedDuration = SignedDuration::from_hours(2 * 24);
 
 impl Visuals {
     pub(super) fn read(root: &mut Section<'_>) -> Self {
@@ -30,7 +40,11 @@ impl Visuals {
             if let Some(wrong) = callers.iter().find(|it| uuid::Uuid::try_parse(it).is_err()) {
                 it.problem("callers", format!("`{wrong}` is no GUID; write client ids"));
             }
-            Self { audience, callers }
+            let rotate_keys = it.period("rotate_keys", ROTATE_KEYS);
+            if rotate_keys < ROTATE_KEYS_LEAST {
+                it.problem("rotate_keys", "must be at least 2d: answers are kept for a day");
+            }
+            Self { audience, callers, rotate_keys }
         })
     }
 }

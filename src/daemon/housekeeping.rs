@@ -1,4 +1,4 @@
-//! What has to be done now and then: exports, old log entries, old keys, the watchdog.
+//! What has to be done now and then: exports, old log entries, keys, the watchdog.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::domain::Commit;
+use crate::domain::{Cause, Change, Commit};
 use crate::store::{Store, StoreError};
 use crate::sync::{Clock, SyncError};
 
@@ -33,6 +33,7 @@ const ENDURE: SignedDuration = SignedDuration::from_mins(10);
 /// and until then answers went on.
 pub(super) async fn run(
     store: Store,
+    rotate_keys: SignedDuration,
     clock: Clock,
     cancel: CancellationToken,
 ) -> Result<(), SyncError> {
@@ -48,6 +49,7 @@ pub(super) async fn run(
         if last_tended.is_none_or(|at| now.duration_since(at) >= TEND_EVERY) {
             last_tended = Some(now);
             tend(&store, now).await;
+            renew_key(&store, rotate_keys, now).await;
         }
         match writes(&store).await {
             Ok(()) => {
@@ -91,6 +93,27 @@ async fn tend(store: &Store, now: Timestamp) {
         Err(error) => {
             error!(error = &error as &dyn Error, "Dropping old signing keys was cut off");
         }
+    }
+}
+
+/// Lets a new key sign once the one that does has done so for long enough.
+async fn renew_key(store: &Store, every: SignedDuration, now: Timestamp) {
+    let before = store.keys().current();
+    if now.duration_since(before.created) < every {
+        return;
+    }
+    let keys = store.clone();
+    let made = match tokio::task::spawn_blocking(move || keys.keys().rotate(now)).await {
+        Ok(Ok(made)) => made,
+        Ok(Err(error)) => {
+            return error!(error = &error as &dyn Error, "No new signing key could be made");
+        }
+        Err(error) => return error!(error = &error as &dyn Error, "Making a key was cut off"),
+    };
+    info!(key.id = made.kid, "A new key signs answers; the one before stays published for a while");
+    let changes = vec![Change::of_key(now, Cause::Schedule, &before.kid, &made.kid)];
+    if let Err(error) = store.commit(Commit { changes, ..Commit::default() }).await {
+        error!(error = &error as &dyn Error, "The journal lacks that a new key signs");
     }
 }
 

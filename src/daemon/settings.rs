@@ -58,7 +58,8 @@ fn credential(credential: &config::Credential) -> microsoft::Credential {
 
 pub(super) fn limits(config: &Config) -> Limits {
     let directory = &config.sync.directory;
-    Limits { sweep: directory.sweep, remove_limit: directory.remove_limit }
+    let groups = config.sync.groups;
+    Limits { sweep: directory.sweep, remove_limit: directory.remove_limit, groups }
 }
 
 pub(super) fn schedule(config: &Config) -> Schedule {

@@ -1,14 +1,13 @@
 //! The choice: the best evidence wins, and what to say when there is none.
 
-use std::fmt;
-
 use jiff::{SignedDuration, Timestamp};
 
-use super::evidence::{Evidence, Knowledge, Known, Question};
+use super::evidence::{Evidence, EvidenceKind, Knowledge, Known, Question};
 use super::judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 use super::{Reason, State, host};
 use crate::domain::{
-    Channel, Features, Freshness, HeldSeat, Holders, Policy, ProductId, ServiceId, SubscriptionId,
+    Channel, Features, Freshness, HeldSeat, Holders, LicenseId, LicenseUsers, Policy, ProductId,
+    ServiceId, SubscriptionId,
 };
 
 /// How long a usable answer may be kept and worked with offline.
@@ -39,6 +38,8 @@ pub struct Decision {
     pub reason: Reason,
     /// The channel of the evidence that decided; `None` if nothing was found.
     pub source: Option<Channel>,
+    /// The kind of the evidence that decided; `None` if nothing was found.
+    pub proof: Option<EvidenceKind>,
     /// The plan of the evidence that decided; outside, its last part stands for it.
     pub plan: Option<ServiceId>,
     /// What is unlocked; empty unless usable.
@@ -47,7 +48,7 @@ pub struct Decision {
     pub period_end: Option<Timestamp>,
     /// When the grace after it ends.
     pub grace_end: Option<Timestamp>,
-    /// What people should be told.
+    /// What people should be told; [`super::told()`] makes the visual's notice of it.
     pub notice: Option<Notice>,
     /// When the facts were true that decided; `None` if a source was never completely read.
     pub as_of: Option<Timestamp>,
@@ -73,30 +74,24 @@ pub enum Notice {
     /// The last complete read of the tenant no longer had the user's licence, together with so
     /// many others that a second one is waited for; until then it counts.
     HeldBack,
+    /// Nobody will renew it: it ends when what was paid for does.
+    Ends,
 }
 
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OverLimit { max: 1 } => {
-                f.write_str("This license is for 1 user and is used by more.")
-            }
-            Self::OverLimit { max } => {
-                write!(f, "This license is for {max} users and is used by more.")
-            }
-            Self::HeldBack => f.write_str(
-                "The organization's directory no longer shows this licence. It stays valid until \
-                 that is confirmed.",
-            ),
-        }
-    }
+/// What a seat is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatOf {
+    /// A subscription with `coverage = "seats"`.
+    Subscription(SubscriptionId),
+    /// A license.
+    License(LicenseId),
 }
 
-/// A seat of a subscription with `coverage = "seats"`, for one user.
+/// A seat, or the place of a license's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatUse {
-    /// Of which subscription.
-    pub subscription: SubscriptionId,
+    /// Of what.
+    pub of: SeatOf,
     /// How many it has; `None` sets no limit.
     pub quantity: Option<u64>,
     /// After how long an unused seat is free again.
@@ -108,7 +103,11 @@ pub struct SeatUse {
 impl SeatUse {
     /// Whether it has to be written: it is new, or was last used so long ago that the use counts.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        let fresh = |seat: HeldSeat| now.duration_since(seat.last_used) < Holders::TOUCH_EVERY;
+        let every = match self.of {
+            SeatOf::Subscription(_) => Holders::TOUCH_EVERY,
+            SeatOf::License(_) => LicenseUsers::TOUCH_EVERY,
+        };
+        let fresh = |seat: HeldSeat| now.duration_since(seat.last_used) < every;
         !self.held.is_some_and(fresh)
     }
 }
@@ -163,6 +162,7 @@ fn decided(question: &Question<'_>, verdict: &Verdict<'_>, now: Timestamp) -> De
         usable,
         reason: verdict.reason,
         source: Some(verdict.channel),
+        proof: Some(verdict.kind),
         plan: verdict.plan.map(|it| it.service_id.clone()),
         features: features.unwrap_or_default(),
         period_end: verdict.period_end,
@@ -205,6 +205,7 @@ fn nothing_found(
         usable: false,
         reason,
         source: None,
+        proof: None,
         plan: None,
         features: Features::default(),
         period_end: None,

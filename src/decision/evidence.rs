@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::SeatUse;
 use crate::domain::{
-    Channel, Cloud, Host, Licence, LicenseKind, OverLimit, Path, PathState, Plan, Product, Sku,
-    SkuId, SkuMatch, Standing, Subscription, SubscriptionId, TenantId, UserId, Via,
+    Channel, Cloud, Host, Licence, LicenseId, LicenseKind, OverLimit, Path, PathState, Plan,
+    Product, Sku, SkuId, SkuMatch, Standing, Subscription, SubscriptionId, TenantId, UserId, Via,
 };
 
 /// May this user, of this tenant, in this host, use this product?
@@ -25,8 +25,30 @@ pub struct Question<'a> {
     pub user: Option<UserId>,
     /// The page that embeds the product.
     pub site: Option<&'a str>,
-    /// Whether a license id or a package was shown that was not recognized.
+    /// Whether something was shown as a license that can be none.
     pub license_refused: bool,
+    /// The license that was shown.
+    pub shown: Shown<'a>,
+    /// A digest of the anonymous id by which a package counts its users.
+    pub anonymous: Option<[u8; 16]>,
+}
+
+/// A license that an asker shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// None.
+    Nothing,
+    /// Id and licensee, as somebody typed them.
+    Typed {
+        /// Its id.
+        id: LicenseId,
+        /// Whom it is made out to, as it was typed.
+        licensee: &'a str,
+    },
+    /// A package that was verified carries it.
+    Package(LicenseId),
+    /// Somebody who is trusted names it.
+    Named(LicenseId),
 }
 
 impl<'a> Question<'a> {
@@ -45,7 +67,22 @@ impl<'a> Question<'a> {
             user,
             site: None,
             license_refused: false,
+            shown: Shown::Nothing,
+            anonymous: None,
         }
+    }
+
+    /// The question with what became of the license that was shown: refused, unless it is among the
+    /// evidence.
+    pub(super) fn after_gathering(self, evidence: &[Evidence<'_>]) -> Self {
+        let (Shown::Typed { id, .. } | Shown::Package(id) | Shown::Named(id)) = self.shown else {
+            return self;
+        };
+        let shown = |it: &Evidence<'_>| {
+            matches!(it, Evidence::License(it)
+                if it.id == id.as_str() && it.proof != Proof::EntraActivation)
+        };
+        Self { license_refused: self.license_refused || !evidence.iter().any(shown), ..self }
     }
 
     /// The tenant that a right may be keyed on.
@@ -176,6 +213,8 @@ pub struct License<'a> {
     pub users: Option<Users>,
     /// What happens over the maximum, in place of the policy.
     pub over_limit: Option<OverLimit>,
+    /// The asker's place among its users.
+    pub seat: Option<SeatUse>,
     /// How the asker proved that it is his.
     pub proof: Proof,
     /// The domain of a `site`.
@@ -227,6 +266,32 @@ pub struct UsageRight<'a> {
     pub as_of: Timestamp,
 }
 
+/// Which kind of evidence an answer stands on; of two that are equal in all else the earlier one
+/// is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EvidenceKind {
+    /// A Microsoft-managed licence with the path it came by.
+    Seat,
+    /// A Microsoft-managed licence without it.
+    UsageRight,
+    /// A subscription of the marketplace.
+    Subscription,
+    /// A license of the publisher.
+    License,
+}
+
+impl EvidenceKind {
+    /// The word that programs rely on.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seat => "seat",
+            Self::UsageRight => "usage_right",
+            Self::Subscription => "subscription",
+            Self::License => "license",
+        }
+    }
+}
+
 /// Which piece of evidence; orders pieces that are equal in everything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EvidenceId<'a> {
@@ -241,6 +306,16 @@ pub enum EvidenceId<'a> {
 }
 
 impl<'a> Evidence<'a> {
+    /// Which kind it is.
+    pub const fn kind(&self) -> EvidenceKind {
+        match self {
+            Self::Subscription(_) => EvidenceKind::Subscription,
+            Self::Seat(_) => EvidenceKind::Seat,
+            Self::License(_) => EvidenceKind::License,
+            Self::UsageRight(_) => EvidenceKind::UsageRight,
+        }
+    }
+
     /// Which piece it is.
     pub fn id(&self) -> EvidenceId<'a> {
         match self {

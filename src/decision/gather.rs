@@ -5,15 +5,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::evidence::{Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed};
-use super::{Decision, SeatUse, Trail, decide};
+use super::evidence::{
+    Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed, UsageRight,
+};
+use super::licensed::licensed;
+use super::{Decision, SeatOf, SeatUse, Trail, decide};
 use crate::domain::{
-    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, SourceKey, Subscription,
+    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, Product, SourceKey, Subscription,
     SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
-type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
+pub(super) type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
 
 /// What the mirror holds for or against a question, and how far its sources have been read.
 ///
@@ -21,6 +24,7 @@ type Pieces<'a> = SmallVec<[Evidence<'a>; 4]>;
 pub fn gather<'a>(
     mirror: &'a Mirror,
     question: &Question<'a>,
+    policy: &Policy,
     now: Timestamp,
 ) -> (Pieces<'a>, Knowledge) {
     let mut pieces = Pieces::new();
@@ -31,6 +35,7 @@ pub fn gather<'a>(
     };
     let mut knowledge =
         Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
+    licensed(mirror, question, policy, now, &mut pieces);
     let Some(tenant) = question.keyed_tenant() else { return (pieces, knowledge) };
     subscribed(mirror, question, tenant, now, &mut pieces);
     if let Some(view) = mirror.tenant(tenant) {
@@ -44,6 +49,7 @@ pub fn gather<'a>(
             unread: false,
         };
         seated(view, question, &mut pieces);
+        shown(view, question, &mut pieces);
     }
     (pieces, knowledge)
 }
@@ -61,7 +67,8 @@ pub fn answer(
     policy: &Policy,
     now: Timestamp,
 ) -> Decision {
-    let (evidence, knowledge) = gather(mirror, question, now);
+    let (evidence, knowledge) = gather(mirror, question, policy, now);
+    let question = &question.after_gathering(&evidence);
     decide(question, &evidence, &knowledge, policy, now)
 }
 
@@ -72,7 +79,8 @@ pub fn explain(
     policy: &Policy,
     now: Timestamp,
 ) -> (Decision, Trail) {
-    let (evidence, knowledge) = gather(mirror, question, now);
+    let (evidence, knowledge) = gather(mirror, question, policy, now);
+    let question = &question.after_gathering(&evidence);
     let decision = decide(question, &evidence, &knowledge, policy, now);
     let trail = Trail::new(question, &evidence, &knowledge, policy, now);
     (decision, trail)
@@ -146,7 +154,7 @@ fn covered(
     let holders = mirror.holders(id);
     let seat = holders.and_then(|it| it.seat(tenant, user));
     let held = seat.filter(|it| now.duration_since(it.last_used) <= release_after);
-    let seat = SeatUse { subscription: id, quantity, release_after, held };
+    let seat = SeatUse { of: SeatOf::Subscription(id), quantity, release_after, held };
     let Some((holders, quantity)) = holders.zip(quantity) else {
         return match (held, quantity) {
             (Some(_), _) => Covered::HoldsSeat(seat),
@@ -174,11 +182,26 @@ fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces
         let Some(sku) = view.sku(licence.sku) else { continue };
         let held_back = view.holds_back(user, marked, sku);
         let licence = Arc::new(licence);
-        for plan in &question.product.plans {
-            let managed = matches!(plan.channel, Channel::Appsource | Channel::IsvApp);
-            let Some(found) = sku.matches(plan).filter(|_| managed) else { continue };
+        for plan in managed(question.product) {
+            let Some(found) = view.sku_match(sku, plan) else { continue };
             let licence = Arc::clone(&licence);
             pieces.push(Evidence::Seat(Seat { plan, sku, found, licence, held_back }));
         }
     }
+}
+
+/// The usage rights that the user was last shown to hold and that are plans of the product.
+fn shown<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces<'a>) {
+    let Some(rights) = question.user.and_then(|user| view.rights.get(&user)) else { return };
+    for right in &rights.rows {
+        for plan in managed(question.product).filter(|it| right.is_of(it, &view.mappings)) {
+            let (state, as_of) = (&*right.state, rights.read_at);
+            pieces.push(Evidence::UsageRight(UsageRight { plan, state, as_of }));
+        }
+    }
+}
+
+/// The plans of which Microsoft manages licences.
+fn managed(product: &Product) -> impl Iterator<Item = &Plan> {
+    product.plans.iter().filter(|it| it.channel.is_managed_per_user())
 }

@@ -2,11 +2,11 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{
-    Covered, Evidence, EvidenceId, Found, Knowledge, License, Proof, Question, Seat, Subscribed,
-    UsageRight,
+    Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, License, Proof, Question, Seat,
+    Subscribed, UsageRight,
 };
 use super::{Notice, Reason, SeatUse, State, host};
 use crate::domain::{
@@ -19,6 +19,8 @@ use crate::domain::{
 pub struct Verdict<'a> {
     /// Which piece.
     pub id: EvidenceId<'a>,
+    /// Which kind of evidence it is.
+    pub kind: EvidenceKind,
     /// The channel it speaks for.
     pub channel: Channel,
     /// The plan it is one of.
@@ -61,8 +63,8 @@ impl Verdict<'_> {
     /// How two verdicts compare: the smaller one wins.
     ///
     /// The better state; then more features, then the one that lasts longer (without an end:
-    /// longest). What is left only makes the order of evidence irrelevant: the fresher one, the
-    /// channel, the reason, the id.
+    /// longest). What is left only makes the order of evidence irrelevant: the kind, the fresher
+    /// one, the channel, the reason, the id.
     ///
     /// Source: contract section 2, rule 1.
     pub fn order(&self, other: &Self) -> Ordering {
@@ -74,7 +76,10 @@ impl Verdict<'_> {
             .then_with(|| features(self).cmp(&features(other)))
             .then_with(|| lasts(self).cmp(&lasts(other)))
             .then_with(|| {
-                (self.stale, Reverse(self.as_of)).cmp(&(other.stale, Reverse(other.as_of)))
+                // The kind before the age: two proofs of one licence take turns in being read, and
+                // the answer must not change with them.
+                let key = |it: &Self| (it.stale, it.kind, Reverse(it.as_of));
+                key(self).cmp(&key(other))
             })
             .then_with(|| (self.channel, self.reason).cmp(&(other.channel, other.reason)))
             .then_with(|| plan(self).cmp(&plan(other)))
@@ -89,11 +94,11 @@ impl Verdict<'_> {
 
 /// What a table says of a piece of evidence, before its age and the host are looked at.
 #[derive(Clone, Copy)]
-struct Judged {
-    state: State,
-    reason: Reason,
+pub(super) struct Judged {
+    pub(super) state: State,
+    pub(super) reason: Reason,
     period_end: Option<Timestamp>,
-    grace_end: Option<Timestamp>,
+    pub(super) grace_end: Option<Timestamp>,
 }
 
 impl Judged {
@@ -121,6 +126,7 @@ pub fn judge<'a>(
     let own = question.product.features.get(&channel);
     let verdict = Verdict {
         id: evidence.id(),
+        kind: evidence.kind(),
         channel,
         plan,
         features: plan.map(|it| &it.features).or(own),
@@ -128,7 +134,7 @@ pub fn judge<'a>(
         reason: judged.reason,
         period_end: judged.period_end,
         grace_end: judged.grace_end,
-        notice: notice(evidence, question, judged.state),
+        notice: notice(evidence, question, policy, judged.state),
         as_of: Some(now),
         stale: false,
         seat: seat_use(evidence),
@@ -226,7 +232,16 @@ fn judge_license(
     if !is_recognized(it.proof, question.product.hybrid) {
         return Judged::is(State::Unlicensed, Reason::LicenseNotRecognized);
     }
-    let grace_end = it.period_end.map(|end| end.saturating_add(policy.grace).unwrap_or(end));
+    let judged = judge_times(it, policy.grace, now);
+    if judged.state.is_usable() && refuses_for_number(it, question, policy) {
+        return Judged::is(State::Unlicensed, Reason::OverLimit);
+    }
+    judged
+}
+
+/// What a license's times and what was last done to it come to.
+pub(super) fn judge_times(it: &License<'_>, grace: SignedDuration, now: Timestamp) -> Judged {
+    let grace_end = it.period_end.map(|end| end.saturating_add(grace).unwrap_or(end));
     let phase = phase(it, grace_end, now);
     let (state, reason) = match (it.standing, phase) {
         (Standing::Revoked, _) => (State::Expired, Reason::LicenseRevoked),
@@ -251,9 +266,6 @@ fn judge_license(
         Phase::Paid | Phase::Overdue | Phase::Over => it.period_end,
     };
     let grace_end = grace_end.filter(|_| state == State::Grace);
-    if state.is_usable() && refuses_for_number(it, question, policy) {
-        return Judged::is(State::Unlicensed, Reason::OverLimit);
-    }
     Judged { state, reason, period_end, grace_end }
 }
 
@@ -307,16 +319,26 @@ fn judge_usage_right(it: &UsageRight<'_>) -> Judged {
     Judged::is(state, reason)
 }
 
-fn notice(evidence: &Evidence<'_>, question: &Question<'_>, state: State) -> Option<Notice> {
+/// What people should be told of a piece of evidence. A license ends when nobody will renew it, or
+/// when no grace softens that nobody did; of a seat's purchase Microsoft does not tell us that.
+fn notice(
+    evidence: &Evidence<'_>,
+    question: &Question<'_>,
+    policy: &Policy,
+    state: State,
+) -> Option<Notice> {
     match evidence {
-        Evidence::License(it) if state.is_usable() => {
-            maximum_passed(it, question).map(|max| Notice::OverLimit { max })
+        _ if !state.is_usable() => None,
+        Evidence::License(it) => {
+            let over = maximum_passed(it, question).map(|max| Notice::OverLimit { max });
+            let ends = it.standing == Standing::Cancelled || policy.grace.is_zero();
+            over.or_else(|| ends.then_some(Notice::Ends))
         }
-        Evidence::Seat(it) if state.is_usable() && it.held_back => Some(Notice::HeldBack),
-        Evidence::License(_)
-        | Evidence::Subscription(_)
-        | Evidence::Seat(_)
-        | Evidence::UsageRight(_) => None,
+        Evidence::Subscription(it) => {
+            (it.subscription.auto_renew == Some(false)).then_some(Notice::Ends)
+        }
+        Evidence::Seat(it) => it.held_back.then_some(Notice::HeldBack),
+        Evidence::UsageRight(_) => None,
     }
 }
 
@@ -326,7 +348,8 @@ fn seat_use(evidence: &Evidence<'_>) -> Option<SeatUse> {
             Covered::HoldsSeat(seat) | Covered::SeatFree(seat) => Some(seat),
             Covered::Tenant | Covered::NoneFree | Covered::NoUser => None,
         },
-        Evidence::Seat(_) | Evidence::License(_) | Evidence::UsageRight(_) => None,
+        Evidence::License(it) => it.seat,
+        Evidence::Seat(_) | Evidence::UsageRight(_) => None,
     }
 }
 

@@ -10,6 +10,9 @@ mod evidence;
 mod gather;
 pub mod host;
 mod judge;
+mod license;
+mod licensed;
+mod notice;
 mod rewind;
 #[cfg(test)]
 mod tests;
@@ -17,14 +20,17 @@ mod trail;
 mod words;
 
 pub use decide::{
-    CHECK_AFTER_S, CHECK_SOON_AFTER_S, Decision, Notice, REFUSED_FOR, SeatUse, USABLE_FOR, decide,
+    CHECK_AFTER_S, CHECK_SOON_AFTER_S, Decision, Notice, REFUSED_FOR, SeatOf, SeatUse, USABLE_FOR,
+    decide,
 };
 pub use evidence::{
-    Covered, Evidence, EvidenceId, Found, Knowledge, Known, License, Proof, Question, Seat,
-    Subscribed, UsageRight, Users,
+    Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, Known, License, Proof, Question,
+    Seat, Shown, Subscribed, UsageRight, Users,
 };
 pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
+pub use license::{LicenseNow, license_now};
+pub use notice::{ENDS_SOON, Show, Told, told};
 pub use rewind::{Past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};
 pub use words::{Reason, State};

@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Access, ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups,
-    HeldBack, Holders, License, LicenseId, LicenseUserWrites, Life, Mirror, Notice, ReadWrite, Run,
-    SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
-    TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences, UserTable,
+    HeldBack, Holders, License, LicenseId, LicenseUser, LicenseUserWrites, Life, MappingWrite,
+    Mirror, Notice, ReadWrite, RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey,
+    SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite,
+    UserId, UserLicences, UserRights, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -66,6 +67,12 @@ pub struct Commit {
     pub license_users: Vec<(LicenseId, LicenseUserWrites)>,
     /// What visuals declared of where they run.
     pub sighted: Vec<(LicenseId, Sighted)>,
+    /// Usage rights of users who were looked up; `None` forgets them.
+    pub rights: Vec<(TenantId, UserId, Option<UserRights>)>,
+    /// How far tenants' usage rights can be believed, in place of that before.
+    pub rights_sources: Vec<(TenantId, RightsSource)>,
+    /// What was learned of tenants, and decided.
+    pub mappings: Vec<(TenantId, MappingWrite)>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.
@@ -148,7 +155,24 @@ pub struct SeatRequest {
     pub cause: Cause,
 }
 
-/// What became of a [`SeatRequest`].
+/// A user asks for a place among the users of a license.
+#[derive(Clone, Debug)]
+pub struct PlaceRequest {
+    /// Of which license.
+    pub license: LicenseId,
+    /// Who.
+    pub user: LicenseUser,
+    /// How many places there are; `None` where more are only warned of.
+    pub quantity: Option<u64>,
+    /// After how long an unused place is free again.
+    pub release_after: SignedDuration,
+    /// When he asked.
+    pub now: Timestamp,
+    /// Who asked for him.
+    pub cause: Cause,
+}
+
+/// What became of a [`SeatRequest`] or a [`PlaceRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatOutcome {
     /// He holds a seat, and it is on disk.

@@ -2,6 +2,7 @@
 //! one says the same or an operator lets go.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -29,8 +30,20 @@ impl HeldBack {
         self.users.get(&sku).is_some_and(|it| it.binary_search(&user).is_ok())
     }
 
-    /// Users who were read with less than they had.
+    /// Seats that users were read without.
     pub fn seats(&self) -> usize {
         self.users.values().map(|it| it.len()).sum()
+    }
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held back: {} of {} seats", self.seats(), self.total)?;
+        match self.skus.len() {
+            0 => {}
+            1 => f.write_str(" and a SKU")?,
+            more => write!(f, " and {more} SKUs")?,
+        }
+        write!(f, ", which {} no longer saw", self.run)
     }
 }

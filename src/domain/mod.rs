@@ -5,6 +5,7 @@
 mod access;
 mod asked;
 mod assignment;
+mod by_group;
 mod commit;
 mod deadline;
 mod delivery;
@@ -14,7 +15,10 @@ mod held;
 mod id;
 mod inbox;
 mod license;
+mod licensee;
 mod life;
+mod mapping;
+mod message;
 mod mirror;
 mod notice;
 mod operation;
@@ -22,6 +26,7 @@ mod policy;
 mod product;
 mod purchase_token;
 mod remembered;
+mod rights;
 mod run;
 mod series;
 mod shards;
@@ -36,8 +41,10 @@ mod webhook_log;
 pub use access::{Access, Grant, Permission};
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use assignment::AssignmentError;
+pub use by_group::{ByGroup, Head, NESTED, UserByGroup, paths_by_group, standings};
 pub use commit::{
-    Commit, Document, OddRecord, RawRecord, SeatOutcome, SeatRequest, TenantUsers, UserWrites,
+    Commit, Document, OddRecord, PlaceRequest, RawRecord, SeatOutcome, SeatRequest, TenantUsers,
+    UserWrites,
 };
 pub use deadline::{Deadline, DeadlineKind, NEAR, deadlines};
 pub use delivery::{Delivery, DeliveryState, DeliveryWrite, NoticeNumber};
@@ -56,13 +63,19 @@ pub use inbox::{
 };
 pub use license::{
     ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
-    BadLicenseUsers, BillingCycle, InvalidKey, License, LicenseBook, LicenseId, LicenseKind,
-    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, Sighted, SightedKind, Sightings,
-    Standing,
+    BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
+    LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseRefused, LicenseStep,
+    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale, Sighted,
+    SightedKind, Sightings, Standing, Stepped,
 };
+pub use licensee::same_licensee;
 pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
+};
+pub use mapping::{MAPPINGS_MAX, Mapping, MappingState, MappingWrite, Target, mapped, sku_match};
+pub use message::{
+    Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
 };
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish};
@@ -73,6 +86,7 @@ pub use product::{
 };
 pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
+pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use series::{Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};

@@ -45,6 +45,8 @@ pub struct Policy {
     pub grace: SignedDuration,
     /// Over a license's maximum, unless the license says otherwise.
     pub over_limit: OverLimit,
+    /// Until an unused place of a license is free again.
+    pub release_after: SignedDuration,
     /// Of the list of SaaS subscriptions.
     pub subscriptions: Freshness,
     /// Of a tenant's directory.
@@ -62,6 +64,7 @@ impl Default for Policy {
             on_stale: OnStale::Grace,
             grace: SignedDuration::from_hours(30 * 24),
             over_limit: OverLimit::Warn,
+            release_after: SignedDuration::from_hours(30 * 24),
             subscriptions: fresh,
             directory: fresh,
         }

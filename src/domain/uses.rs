@@ -67,6 +67,11 @@ impl UseTable {
         Self(noted.0.retained(|it| counts(parts(it).0, today, USES_KEPT)))
     }
 
+    /// Whether this user is remembered.
+    pub fn knows(&self, who: Pseudonym) -> bool {
+        self.0.get(&who.0.to_be_bytes()).is_some()
+    }
+
     /// Whether anything in it is too old by `today`.
     pub fn is_overdue(&self, today: Day) -> bool {
         self.0.iter().any(|it| !counts(parts(it).0, today, USES_KEPT))

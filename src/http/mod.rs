@@ -15,7 +15,8 @@
 
 pub mod admin;
 mod edge;
-mod license_rows;
+mod failures;
+mod licenses;
 mod limits;
 mod markup;
 mod metrics;

@@ -78,6 +78,8 @@ problems! {
     unauthorized = UNAUTHORIZED "unauthorized" "The credentials are missing or not accepted",
     /// Known, but not allowed.
     forbidden = FORBIDDEN "forbidden" "The credentials do not allow this",
+    /// The activation key does not count here; why is told to nobody.
+    key_not_accepted = FORBIDDEN "key-not-accepted" "The activation key is not accepted",
     /// No such route.
     not_found = NOT_FOUND "not-found" "No such resource",
     /// The route knows other methods.

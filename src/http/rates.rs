@@ -4,12 +4,13 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 
+use super::failures::Failures;
 use super::problem::Problem;
 use crate::domain::TenantId;
 
@@ -45,6 +46,11 @@ pub struct Rates {
     pub caller: Rate,
     /// Wrong keys, unknown license ids and bad packages from one address.
     pub wrong: Rate,
+    /// Activation keys that are not accepted, of one tenant at one address; likewise wrong licensees
+    /// of one license id at one address. Whoever is over it is not judged.
+    pub guesses: Rate,
+    /// The same of one tenant or license id, from wherever.
+    pub guesses_anywhere: Rate,
 }
 
 impl Default for Rates {
@@ -59,6 +65,8 @@ impl Default for Rates {
             // A caller is trusted: this only stops one that runs wild from taking all there is.
             caller: rate(50_000, 1),
             wrong: rate(10, 60),
+            guesses: rate(10, 60),
+            guesses_anywhere: rate(300, 60),
         }
     }
 }
@@ -69,6 +77,33 @@ pub(super) struct Limiters {
     tenant: Table<TenantId>,
     caller: Table<usize>,
     wrong: Table<IpAddr>,
+    activations: Guesses<TenantId>,
+    licenses: Guesses<[u8; 32]>,
+}
+
+/// Failures at one thing: at one address, and from wherever.
+struct Guesses<K> {
+    here: Failures<(K, IpAddr)>,
+    anywhere: Failures<K>,
+}
+
+impl<K: Copy + Eq + Hash> Guesses<K> {
+    fn new(rule: &'static str, rates: &Rates) -> Self {
+        Self {
+            here: Failures::new(rule, rates.guesses),
+            anywhere: Failures::new(rule, rates.guesses_anywhere),
+        }
+    }
+
+    fn check(&self, at: K, ip: IpAddr, now: Instant) -> Result<(), Limited> {
+        self.here.check(&(at, ip), now)?;
+        self.anywhere.check(&at, now)
+    }
+
+    fn count(&self, at: K, ip: IpAddr, now: Instant) {
+        self.here.count(&(at, ip), now);
+        self.anywhere.count(&at, now);
+    }
 }
 
 impl Limiters {
@@ -78,6 +113,8 @@ impl Limiters {
             tenant: Table::new("tenant", rates.tenant),
             caller: Table::new("caller", rates.caller),
             wrong: Table::new("wrong", rates.wrong),
+            activations: Guesses::new("activation", rates),
+            licenses: Guesses::new("license", rates),
         }
     }
 
@@ -91,6 +128,31 @@ impl Limiters {
 
     pub(super) fn caller(&self, index: usize) -> Result<(), Limited> {
         self.caller.check(&index)
+    }
+
+    /// Whether an activation key of this tenant's is judged.
+    pub(super) fn may_activate(
+        &self,
+        tenant: TenantId,
+        ip: IpAddr,
+        now: Instant,
+    ) -> Result<(), Limited> {
+        self.activations.check(tenant, ip, now)
+    }
+
+    /// Counts an activation key that was not accepted.
+    pub(super) fn failed_to_activate(&self, tenant: TenantId, ip: IpAddr, now: Instant) {
+        self.activations.count(tenant, ip, now);
+    }
+
+    /// Whether a licensee that was typed for this license id, by its digest, is judged.
+    pub(super) fn may_show(&self, id: [u8; 32], ip: IpAddr, now: Instant) -> Result<(), Limited> {
+        self.licenses.check(id, ip, now)
+    }
+
+    /// Counts a license id and licensee that were not recognized.
+    pub(super) fn failed_to_show(&self, id: [u8; 32], ip: IpAddr, now: Instant) {
+        self.licenses.count(id, ip, now);
     }
 
     /// Counts a wrong key. The one that goes over the limit is told so instead of being judged.

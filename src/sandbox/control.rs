@@ -104,6 +104,23 @@ enum Command {
         group: Uuid,
         sku: Uuid,
     },
+    GroupDynamic {
+        tenant: Uuid,
+        group: Uuid,
+        dynamic: bool,
+    },
+    GroupDelete {
+        tenant: Uuid,
+        group: Uuid,
+    },
+    GroupRestore {
+        tenant: Uuid,
+        group: Uuid,
+    },
+    GroupPurge {
+        tenant: Uuid,
+        group: Uuid,
+    },
     SkuStatus {
         tenant: Uuid,
         sku: Uuid,
@@ -251,6 +268,10 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
         C::GroupUnlicense { tenant, group, sku } => {
             world.group_license(tenant, group, sku, None)?;
         }
+        C::GroupDynamic { tenant, group, dynamic } => world.set_dynamic(tenant, group, dynamic)?,
+        C::GroupDelete { tenant, group } => world.delete_group(tenant, group)?,
+        C::GroupRestore { tenant, group } => world.restore_group(tenant, group)?,
+        C::GroupPurge { tenant, group } => world.purge_group(tenant, group)?,
         C::SkuStatus { tenant, sku, status } => world.sku_status(tenant, sku, &status)?,
         C::SkuUnits { tenant, sku, enabled, warning } => {
             let units = SkuUnits { enabled, warning, ..SkuUnits::default() };

@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 pub use entra::{TokenRequest, TokenVersion};
 pub use faults::{Fault, Faults, FaultsError};
+pub use graph::throttle::GraphUse;
 pub use stumble::Stumble;
 pub use usage::AcceptedUsage;
 pub use webhook::{Delivery, Fate, Forgery, Webhook};
@@ -56,6 +57,8 @@ pub struct Options {
     pub tenants: usize,
     /// Users of each generated tenant.
     pub users: usize,
+    /// Users of one more tenant, a large one; none if 0.
+    pub large: usize,
     /// What goes wrong.
     pub faults: Faults,
     /// The folder in which Entra's signing keys are kept, so that tokens outlive a restart; new
@@ -70,6 +73,7 @@ impl Default for Options {
             seed: 1,
             tenants: 0,
             users: 0,
+            large: 0,
             faults: Faults::default(),
             keys: None,
         }

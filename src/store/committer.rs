@@ -12,7 +12,7 @@ use super::folder::CommitCount;
 use super::inbox::Arrival;
 use super::journal::{self, Heads};
 use super::layout::{self, Kind, Table};
-use super::licenses::Decide;
+use super::licenses::{DecideJob, Decided};
 use super::pieces::RecordWrite;
 use super::rebuild::caught;
 use super::redact::Redaction;
@@ -27,7 +27,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// What the thread is asked to do.
 pub(super) enum Job {
     Commit(Box<Commit>, Reply<()>),
-    Decide(Decide, Reply<()>),
+    Decide(DecideJob, Reply<Decided>),
     Seat(Box<SeatRequest>, Reply<SeatOutcome>),
     Receive(Box<Arrival>, Reply<Receipt>),
     Usage(Box<UsageJob>, Reply<UsageReply>),
@@ -58,6 +58,7 @@ const EXPORT_TAIL: usize = 8 << 20;
 
 enum Waiter {
     Commit(Reply<()>),
+    Decide(Decided, Reply<Decided>),
     Seat(SeatOutcome, Reply<SeatOutcome>),
     Receive(Receipt, Reply<Receipt>),
     Usage(UsageReply, Reply<UsageReply>),
@@ -68,6 +69,7 @@ impl Waiter {
     fn answer(self, result: Result<(), StoreError>) {
         match self {
             Self::Commit(reply) => drop(reply.send(result)),
+            Self::Decide(decided, reply) => drop(reply.send(result.map(|()| decided))),
             Self::Seat(outcome, reply) => drop(reply.send(result.map(|()| outcome))),
             Self::Receive(receipt, reply) => drop(reply.send(result.map(|()| receipt))),
             Self::Usage(said, reply) => drop(reply.send(result.map(|()| said))),
@@ -131,13 +133,8 @@ impl Committer {
                 }
                 Job::Decide(decide, reply) => {
                     // A fault in what decides is its asker's alone: nothing is written for him.
-                    match caught(|| Ok(decide(group.seen()))) {
-                        Ok(commit) => {
-                            if let Some(commit) = commit {
-                                group.add(commit);
-                            }
-                            waiters.push(Waiter::Commit(reply));
-                        }
+                    match caught(|| Ok(group.decide(&self.shared.usage(), decide))) {
+                        Ok(decided) => waiters.push(Waiter::Decide(decided, reply)),
                         Err(_panic) => drop(reply.send(Err(StoreError::Closed))),
                     }
                 }

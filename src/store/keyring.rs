@@ -25,6 +25,9 @@ pub struct KeyRecord {
     pub created: Timestamp,
     /// When another took its place; `None` for the one that signs now.
     pub retired: Option<Timestamp>,
+    /// Whether it signed packages: customers keep those for years, so such a key is never
+    /// forgotten.
+    pub signed_packages: bool,
     /// The private key, PKCS #8. A secret.
     pub pkcs8: Vec<u8>,
     /// The public key's point on P-256: x and y, big-endian.
@@ -45,14 +48,10 @@ impl KeyRecord {
         let made =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         let pkcs8 = made.map_err(|error| key("make", &error))?.as_ref().to_vec();
-        Self::of(pkcs8, now, None)
+        Self::of(pkcs8, now)
     }
 
-    fn of(
-        pkcs8: Vec<u8>,
-        created: Timestamp,
-        retired: Option<Timestamp>,
-    ) -> Result<Self, StoreError> {
+    fn of(pkcs8: Vec<u8>, created: Timestamp) -> Result<Self, StoreError> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
             .map_err(|error| key("read", &error))?;
         let point = pair.public_key().as_ref();
@@ -63,7 +62,7 @@ impl KeyRecord {
         let public = public.ok_or_else(|| key("read", &"it is no point on P-256"))?;
         let name = URL_SAFE_NO_PAD.encode(digest(&SHA256, point));
         let kid = name.chars().take(16).collect();
-        Ok(Self { kid, created, retired, pkcs8, public })
+        Ok(Self { kid, created, retired: None, signed_packages: false, pkcs8, public })
     }
 }
 
@@ -75,6 +74,8 @@ fn key(doing: &'static str, why: &impl std::fmt::Display) -> StoreError {
 struct StoredKey {
     created: Timestamp,
     retired: Option<Timestamp>,
+    #[serde(default)]
+    signed_packages: bool,
     pkcs8: String,
 }
 
@@ -171,13 +172,28 @@ impl KeyRing {
         Ok(made)
     }
 
-    /// Forgets keys that were retired before this moment; returns how many. Blocking.
+    /// The key that signs, noted as one that signs packages from now on. Blocking: the note is on
+    /// disk before the key is handed out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the ring is then as before.
+    pub fn for_packages(&self) -> Result<KeyRecord, StoreError> {
+        if !self.lock().current.signed_packages {
+            self.change(|ring| ring.current.signed_packages = true)?;
+        }
+        Ok(self.current())
+    }
+
+    /// Forgets keys that were retired before this moment, but for those that signed packages;
+    /// returns how many. Blocking.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; the ring is then as before.
     pub fn prune(&self, retired_before: Timestamp) -> Result<usize, StoreError> {
-        let stays = |it: &KeyRecord| it.retired.is_none_or(|it| it >= retired_before);
+        let stays =
+            |it: &KeyRecord| it.signed_packages || it.retired.is_none_or(|it| it >= retired_before);
         let gone = self.lock().retired.iter().filter(|it| !stays(it)).count();
         if gone > 0 {
             self.change(|ring| ring.retired.retain(stays))?;
@@ -208,6 +224,7 @@ fn write(path: &Path, ring: &Ring) -> Result<(), StoreError> {
     let stored = |it: &KeyRecord| StoredKey {
         created: it.created,
         retired: it.retired,
+        signed_packages: it.signed_packages,
         pkcs8: URL_SAFE_NO_PAD.encode(&it.pkcs8),
     };
     let stored = StoredRing {
@@ -234,7 +251,9 @@ fn decode(bytes: &[u8]) -> Result<Ring, StoreError> {
     let pseudonym_secret = secret.map_err(|_length| key("read", &"its secret is cut short"))?;
     let mut keys = Vec::new();
     for it in stored.keys {
-        keys.push(KeyRecord::of(base64(&it.pkcs8)?, it.created, it.retired)?);
+        let read = KeyRecord::of(base64(&it.pkcs8)?, it.created)?;
+        let StoredKey { retired, signed_packages, .. } = it;
+        keys.push(KeyRecord { retired, signed_packages, ..read });
     }
     let current = keys.pop().ok_or_else(|| key("read", &"the file holds none"))?;
     Ok(Ring { pseudonym_secret, retired: keys, current })

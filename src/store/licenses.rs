@@ -5,18 +5,51 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
+use jiff::Timestamp;
 
 use super::committer::Job;
 use super::layout::Kind;
 use super::record::{self, ActivationV1, LicenseV1, SightingsV1};
-use super::{Store, StoreError};
+use super::{Store, StoreError, UsageReceipt, UsageRepeat};
 use crate::domain::{
-    ActivationId, ActivationKey, ActivationWrite, Commit, LicenseId, LicenseUsers, Mirror,
-    Sightings,
+    ActivationId, ActivationKey, ActivationWrite, Change, Commit, HeldSeat, LicenseId, LicenseUser,
+    LicenseUsers, Mirror, PlaceRequest, SeatOutcome, Sightings,
 };
 
-/// What is made of the newest mirror.
-pub(super) type Decide = Box<dyn FnOnce(&Mirror) -> Option<Commit> + Send>;
+/// What is made of the newest mirror, and what is to be answered to whoever repeats himself.
+pub(super) type Decide = Box<dyn FnOnce(&Mirror) -> (Option<Commit>, Option<Vec<u8>>) + Send>;
+
+/// Something to decide on the thread that writes.
+pub(super) struct DecideJob {
+    pub(super) decide: Decide,
+    /// The idempotency key, and when it came.
+    pub(super) repeat: Option<(UsageRepeat, Timestamp)>,
+}
+
+/// What became of it.
+pub(super) enum Decided {
+    /// It was decided now.
+    Now,
+    /// It was decided before: this was answered, or it is on disk.
+    Before(Option<Arc<[u8]>>),
+    /// The idempotency key came with another body.
+    OtherBody,
+    /// Too many idempotency keys are remembered.
+    Full,
+}
+
+/// What became of a request that may be a repetition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Once<E> {
+    /// It was decided now, and this is answered.
+    Now(Result<Vec<u8>, E>),
+    /// It was decided before, and this was answered.
+    Before(Arc<[u8]>),
+    /// The idempotency key came before with another body.
+    OtherBody,
+    /// Too many idempotency keys are remembered.
+    Full,
+}
 
 impl Store {
     /// Commits what `decide` makes of the newest mirror, and returns what it says beside; once that
@@ -36,11 +69,89 @@ impl Store {
         let decide: Decide = Box::new(move |mirror| {
             let (commit, answer) = decide(mirror);
             *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-            commit
+            (commit, None)
         });
-        self.ask(|reply| Job::Decide(decide, reply)).await?;
+        self.ask(|reply| Job::Decide(DecideJob { decide, repeat: None }, reply)).await?;
         let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         answer.ok_or(StoreError::Closed)
+    }
+
+    /// As [`Self::decide`], but the same request again is not decided again: what was answered first
+    /// is remembered for [`ANSWERS_KEPT`](super::ANSWERS_KEPT), in the same commit. A refusal is not
+    /// remembered.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::commit`].
+    pub async fn decide_once<E: Send + 'static>(
+        &self,
+        repeat: Option<UsageRepeat>,
+        now: Timestamp,
+        decide: impl FnOnce(&Mirror) -> Result<(Option<Commit>, Vec<u8>), E> + Send + 'static,
+    ) -> Result<Once<E>, StoreError> {
+        let slot = Arc::new(Mutex::new(None));
+        let said = Arc::clone(&slot);
+        let decide: Decide = Box::new(move |mirror| {
+            let (commit, answer) = match decide(mirror) {
+                Ok((commit, answer)) => (commit, Ok(answer)),
+                Err(refused) => (None, Err(refused)),
+            };
+            let remembered = answer.as_ref().ok().cloned();
+            *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            (commit, remembered)
+        });
+        let job = DecideJob { decide, repeat: repeat.map(|it| (it, now)) };
+        match (self.ask(|reply| Job::Decide(job, reply)).await?, repeat) {
+            (Decided::Now, _) => {
+                let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                answer.map(Once::Now).ok_or(StoreError::Closed)
+            }
+            (Decided::Before(Some(answer)), _) => Ok(Once::Before(answer)),
+            (Decided::Before(None), Some(repeat)) => Ok(match self.usage_answer(repeat)? {
+                Some(UsageReceipt::Again(answer)) => Once::Before(answer),
+                Some(UsageReceipt::OtherBody) => Once::OtherBody,
+                // It was forgotten in between, after a day: nobody can know what was said.
+                Some(UsageReceipt::Done { .. } | UsageReceipt::Full) | None => Once::Full,
+            }),
+            (Decided::Before(None) | Decided::Full, _) => Ok(Once::Full),
+            (Decided::OtherBody, _) => Ok(Once::OtherBody),
+        }
+    }
+
+    /// Gives a user a place among those of a license, or notes that he came again: never more than
+    /// there are, however many ask at once.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::commit`].
+    pub async fn take_place(&self, it: PlaceRequest) -> Result<SeatOutcome, StoreError> {
+        self.decide(move |mirror| {
+            let users = mirror.licenses().users(it.license);
+            let max = it.quantity.unwrap_or(u64::MAX);
+            let before =
+                users.map_or(0, |all| all.before(Some(it.user), max, it.release_after, it.now));
+            if before >= max {
+                return (None, SeatOutcome::NoneFree);
+            }
+            let kept = users.and_then(|all| all.seat(it.user));
+            let kept =
+                kept.filter(|seat| it.now.duration_since(seat.last_used) <= it.release_after);
+            let taken_at = kept.map_or(it.now, |seat| seat.taken_at);
+            let seat = HeldSeat { taken_at, last_used: it.now };
+            let change = match it.user {
+                LicenseUser::Known(tenant, user) if kept.is_none() => {
+                    Some(Change::of_place(it.now, it.cause, it.license, (tenant, user), seat))
+                }
+                LicenseUser::Known(..) | LicenseUser::Anonymous(_) => None,
+            };
+            let commit = Commit {
+                license_users: vec![(it.license, vec![(it.user, Some(seat))])],
+                changes: change.into_iter().collect(),
+                ..Commit::default()
+            };
+            (Some(commit), SeatOutcome::Holds)
+        })
+        .await
     }
 
     /// A license id that was never drawn before.

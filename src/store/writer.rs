@@ -14,6 +14,8 @@
 //! After a crash before 2 the stage and the chunks beyond the end are swept; after it, 3 goes on
 //! where it stopped. Both happen when the store is opened, before anything is read.
 
+mod decide;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -100,11 +102,6 @@ impl Group {
     pub(super) fn add(&mut self, commit: Commit) {
         self.after = Arc::new(self.after.applied(&commit));
         self.commits.push(commit);
-    }
-
-    /// The mirror after everything that is already in the group.
-    pub(super) fn seen(&self) -> &Mirror {
-        &self.after
     }
 
     /// Takes a webhook in, seen from after everything that is already in the group.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`subscriptions`] | the list of SaaS subscriptions |
 //! | [`directory`] | one tenant's SKUs and licences |
+//! | `groups` | the groups through which licences come |
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
@@ -24,10 +25,12 @@
 //! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 //! | [`life`] | closer looks, deadlines, retention |
+//! | [`seats`] | seats in figures: bought, assigned, really used |
 //! | [`sign_in`] | people sign in to the landing page |
 
 mod agenda;
 pub mod directory;
+mod groups;
 pub mod inbox;
 pub mod keys;
 mod lanes;
@@ -38,6 +41,7 @@ pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
+pub mod seats;
 pub mod sign_in;
 #[cfg(test)]
 mod sim;
@@ -90,6 +94,8 @@ pub struct Limits {
     /// The share of a tenant's seats that one full read may remove
     /// (`[sync.directory] remove_limit`).
     pub remove_limit: Share,
+    /// How often a tenant's licensed groups are read (`[sync.groups] every`).
+    pub groups: SignedDuration,
 }
 
 /// A run that began: what all its commits and log lines share.

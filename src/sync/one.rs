@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use tracing::{error, warn};
 
 use super::progress::Gauge;
-use super::{Begun, End, Sources, SyncError, Tally, directory, ended, failure, subscriptions};
+use super::{
+    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, subscriptions,
+};
 use crate::domain::{Outcome, Run, SourceKey};
 use crate::microsoft::ErrorKind;
 use crate::store::StoreError;
@@ -37,7 +39,14 @@ type Failure = Option<(ErrorKind, Option<Duration>)>;
 
 async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performed {
     let (run, error) = match begun.key.tenant {
-        Some(tenant) => directory::run(sources, tenant, &mut begun, gauge).await?,
+        Some(tenant) => {
+            let full = begun.full;
+            let read = directory::run(sources, tenant, &mut begun, gauge).await?;
+            if read.1.is_none() {
+                groups::follow(sources, &begun, full).await?;
+            }
+            read
+        }
         None => subscriptions::run(sources, &begun, gauge).await?,
     };
     if let Some(error) = &error {

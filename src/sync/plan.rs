@@ -5,6 +5,7 @@
 //! rights stay, marked, until a second complete read misses the same ones. What a delta round or
 //! the tenant itself removes in so many words counts at once.
 
+mod groups;
 mod release;
 mod subscriptions;
 
@@ -20,6 +21,7 @@ use crate::domain::{
 };
 use crate::planted::{self, Mistake, planted};
 
+pub(crate) use self::groups::{FoundGroups, ReadFeed, SaidOfGroup, groups};
 use self::release::Missing;
 pub use self::release::release;
 pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};
@@ -295,7 +297,8 @@ fn counts_alone_differ(before: &Sku, after: &Sku) -> bool {
 pub(crate) fn held_back(held: usize, total: usize, run: RunId) -> String {
     format!(
         "held back: a full read misses {held} of {total} seats, more than `remove_limit` allows in \
-         one run; they keep counting until the next complete read misses the same ones (marked by {run})"
+         one run; they keep counting until the next complete read misses the same ones (marked by \
+         {run}) or `entitled tenants release` lets go of them"
     )
 }
 
@@ -367,6 +370,7 @@ mod tests {
         let limits = Limits {
             sweep: SignedDuration::from_hours(24),
             remove_limit: crate::config::Share::FIFTH,
+            groups: SignedDuration::from_hours(1),
         };
         let planned = directory(view, found, &run(id), limits, NOW);
         let mirror = Mirror::default().applied(&Commit {

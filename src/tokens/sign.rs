@@ -107,10 +107,20 @@ impl Signer {
         put("sub", Value::from(self.pseudonym(subject)));
         put("iat", Value::from(now.as_second()));
         put("exp", Value::from(valid_until.as_second()));
+        self.seal(&self.header, &Value::Object(claims).to_string())
+    }
+
+    /// What the key calls itself.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The compact form of an encoded header and claims, signed.
+    pub(super) fn seal(&self, header: &str, claims: &str) -> Result<String, SignError> {
         let mut token = String::with_capacity(1_024);
-        token.push_str(&self.header);
+        token.push_str(header);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(Value::Object(claims).to_string(), &mut token);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature =
             self.key.sign(&SystemRandom::new(), token.as_bytes()).map_err(SignError::Sign)?;
         token.push('.');
@@ -172,6 +182,43 @@ pub fn verify_answer(
     product: &str,
     now: Timestamp,
 ) -> Result<Map<String, Value>, VerifyAnswerError> {
+    let claims = verify_document("JWT", token, jwks)?;
+    if claims.get("aud").and_then(Value::as_str) != Some(product) {
+        return Err(VerifyAnswerError::Audience);
+    }
+    current(&claims, now)?;
+    Ok(claims)
+}
+
+/// Checks a list of revoked licenses as a package would, and hands out their marks:
+/// [`mark`](super::mark).
+///
+/// # Errors
+///
+/// [`VerifyAnswerError`].
+pub fn verify_revocations(
+    token: &str,
+    jwks: &str,
+    now: Timestamp,
+) -> Result<Vec<String>, VerifyAnswerError> {
+    let claims = verify_document(super::package::REVOCATIONS, token, jwks)?;
+    current(&claims, now)?;
+    let marks = claims.get("revoked").and_then(Value::as_array);
+    let marks = marks.ok_or(VerifyAnswerError::Form)?;
+    Ok(marks.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+fn current(claims: &Map<String, Value>, now: Timestamp) -> Result<(), VerifyAnswerError> {
+    let valid = claims.get("exp").and_then(Value::as_i64).is_some_and(|it| now.as_second() < it);
+    if valid { Ok(()) } else { Err(VerifyAnswerError::Expired) }
+}
+
+/// The claims of a document of ours of this `typ`.
+fn verify_document(
+    typ: &str,
+    token: &str,
+    jwks: &str,
+) -> Result<Map<String, Value>, VerifyAnswerError> {
     use VerifyAnswerError as E;
     let object = |part: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
@@ -180,7 +227,8 @@ pub fn verify_answer(
     let (message, signature) = token.rsplit_once('.').ok_or(E::Form)?;
     let (header, claims) = message.split_once('.').ok_or(E::Form)?;
     let (header, claims) = (object(header).ok_or(E::Form)?, object(claims).ok_or(E::Form)?);
-    if header.get("alg").and_then(Value::as_str) != Some("ES256") {
+    let is = |name: &str, value: &str| header.get(name).and_then(Value::as_str) == Some(value);
+    if !is("alg", "ES256") || !is("typ", typ) {
         return Err(E::Form);
     }
     let set: Value = serde_json::from_str(jwks).map_err(|_bad| E::Form)?;
@@ -189,12 +237,5 @@ pub fn verify_answer(
     let part = |name| key.get(name).and_then(Value::as_str).ok_or(E::Form);
     let key = DecodingKey::from_ec_components(part("x")?, part("y")?).map_err(|_bad| E::Form)?;
     let fits = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, Algorithm::ES256);
-    if !fits.unwrap_or(false) {
-        return Err(E::Signature);
-    }
-    if claims.get("aud").and_then(Value::as_str) != Some(product) {
-        return Err(E::Audience);
-    }
-    let valid = claims.get("exp").and_then(Value::as_i64).is_some_and(|it| now.as_second() < it);
-    if valid { Ok(claims) } else { Err(E::Expired) }
+    if fits.unwrap_or(false) { Ok(claims) } else { Err(E::Signature) }
 }

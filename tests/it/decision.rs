@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entitled::decision::{
     Covered, Decision, Evidence, Fate, Knowledge, Known, License, Proof, Question, Reason, Seat,
-    SeatUse, State, Subscribed, Trail, UsageRight, Users, decide, host,
+    SeatOf, SeatUse, State, Subscribed, Trail, UsageRight, Users, decide, host,
 };
 use entitled::domain::{
     CapabilityStatus, Channel, Cloud, Coverage, Host, HybridMode, Licence, LicenseKind, OnStale,
@@ -221,7 +221,7 @@ fn kept(piece: &Piece) -> Kept {
 
 fn evidence<'a>(piece: &Piece, kept: &'a Kept, product: &'a Product) -> Evidence<'a> {
     let seat = SeatUse {
-        subscription: SubscriptionId::from_uuid(id(0)),
+        of: SeatOf::Subscription(SubscriptionId::from_uuid(id(0))),
         quantity: Some(1),
         release_after: SignedDuration::from_hours(9),
         held: None,
@@ -272,6 +272,7 @@ fn evidence<'a>(piece: &Piece, kept: &'a Kept, product: &'a Product) -> Evidence
                 period_end: period.map(at),
                 users: fixed.before.map(|before| Users { max: 2, before }),
                 over_limit: fixed.over_limit,
+                seat: None,
                 proof: fixed.proof,
                 domain: Some("contoso.example"),
             })

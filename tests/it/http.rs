@@ -1,8 +1,10 @@
 //! The public and the ops listener through real sockets.
 
+mod activations;
 mod answers;
 mod edges;
-mod harness;
+pub(crate) mod harness;
+mod licenses;
 mod ops;
 mod webhook;
 mod wire;

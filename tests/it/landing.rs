@@ -5,7 +5,7 @@ mod browser;
 mod forged;
 mod person;
 mod trouble;
-mod webdriver;
+pub(crate) mod webdriver;
 
 use entitled::domain::{SubscriptionId, SubscriptionStatus};
 use entitled::sandbox::{Faults, Options, Purchase, story};

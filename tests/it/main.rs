@@ -14,13 +14,16 @@
     reason = "tests may fail loudly, and they own their clock"
 )]
 
+mod brake;
 mod cli;
 mod config;
 mod daemon;
 mod decision;
+mod groups;
 mod http;
 mod landing;
 mod life;
+mod long;
 mod microsoft;
 mod notify;
 mod orders;
@@ -33,5 +36,6 @@ mod tidy;
 mod tokens;
 mod traps;
 mod usage;
+mod visual;
 mod webhook;
 mod world;

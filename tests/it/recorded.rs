@@ -78,7 +78,11 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
         microsoft: Arc::new(microsoft),
         catalog: Arc::default(),
         clock,
-        limits: Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH },
+        limits: Limits {
+            sweep: SignedDuration::from_hours(24),
+            remove_limit: Share::FIFTH,
+            groups: SignedDuration::from_hours(1),
+        },
     }
 }
 

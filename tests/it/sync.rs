@@ -22,11 +22,20 @@ fn outcome_of(runs: &[Run], id: Uuid) -> Outcome {
     runs.iter().find(|it| it.key.tenant == Some(tenant(id))).unwrap().outcome
 }
 
-/// The mirror's seats of a tenant equal Microsoft's: who, which SKU, held or not, by which groups.
+/// A seat, to be compared: who, which SKU, held or not, by which groups.
+pub type Compared = BTreeSet<(String, String, bool, Vec<String>)>;
+
+/// The mirror's seats of a tenant equal Microsoft's.
 fn assert_converged(world: &World, id: Uuid) {
+    let (mirrored, truth) = seats(world, id);
+    assert_eq!(mirrored, truth);
+}
+
+/// The seats of a tenant that the mirror has, and those that are there.
+pub fn seats(world: &World, id: Uuid) -> (Compared, Compared) {
     let mirror = world.mirror();
     let view = mirror.tenant(tenant(id)).unwrap();
-    let mirrored: BTreeSet<_> = view
+    let mirrored: Compared = view
         .users
         .iter()
         .flat_map(|(user, it)| it.licences.into_iter().map(move |licence| (user, licence)))
@@ -38,7 +47,7 @@ fn assert_converged(world: &World, id: Uuid) {
         })
         .collect();
     let ours: BTreeSet<_> = view.skus.iter().map(|it| it.id.to_string()).collect();
-    let truth: BTreeSet<_> = world
+    let truth: Compared = world
         .microsoft(|it| it.seats(id))
         .into_iter()
         .map(|it| {
@@ -49,7 +58,7 @@ fn assert_converged(world: &World, id: Uuid) {
         })
         .filter(|it| ours.contains(&it.1))
         .collect();
-    assert_eq!(mirrored, truth);
+    (mirrored, truth)
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod answers;
 mod corpus;
 mod entra_keys;
 mod forms;
+mod packages;
 mod sign_in;
 pub(crate) mod webhook;
 

@@ -22,8 +22,7 @@ fn users_over_the_maximum_are_warned_or_refused() {
     };
     let (active, over) = ("active/license_active", "unlicensed/over_limit");
     assert_eq!(check(1, None, Host::Web, active), None);
-    let notice = check(2, None, Host::Web, active).unwrap();
-    assert_eq!(notice.to_string(), "This license is for 2 users and is used by more.");
+    assert_eq!(check(2, None, Host::Web, active), Some(Notice::OverLimit { max: 2 }));
     assert_eq!(check(2, Some(OverLimit::Deny), Host::Web, over), None);
     assert_eq!(check(1, Some(OverLimit::Deny), Host::Web, active), None);
     assert_eq!(check(9, Some(OverLimit::Deny), Host::PublishToWeb, active), None);
@@ -351,8 +350,11 @@ fn the_trail_names_paths_errors_sources_and_rules() {
     let visual = visual();
     let ask = |host| explain(&mirror(&commit), &asked(&visual, host), &Policy::default(), now()).1;
     let trail = ask(Host::Web);
-    let says =
-        format!("Enabled; direct: Active; group {}: Error CountViolation", Uuid::from_u128(GROUP));
+    let says = format!(
+        "Enabled; direct: Active; group {}: Error CountViolation (no seat was free when Microsoft \
+         assigned it)",
+        Uuid::from_u128(GROUP)
+    );
     assert_eq!(trail.steps.first().map(|it| it.says.clone()), Some(says));
     let source = trail.sources.first().map(|it| it.says);
     assert_eq!(source, Some("read, but longer ago than its max_age (rule 8)"));

@@ -16,6 +16,8 @@ use crate::domain::{
 };
 
 mod answers;
+mod hosts;
+mod proofs;
 mod rights;
 mod unread;
 
@@ -201,6 +203,7 @@ pub(super) fn license() -> License<'static> {
         period_end: None,
         users: None,
         over_limit: None,
+        seat: None,
         proof: Proof::Package,
         domain: None,
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::super::product::words;
 use super::super::{Commit, ProductId, TenantId, UnknownWord};
@@ -75,6 +75,19 @@ impl Sightings {
         }
         next
     }
+}
+
+/// Who uses a license, in figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LicenseCoverage {
+    /// How many have a place now.
+    pub now: u64,
+    /// How many came in the last 28 days.
+    pub last_28_days: u64,
+    /// How many of those who have a place are anonymous: their count is only near the truth.
+    pub anonymous: u64,
+    /// Since when there are more than the maximum.
+    pub over_since: Option<Timestamp>,
 }
 
 /// All licenses of one moment. Cheap to clone.
@@ -158,6 +171,32 @@ impl LicenseBook {
     /// All licenses that anybody uses.
     pub fn all_users(&self) -> impl Iterator<Item = (LicenseId, &Arc<LicenseUsers>)> {
         self.users.iter().map(|(id, it)| (*id, it))
+    }
+
+    /// Who uses a license, in figures.
+    pub fn coverage(
+        &self,
+        it: &License,
+        release_after: SignedDuration,
+        now: Timestamp,
+    ) -> LicenseCoverage {
+        let Some(users) = self.users(it.id) else { return LicenseCoverage::default() };
+        let month = SignedDuration::from_hours(28 * 24);
+        let mut taken: Vec<Timestamp> = Vec::new();
+        let mut report = LicenseCoverage::default();
+        for (user, seat) in users.iter() {
+            let unused = now.duration_since(seat.last_used);
+            report.last_28_days += u64::from(unused <= month);
+            if unused <= user.kept_for(release_after) {
+                report.now += 1;
+                report.anonymous += u64::from(user.is_anonymous());
+                taken.push(seat.taken_at);
+            }
+        }
+        taken.sort_unstable();
+        let first_over = it.max_users().and_then(|max| usize::try_from(max).ok());
+        report.over_since = first_over.and_then(|max| taken.get(max).copied());
+        report
     }
 
     /// What visuals declared of where they run by this license.

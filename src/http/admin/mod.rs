@@ -8,10 +8,14 @@
 //! | `POST /subscriptions/{id}/activate`, `…/order`, `…/operations/{id}` | progress, then the end |
 //! | `GET /subscriptions/held` | what customers ask for |
 //! | `POST /subscriptions/held/{operation}/confirm`, `…/dismiss` | the decided request |
-//! | `GET /seats`, `/seats/usage` | rows; used against bought |
+//! | `GET /seats`, `/seats/usage`, `/seats/figures` | rows; used against bought; all figures |
+//! | `GET /groups`, `/groups/users` | rows; how each user stands with a group |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
+//! | `POST /tenants/{id}/release` | what the brake held |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
+//! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
+//! | `POST /licenses`, `/licenses/{id}/{step}` | the license, issued or afterwards |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
@@ -21,7 +25,10 @@
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod figures;
+mod groups;
 mod held;
+mod licenses;
 mod life;
 mod lines;
 mod log;
@@ -34,6 +41,7 @@ mod socket;
 mod status;
 mod subscriptions;
 mod sync;
+mod tenants;
 mod usage;
 mod webhooks;
 
@@ -53,15 +61,17 @@ use url::Url;
 
 use super::problem::Problem;
 use crate::domain::{
-    Catalog, Cause, Change, Commit, Entity, Fact, Policy, Product, SubscriptionId, TenantId,
+    Catalog, Cause, Change, Commit, Messages, Policy, Product, SubscriptionId, TenantId,
 };
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::inbox::Watch;
 use crate::sync::orders::Orders;
+use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, SyncHandle};
 
+use socket::Operator;
 pub use socket::{Listener, SocketError};
 
 /// What the admin listener works with.
@@ -72,6 +82,8 @@ pub struct AdminSettings {
     pub catalog: Arc<Catalog>,
     /// The publisher's policy.
     pub policy: Policy,
+    /// What visuals tell people.
+    pub messages: Arc<Messages>,
     /// The door to the scheduler.
     pub sync: SyncHandle,
     /// What tells Microsoft of usage.
@@ -82,10 +94,14 @@ pub struct AdminSettings {
     pub notify: NotifyHandle,
     /// How webhooks do.
     pub watch: Watch,
+    /// Seats in figures.
+    pub seats: Seats,
     /// Tells the time.
     pub clock: Clock,
     /// What a link to admin consent is made of.
     pub consent: ConsentLink,
+    /// What packages name as their issuer: our public address.
+    pub issuer: String,
 }
 
 /// The admin listener's state.
@@ -158,8 +174,8 @@ impl ConsentLink {
 pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationToken) {
     let Listener { listener, file } = listener;
     let admin = Admin { settings: state.0, cancel: cancel.clone() };
-    let served =
-        axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
+    let router = router(admin).into_make_service_with_connect_info::<Operator>();
+    let served = axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned());
     if let Err(error) = served.await {
         error!(
             error = &error as &dyn std::error::Error,
@@ -183,8 +199,7 @@ fn router(admin: Admin) -> Router {
         .route("/subscriptions/held/{operation}/dismiss", post(held::dismiss))
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
-        .route("/tenants", get(tenants))
-        .route("/tenants/{id}/consent-url", get(consent_url))
+        .route("/seats/figures", get(figures::list))
         .route("/log", get(log::runs))
         .route("/changes", get(log::changes))
         .route("/query", get(query::ask))
@@ -194,6 +209,9 @@ fn router(admin: Admin) -> Router {
         .route("/sync", post(sync::now))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
+        .merge(tenants::routes())
+        .merge(groups::routes())
+        .merge(licenses::routes())
         .merge(usage::routes())
         .merge(notify::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })
@@ -233,24 +251,6 @@ async fn subscription(
     Ok(Json(row))
 }
 
-async fn tenants(State(admin): Shared) -> Response {
-    let (mirror, now) = (admin.store.snapshot(), admin.now());
-    lines::rows(move |sink| {
-        let limits = &admin.policy.directory;
-        mirror.tenants().try_for_each(|it| sink.row(&rows::tenant(it, limits, now)))
-    })
-}
-
-async fn consent_url(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let tenant: TenantId = needed("tenant", &id)?;
-    let nowhere = || {
-        let detail = "set listen.public_url: the administrator is sent back to it after consenting";
-        Problem::unavailable(detail)
-    };
-    let url = admin.consent.of(tenant).ok_or_else(nowhere)?;
-    Ok(Json(json!({"tenant": tenant.to_string(), "url": url.as_str()})))
-}
-
 /// The current one first.
 async fn keys(State(admin): Shared) -> Response {
     lines::all(admin.store.keys().list().iter().rev().map(rows::key))
@@ -263,16 +263,7 @@ async fn rotate(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let made = tokio::task::spawn_blocking(move || store.keys().rotate(now)).await;
     let made = made.map_err(|error| Problem::internal("no key was made").because(error))?;
     let made = made.map_err(unreadable)?;
-    let change = Change {
-        at: now,
-        cause: Cause::Command,
-        entity: Entity::Key,
-        id: made.kid.as_str().into(),
-        tenant: None,
-        user: None,
-        before: Some(Fact::Words(format!("{} signs", before.kid).into())),
-        after: Some(Fact::Words(format!("{} signs", made.kid).into())),
-    };
+    let change = Change::of_key(now, Cause::Command, &before.kid, &made.kid);
     let noted = admin.store.commit(Commit { changes: vec![change], ..Commit::default() }).await;
     noted.map_err(|error| {
         let detail = format!("the key was made and signs, but the journal lacks it: {error}");

@@ -8,8 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Admin, Shared, needed, parsed, unreadable};
-use crate::decision::{Decision, Past, Question, Trail, explain, rewind};
-use crate::domain::{Change, Host, Run, Source, TenantId, UserId};
+use crate::decision::{Decision, Past, Question, Shown, Trail, explain, rewind, told};
+use crate::domain::{Change, Host, Language, LicenseId, Run, Source, TenantId, UserId};
 use crate::http::answer_json;
 use crate::http::problem::Problem;
 use crate::store::{ChangeFilter, RunFilter, StoreError};
@@ -23,6 +23,7 @@ pub(super) struct AskedQuery {
     host: Option<String>,
     license: Option<String>,
     at: Option<String>,
+    locale: Option<String>,
     #[serde(default)]
     explain: bool,
 }
@@ -39,6 +40,7 @@ pub(super) async fn ask(
         return Err(Problem::invalid("`tenant`: it is all zeros").of_field("tenant"));
     }
     let user: UserId = needed("user", &query.user)?;
+    let named: Option<LicenseId> = query.license.as_deref().and_then(|it| it.parse().ok());
     let question = Question {
         product,
         host: query.host.as_deref().map_or(Ok(Host::Web), |it| needed("host", it))?,
@@ -46,14 +48,19 @@ pub(super) async fn ask(
         personal_account: personal,
         user: Some(user),
         site: None,
-        license_refused: query.license.is_some(),
+        license_refused: query.license.is_some() && named.is_none(),
+        shown: named.map_or(Shown::Nothing, Shown::Named),
+        anonymous: None,
     };
     let at: Option<Timestamp> = parsed("at", query.at.as_deref())?;
     let (decision, trail) = match at {
         None => explain(&admin.store.mirror(), &question, &admin.policy, admin.now()),
         Some(at) => then(&admin, &question, at)?,
     };
-    Ok(Json(answer_json(&decision, query.explain.then_some(trail))))
+    let told = told(&decision, question.host, at.unwrap_or_else(|| admin.now()));
+    let language = query.locale.as_deref().and_then(Language::of_locale);
+    let words = (&*admin.messages, language.unwrap_or(Language::English), &*product.name);
+    Ok(Json(answer_json(&decision, told, words, query.explain.then_some(trail))))
 }
 
 /// The answer of a moment in the past, from the journal and the sync log.

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::decision::is_stale;
 use crate::domain::{
-    Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Step, Subscription, Tenant,
-    TenantView, UserLicences, step,
+    AssignmentError, Change, Fact, Freshness, HeldBack, HeldSeat, Licence, Path, Right, Run, Sku,
+    Step, Subscription, Tenant, TenantView, UserLicences, UserRights, step,
 };
-use crate::http::license_rows;
+use crate::http::licenses::rows as license_rows;
 use crate::store::KeyRecord;
 
 /// A moment, or `null`.
@@ -58,6 +58,18 @@ pub(super) fn tenant(view: &TenantView, limits: &Freshness, now: Timestamp) -> V
         "stale": is_stale(read.last_complete, limits, now),
         "users": view.users.len(),
         "error": read.last_error.as_deref(),
+        "held": view.held.as_deref().map_or(Value::Null, held),
+    })
+}
+
+/// What the brake holds.
+pub(super) fn held(it: &HeldBack) -> Value {
+    json!({
+        "run": it.run.to_string(),
+        "at": it.at.to_string(),
+        "seats": it.seats(),
+        "of": it.total,
+        "skus": it.skus.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
@@ -118,6 +130,7 @@ fn fact(it: &Fact) -> Value {
         Fact::Sku(it) => sku(it),
         Fact::Tenant(it) => tenant_fact(it),
         Fact::HeldSeat(it) => held_seat(*it),
+        Fact::Rights(it) => usage_rights(it),
         Fact::Words(it) => Value::from(&**it),
         Fact::License(it) => license_rows::fact(it),
         Fact::Activation(it) => license_rows::activation(it),
@@ -170,6 +183,21 @@ fn licences(it: &UserLicences) -> Value {
     })
 }
 
+fn usage_rights(it: &UserRights) -> Value {
+    let row = |it: &Right| {
+        json!({
+            "service_identifier": *it.identifier,
+            "catalog_id": it.catalog.as_deref(),
+            "state": *it.state,
+        })
+    };
+    json!({
+        "usage_rights": it.rows.iter().map(row).collect::<Vec<_>>(),
+        "read_at": it.read_at.to_string(),
+        "missing_since": time(it.missing_since),
+    })
+}
+
 /// A path of a seat.
 pub(super) fn path(it: &Path) -> Value {
     json!({
@@ -177,6 +205,17 @@ pub(super) fn path(it: &Path) -> Value {
         "state": it.state.as_str(),
         "error": it.error.as_deref(),
     })
+}
+
+/// The same, with what its error means and what helps.
+pub(super) fn explained_path(it: &Path) -> Value {
+    let error = it.error.as_deref().and_then(AssignmentError::from_word);
+    let mut row = path(it);
+    if let Value::Object(fields) = &mut row {
+        fields.insert("meaning".to_owned(), json!(error.as_ref().map(AssignmentError::meaning)));
+        fields.insert("remedy".to_owned(), json!(error.as_ref().map(AssignmentError::remedy)));
+    }
+    row
 }
 
 /// A row of `keys list`: nothing secret.

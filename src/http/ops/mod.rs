@@ -14,6 +14,7 @@ mod health;
 mod life;
 mod notify;
 mod page;
+mod seats;
 mod svg;
 mod unsold;
 mod usage;
@@ -45,6 +46,7 @@ use crate::store::Store;
 use crate::sync::TaskStatus;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
+use crate::sync::seats::Seats;
 
 /// Tells what the sources' tasks are doing right now; what they have done is in the store.
 pub type Activities = Arc<dyn Fn() -> Arc<Vec<TaskStatus>> + Send + Sync>;
@@ -69,6 +71,8 @@ pub struct OpsSettings {
     pub activities: Activities,
     /// How the publisher's own systems fare that are told what happens.
     pub notify: Option<NotifyHandle>,
+    /// Seats in figures, if anybody counts them.
+    pub seats: Option<Seats>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -92,6 +96,7 @@ pub(super) struct Ops {
     registry: Registry,
     activities: Activities,
     notify: Option<NotifyHandle>,
+    seats: Option<Seats>,
     started: Timestamp,
     clock: Clock,
 }
@@ -108,6 +113,9 @@ impl OpsState {
         };
         registry.register_collector(Box::new(facts));
         registry.register_collector(Box::new(usage::Usage { store: settings.store.clone() }));
+        if let Some(seats) = &settings.seats {
+            registry.register_collector(Box::new(seats::SeatMetrics(seats.clone())));
+        }
         let watch = settings.watch.clone();
         let clock = Arc::clone(&settings.clock);
         registry.register_collector(Box::new(webhooks::Waiting::new(
@@ -125,6 +133,7 @@ impl OpsState {
             registry,
             activities: settings.activities,
             notify: settings.notify,
+            seats: settings.seats,
             started: (settings.clock)(),
             clock: settings.clock,
         }))

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::figures::{DAY, Figures, Fresh, Scope};
 use super::life;
 use super::notify;
+use super::seats;
 use super::svg::{self, Bar, Part, Text, Tick, float};
 use crate::domain::{Change, Entity, Outcome, Run, Source};
 
@@ -31,6 +32,8 @@ pub(super) fn render(figures: &Figures) -> String {
     let about = "of the marketplace in the last 24 hours, by what came of them";
     section(&mut page, "Webhooks", about, &figures.webhooks.picture());
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
+    let about = "of the plans that Microsoft manages, by product";
+    section(&mut page, "Seats", about, &seats::picture(&figures.by_tenant));
     let due = life::picture(&figures.deadlines, figures.now);
     section(&mut page, "Deadlines", "of subscriptions in the next 30 days", &due);
     section(&mut page, "Decisions", "since the daemon started", &decisions(figures));
@@ -132,7 +135,7 @@ fn freshness_bar(scope: &Scope, now: Timestamp) -> Bar {
 fn runs_chart(figures: &Figures) -> String {
     let start = figures.now.checked_sub(DAY).unwrap_or(figures.now);
     let share = |at: Timestamp| at.duration_since(start).as_secs_f64() / DAY.as_secs_f64();
-    let rows: Vec<(String, Vec<Tick>)> = [Source::Subscriptions, Source::Directory]
+    let rows: Vec<(String, Vec<Tick>)> = [Source::Subscriptions, Source::Directory, Source::Groups]
         .iter()
         .map(|source| {
             let ticks = figures.runs.iter().filter(|it| it.key.source == *source).map(|run| Tick {
@@ -355,12 +358,12 @@ fn outcome_class(outcome: Outcome) -> &'static str {
 
 fn entity_class(entity: Entity) -> &'static str {
     match entity {
-        Entity::Seat => "ok",
+        Entity::Seat | Entity::UsageRight => "ok",
         Entity::HeldSeat => "held",
         Entity::Subscription | Entity::Operation | Entity::Group => "info",
         Entity::Sku | Entity::Usage => "warn",
         Entity::License | Entity::Key | Entity::Notice => "bad",
-        Entity::Tenant | Entity::Webhook => "gone",
+        Entity::Tenant | Entity::Webhook | Entity::Mapping => "gone",
     }
 }
 

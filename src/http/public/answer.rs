@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::decision::{Decision, Trail};
-use crate::domain::{Channel, ServiceId};
+use crate::decision::{Decision, EvidenceKind, Told, Trail};
+use crate::domain::{Channel, Filling, Language, Messages, ServiceId};
 
 /// The answer to a question; also what its signed token says.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "product": "synoptic-panel", "state": "active", "usable": true, "reason": "seat_by_group",
-    "source": "appsource", "plan": "team", "features": ["maps"],
+    "source": "appsource", "proof": "seat", "plan": "team", "features": ["maps"],
     "period_end": "2027-01-31T00:00:00Z", "grace_end": null, "notice": null,
     "as_of": "2026-11-21T21:58:03Z", "stale": false, "check_after": 3600,
     "valid_until": "2026-11-22T22:00:00Z", "token": "eyJ…",
@@ -27,6 +27,9 @@ pub(super) struct Answer<'a> {
     reason: &'static str,
     /// The channel the right came by; `null` if none was found.
     source: Option<&'static str>,
+    /// What the answer stands on: `seat`, `usage_right`, `subscription` or `license`; `null` if
+    /// nothing was found.
+    proof: Option<&'static str>,
     /// The plan, by the last part of its Service ID.
     plan: Option<&'a str>,
     /// What is unlocked.
@@ -38,8 +41,8 @@ pub(super) struct Answer<'a> {
     /// When the grace after it ends.
     #[schema(value_type = Option<String>, format = DateTime)]
     grace_end: Option<Seconds>,
-    /// What people should be told.
-    notice: Option<String>,
+    /// What the visual should show.
+    notice: Option<NoticeBody>,
     /// When the facts were true that decided; `null` if they were never completely read.
     #[schema(value_type = Option<String>, format = DateTime)]
     as_of: Option<Seconds>,
@@ -56,6 +59,52 @@ pub(super) struct Answer<'a> {
     /// How the answer came about, when asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) trail: Option<TrailBody>,
+}
+
+/// What the visual should show beside the answer, in the terms of the visuals API.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NoticeBody {
+    /// `General`, `VisualIsBlocked` or `UnsupportedEnv` (`notifyLicenseRequired`), or
+    /// `FeatureBanner` (`notifyFeatureBlocked`).
+    r#type: &'static str,
+    /// What is told, as one word for programs.
+    reason: &'static str,
+    /// The text, of at most 500 characters.
+    text: String,
+    /// The text's language.
+    language: &'static str,
+    /// Days until the right ends, a begun one counted whole.
+    days_left: Option<i64>,
+}
+
+/// In which words notices are told.
+#[derive(Clone, Copy)]
+pub(super) struct Wording<'a> {
+    /// The texts.
+    pub(super) messages: &'a Messages,
+    /// The language.
+    pub(super) language: Language,
+    /// What people call the product.
+    pub(super) product: &'a str,
+}
+
+impl NoticeBody {
+    fn new(shown: Told, wording: Wording<'_>) -> Self {
+        let Wording { messages, language, product } = wording;
+        let filling = Filling {
+            days: shown.days_left.unwrap_or_default(),
+            date: shown.date.unwrap_or_default(),
+            max: shown.max.unwrap_or_default(),
+            product,
+        };
+        Self {
+            r#type: shown.show.as_str(),
+            reason: shown.key.as_str(),
+            text: messages.text(shown.key, language, &filling),
+            language: language.as_str(),
+            days_left: shown.days_left,
+        }
+    }
 }
 
 /// How an answer came about.
@@ -126,19 +175,20 @@ impl Serialize for Seconds {
 }
 
 impl<'a> Answer<'a> {
-    /// The answer that a decision is.
-    pub(super) fn new(decision: &'a Decision) -> Self {
+    /// The answer that a decision is, and what is to be shown beside it.
+    pub(super) fn new(decision: &'a Decision, shown: Option<Told>, wording: Wording<'_>) -> Self {
         Self {
             product: decision.product.as_str(),
             state: decision.state.as_str(),
             usable: decision.usable,
             reason: decision.reason.as_str(),
             source: decision.source.map(Channel::as_str),
+            proof: decision.proof.map(EvidenceKind::as_str),
             plan: decision.plan.as_ref().map(ServiceId::plan),
             features: decision.features.iter().map(|it| &**it).collect(),
             period_end: decision.period_end.map(Seconds),
             grace_end: decision.grace_end.map(Seconds),
-            notice: decision.notice.map(|it| it.to_string()),
+            notice: shown.map(|it| NoticeBody::new(it, wording)),
             as_of: decision.as_of.map(Seconds),
             stale: decision.stale,
             check_after: decision.check_after_s,
@@ -151,8 +201,13 @@ impl<'a> Answer<'a> {
 
 /// The answer that a decision is, as JSON for the command line: with the fields of the public
 /// answer, but not signed, since nobody is to work offline with it.
-pub fn answer_json(decision: &Decision, trail: Option<Trail>) -> serde_json::Value {
-    let mut answer = Answer::new(decision);
+pub fn answer_json(
+    decision: &Decision,
+    shown: Option<Told>,
+    (messages, language, product): (&Messages, Language, &str),
+    trail: Option<Trail>,
+) -> serde_json::Value {
+    let mut answer = Answer::new(decision, shown, Wording { messages, language, product });
     answer.trail = trail.map(TrailBody::from);
     let mut answer = serde_json::to_value(&answer).unwrap_or_default();
     if let Some(fields) = answer.as_object_mut() {
@@ -164,7 +219,7 @@ pub fn answer_json(decision: &Decision, trail: Option<Trail>) -> serde_json::Val
 impl From<Trail> for TrailBody {
     fn from(trail: Trail) -> Self {
         let evidence = trail.steps.into_iter().map(|it| StepBody {
-            kind: it.evidence,
+            kind: it.evidence.as_str(),
             id: it.id,
             channel: it.channel.as_str(),
             plan: it.plan.map(|it| it.plan().to_owned()),

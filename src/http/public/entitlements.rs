@@ -1,7 +1,7 @@
 //! May he use it? Answered from the mirror alone: Microsoft being down never delays a customer.
 
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -13,8 +13,11 @@ use super::answer::Answer;
 use super::question::{Asked, QuestionBody};
 use super::{Public, Shared, body, client_of};
 use crate::config::Permission;
-use crate::decision::{self, Decision, Reason, SeatUse, Trail};
-use crate::domain::{SeatOutcome, SeatRequest};
+use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
+use crate::domain::{
+    Channel, Commit, Language, PlaceRequest, SeatOutcome, SeatRequest, Sighted, SightedKind,
+    Sightings,
+};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::Asker;
@@ -51,10 +54,13 @@ pub(super) async fn answer_one(
     let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
     let asker = public.who(&head.headers, ip).await?;
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
-    let question = Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, public)?;
-    if matches!(asker, Asker::Nobody) {
-        // Only a license or package that nobody knows comes here: somebody may be guessing.
-        public.limiters.wrong(ip).map_err(|it| public.limited(it))?;
+    let question =
+        Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, accepted(&head.headers), public)?;
+    let trusted = matches!(asker, Asker::Caller(_));
+    if !trusted && question.shows_something() {
+        public.may_show(&question, ip)?;
+        let (decision, _) = public.decide(&question, public.now());
+        public.note_shown(&question, &decision, ip)?;
     }
     Ok(json(public.answer(&question).await?))
 }
@@ -124,9 +130,12 @@ pub(super) async fn answer_batch(
         let detail = format!("{count} questions; send at most {BATCH_MAX} at once");
         return Err(Problem::invalid(detail).of_field("questions"));
     }
+    let accepted = accepted(&head.headers);
     // Together, so that seats that have to be taken share one write to the disk.
-    let answers =
-        join_all(batch.questions.into_iter().map(|it| answer_or_problem(it, &asker, public))).await;
+    let answers = join_all(
+        batch.questions.into_iter().map(|it| answer_or_problem(it, &asker, accepted, public)),
+    )
+    .await;
     let mut whole = Vec::with_capacity(answers.iter().map(|it| it.len() + 1).sum::<usize>() + 16);
     whole.extend_from_slice(br#"{"answers":["#);
     whole.extend_from_slice(&answers.join(&b','));
@@ -134,16 +143,26 @@ pub(super) async fn answer_batch(
     Ok(json(whole.into()))
 }
 
-async fn answer_or_problem(question: Value, asker: &Asker, public: &Public) -> Bytes {
+async fn answer_or_problem(
+    question: Value,
+    asker: &Asker,
+    language: Option<Language>,
+    public: &Public,
+) -> Bytes {
     let answer = async {
         let body: QuestionBody = serde_json::from_value(question).map_err(|_wrong| {
             Problem::malformed("this question is no object, or a field has another type")
         })?;
-        public.answer(&Asked::read(body, asker, public)?).await
+        public.answer(&Asked::read(body, asker, language, public)?).await
     };
     answer
         .await
         .unwrap_or_else(|problem| serde_json::to_vec(&problem.body()).unwrap_or_default().into())
+}
+
+/// The language that the head of a request asks for.
+fn accepted(headers: &HeaderMap) -> Option<Language> {
+    Language::accepted(headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?)
 }
 
 fn json(body: Bytes) -> Response {
@@ -160,6 +179,7 @@ impl Public {
             if decision.reason == Reason::NoFreeSeat {
                 self.tell_refused(asked, now);
             }
+            self.note_declared(asked, &decision, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
             let Some(seat) = due else { return self.signed(asked, decision, trail, now) };
             match self.take(asked, seat, now).await {
@@ -197,23 +217,60 @@ impl Public {
         }
     }
 
+    /// Records where a visual says that it runs: nobody can prove it, but the publisher may look.
+    async fn note_declared(&self, asked: &Asked, decision: &Decision, now: jiff::Timestamp) {
+        let of_license = matches!(decision.source, Some(Channel::Direct | Channel::Hybrid));
+        let declared = [
+            (SightedKind::Capacity, asked.capacity.as_deref()),
+            (SightedKind::Site, asked.site.as_deref()),
+        ];
+        let mut news = Vec::new();
+        if of_license && declared.iter().any(|(_, text)| text.is_some()) {
+            let mirror = self.store.mirror();
+            let book = mirror.licenses();
+            let bound = asked.tenant.into_iter().flat_map(|it| book.bound(it, &asked.product.id));
+            let shown = asked.license.iter().filter_map(|(id, _)| book.license(*id));
+            for license in bound.chain(shown).take(4) {
+                for (kind, text) in declared {
+                    let Some(text) = text.map(str::trim).filter(|it| !it.is_empty()) else {
+                        continue;
+                    };
+                    let text = text.chars().take(Sightings::LONGEST).collect::<String>().into();
+                    let it = Sighted { kind, text, at: now };
+                    if book.sightings(license.id).is_none_or(|all| all.is_news(&it)) {
+                        news.push((license.id, it));
+                    }
+                }
+            }
+        }
+        if !news.is_empty() {
+            // The answer does not rest on it: what cannot be written now is seen again.
+            drop(self.store.commit(Commit { sighted: news, ..Commit::default() }).await);
+        }
+    }
+
     async fn take(
         &self,
         asked: &Asked,
         seat: SeatUse,
         now: jiff::Timestamp,
     ) -> Result<(), Problem> {
-        let Some((tenant, user)) = asked.tenant.zip(asked.user) else { return Ok(()) };
-        let request = SeatRequest {
-            subscription: seat.subscription,
-            tenant,
-            user,
-            quantity: seat.quantity,
-            release_after: seat.release_after,
-            now,
-            cause: asked.cause.clone(),
+        let (quantity, release_after) = (seat.quantity, seat.release_after);
+        let cause = asked.cause.clone();
+        let taken = match seat.of {
+            SeatOf::License(license) => {
+                let Some(user) = asked.question().license_user() else { return Ok(()) };
+                let request = PlaceRequest { license, user, quantity, release_after, now, cause };
+                self.store.take_place(request).await
+            }
+            SeatOf::Subscription(subscription) => {
+                let Some((tenant, user)) = asked.tenant.zip(asked.user) else { return Ok(()) };
+                let request =
+                    SeatRequest { subscription, tenant, user, quantity, release_after, now, cause };
+                self.store.take_seat(request).await
+            }
         };
-        match self.store.take_seat(request).await {
+        match taken {
             Ok(SeatOutcome::Holds) => drop(self.metrics.seats_taken.inc()),
             // The next decision sees who took the last one.
             Ok(SeatOutcome::NoneFree) => {}

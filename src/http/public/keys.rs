@@ -66,7 +66,8 @@ pub(super) async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Re
 }
 
 impl Public {
-    /// The current key and those retired so lately that an answer may still be kept.
+    /// The current key, those retired so lately that an answer may still be kept, and those of
+    /// packages.
     fn key_set(&self) -> String {
         let now = self.now();
         let keys: Vec<PublicKey> = self
@@ -74,7 +75,10 @@ impl Public {
             .keys()
             .list()
             .into_iter()
-            .filter(|it| it.retired.is_none_or(|at| now.duration_since(at) <= USABLE_FOR))
+            .filter(|it| {
+                let late = it.retired.is_none_or(|at| now.duration_since(at) <= USABLE_FOR);
+                late || it.signed_packages
+            })
             .map(|it| PublicKey { kid: it.kid, x: it.public.0, y: it.public.1 })
             .collect();
         tokens::jwks(&keys)

@@ -1,12 +1,16 @@
 //! The public listener: what visuals and servers ask, and what the marketplace tells.
 
+mod activations;
 mod answer;
 mod body;
 mod entitlements;
 mod keys;
 mod landing;
+mod licenses;
 mod openapi;
+mod packages;
 mod question;
+mod revocations;
 mod signed;
 mod usage;
 mod usage_report;
@@ -25,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::keys::Signers;
 use self::landing::Landing;
+use self::packages::KnownPackages;
 use self::signed::SignedAnswers;
 use super::edge::{self, Cors};
 use super::limits::Limits;
@@ -34,10 +39,11 @@ use super::rates::{self, Limited, Limiters, Rates};
 use super::serve::{Peer, Server};
 use super::who::Callers;
 use crate::config::Caller;
-use crate::domain::{Catalog, Policy};
+use crate::domain::{Catalog, Messages, Policy};
 use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
+use crate::sync::seats::Seats;
 use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
@@ -52,6 +58,8 @@ pub struct PublicSettings {
     pub catalog: Arc<Catalog>,
     /// The publisher's policy.
     pub policy: Policy,
+    /// What visuals tell people.
+    pub messages: Arc<Messages>,
     /// Servers that ask with a key.
     pub callers: Vec<Caller>,
     /// Which user tokens are for us.
@@ -68,6 +76,8 @@ pub struct PublicSettings {
     pub landing: Option<LandingSettings>,
     /// How often each may ask.
     pub rates: Rates,
+    /// Told who really uses what, if anybody counts it.
+    pub seats: Option<Seats>,
     /// Where requests are counted.
     pub metrics: Metrics,
     /// Tells the time.
@@ -83,6 +93,7 @@ pub(super) struct Public {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) policy: Policy,
+    messages: Arc<Messages>,
     pub(super) callers: Callers,
     pub(super) rules: UserRules,
     webhooks: WebhookRules,
@@ -90,9 +101,11 @@ pub(super) struct Public {
     landing: Option<Landing>,
     pub(super) entra: Arc<EntraKeys>,
     pub(super) limiters: Limiters,
+    pub(super) seats: Option<Seats>,
     pub(super) metrics: Metrics,
     signers: Signers,
     signed: SignedAnswers,
+    packages: KnownPackages,
     clock: Clock,
 }
 
@@ -104,15 +117,18 @@ impl PublicState {
             landing: settings.landing.map(|it| Landing::new(it, &secret)),
             signers: Signers::new(settings.issuer),
             signed: SignedAnswers::new(),
+            packages: KnownPackages::new(),
             callers: Callers::new(&settings.callers),
             limiters: Limiters::new(&settings.rates),
             store: settings.store,
             catalog: settings.catalog,
             policy: settings.policy,
+            messages: settings.messages,
             rules: settings.rules,
             webhooks: settings.webhooks,
             watch: settings.watch,
             entra: settings.entra,
+            seats: settings.seats,
             metrics: settings.metrics,
             clock: settings.clock,
         }))
@@ -164,8 +180,17 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
     vec![
         ("post", "/v1/entitlements", post(entitlements::answer_one)),
         ("post", "/v1/entitlements/batch", post(entitlements::answer_batch)),
+        ("post", "/v1/activations", post(activations::activate)),
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
+        ("post", "/v1/licenses", post(licenses::issue)),
+        ("get", "/v1/licenses/{id}", get(licenses::show)),
+        ("post", "/v1/licenses/{id}/renew", post(licenses::renew)),
+        ("post", "/v1/licenses/{id}/change", post(licenses::change)),
+        ("post", "/v1/licenses/{id}/cancel", post(licenses::cancel)),
+        ("post", "/v1/licenses/{id}/suspend", post(licenses::suspend)),
+        ("post", "/v1/licenses/{id}/reinstate", post(licenses::reinstate)),
+        ("post", "/v1/licenses/{id}/revoke", post(licenses::revoke)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
         ("get", "/marketplace/landing", get(landing::open)),
         ("get", "/marketplace/landing/account", get(landing::account)),
@@ -173,6 +198,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("get", "/marketplace/landing/purchase", get(landing::purchase)),
         ("post", "/marketplace/landing/purchase", post(landing::activate)),
         ("get", "/.well-known/jwks.json", get(keys::jwks)),
+        ("get", "/.well-known/revocations", get(revocations::list)),
         ("get", "/openapi.json", get(openapi::document)),
     ]
 }

@@ -7,7 +7,10 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, entitlements, keys, landing, question, usage, usage_report, webhook};
+use super::{
+    activations, answer, entitlements, keys, landing, licenses, question, revocations, usage,
+    usage_report, webhook,
+};
 use crate::http::problem::ProblemBody;
 
 #[derive(OpenApi)]
@@ -16,8 +19,17 @@ use crate::http::problem::ProblemBody;
     paths(
         entitlements::answer_one,
         entitlements::answer_batch,
+        activations::activate,
         usage::report,
         usage::show,
+        licenses::issue,
+        licenses::show,
+        licenses::renew,
+        licenses::change,
+        licenses::cancel,
+        licenses::suspend,
+        licenses::reinstate,
+        licenses::revoke,
         webhook::receive,
         landing::open,
         landing::account,
@@ -25,6 +37,7 @@ use crate::http::problem::ProblemBody;
         landing::purchase,
         landing::activate,
         keys::jwks,
+        revocations::list,
         document
     ),
     components(schemas(question::QuestionBody, answer::Answer, usage_report::ReportBody, usage::UsageBody, usage::BatchRow, ProblemBody)),

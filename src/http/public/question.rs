@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 
 use super::Public;
 use crate::config::Permission;
-use crate::decision::Question;
-use crate::domain::{Cause, Host, Product, TenantId, UserId};
+use crate::decision::{Question, Shown};
+use crate::domain::{Cause, Host, Language, LicenseId, Product, TenantId, UserId};
+use crate::http::licenses::fields::host_of;
 use crate::http::problem::Problem;
 use crate::http::who::Asker;
 
@@ -35,6 +36,14 @@ pub(super) struct QuestionBody {
     user: Option<String>,
     /// The page that embeds the product.
     site: Option<String>,
+    /// The locale of the person before the visual (`host.locale`, BCP 47): notices are told in its
+    /// language; without one by `Accept-Language`, then in English.
+    locale: Option<String>,
+    /// The anonymous id that a package made up: by it the users of a license are counted where
+    /// nobody signs in.
+    anonymous_id: Option<String>,
+    /// The capacity that it runs on, as the visual says; recorded, never a ground for the answer.
+    capacity: Option<String>,
     /// Whether the answer tells how it came about.
     explain: Option<bool>,
 }
@@ -45,10 +54,6 @@ struct LicenseProof {
     /// Its id.
     id: Option<String>,
     /// Whom it is made out to.
-    #[expect(
-        dead_code,
-        reason = "described for clients; licenses are not issued yet, so no id is compared"
-    )]
     licensee: Option<String>,
 }
 
@@ -60,8 +65,18 @@ pub(super) struct Asked {
     pub(super) personal_account: bool,
     pub(super) user: Option<UserId>,
     pub(super) site: Option<String>,
-    /// A license or a package was shown, and nothing else speaks.
+    /// Something was shown as a license or a package that can be none.
     pub(super) license_refused: bool,
+    /// In which language notices are told.
+    pub(super) language: Language,
+    /// The license that was shown, and how.
+    pub(super) license: Option<(LicenseId, Showing)>,
+    /// A digest of the license id that somebody typed who is not trusted: he may be guessing.
+    pub(super) typed: Option<[u8; 32]>,
+    /// A digest of the anonymous id.
+    pub(super) anonymous: Option<[u8; 16]>,
+    /// The capacity that the visual named.
+    pub(super) capacity: Option<String>,
     pub(super) explain: bool,
     /// What is noted beside a seat that is taken.
     pub(super) cause: Cause,
@@ -78,10 +93,22 @@ impl Asked {
             user: self.user,
             site: self.site.as_deref(),
             license_refused: self.license_refused,
+            shown: match &self.license {
+                None => Shown::Nothing,
+                Some((id, Showing::Typed(licensee))) => Shown::Typed { id: *id, licensee },
+                Some((id, Showing::Package)) => Shown::Package(*id),
+                Some((id, Showing::Named)) => Shown::Named(*id),
+            },
+            anonymous: self.anonymous,
         }
     }
 
-    /// Reads a question.
+    /// Whether a license or a package was shown, right or wrong.
+    pub(super) fn shows_something(&self) -> bool {
+        self.license.is_some() || self.license_refused
+    }
+
+    /// Reads a question. `accepted` is the language that the request's head asks for.
     ///
     /// # Errors
     ///
@@ -90,10 +117,12 @@ impl Asked {
     pub(super) fn read(
         body: QuestionBody,
         asker: &Asker,
+        accepted: Option<Language>,
         public: &Public,
     ) -> Result<Self, Problem> {
-        let license = body.license.is_some_and(|it| it.id.is_some_and(|id| !id.trim().is_empty()));
-        let shown = license || body.package.is_some_and(|it| !it.trim().is_empty());
+        let typed = body.license.filter(LicenseProof::says_anything);
+        let package = body.package.as_deref().map(str::trim).filter(|it| !it.is_empty());
+        let shown = typed.is_some() || package.is_some();
         let named = match asker {
             Asker::User(user) => {
                 Named { tenant: user.tenant, personal: user.personal, user: Some(user.user) }
@@ -109,22 +138,72 @@ impl Asked {
                 return Err(Problem::unauthorized(detail));
             }
         };
+        let trusted = matches!(asker, Asker::Caller(_));
+        let product = product(body.product.as_deref(), public)?;
+        let carried = package.and_then(|it| public.carried_by(it, &product.id));
+        let license = carried.map(|id| (id, Showing::Package));
+        let license = license.or_else(|| typed.as_ref().and_then(|it| it.read(trusted)));
+        let guess = typed.as_ref().filter(|_| !trusted && carried.is_none());
+        let guess = guess.and_then(|it| it.id.as_deref()).map(|it| public.digest_of_guess(it));
         let cause = match asker {
             Asker::Caller(caller) => Cause::Caller(Arc::clone(&caller.name)),
             Asker::User(_) | Asker::Nobody => Cause::Activation,
         };
         Ok(Self {
-            product: product(body.product.as_deref(), public)?,
+            product,
             host: host(body.host.as_ref())?,
-            license_refused: shown && named.tenant.is_none() && !named.personal,
+            license_refused: shown && license.is_none(),
+            license,
+            typed: guess,
+            anonymous: body.anonymous_id.and_then(|it| anonymous(&it, public)),
+            capacity: body.capacity,
             tenant: named.tenant,
             personal_account: named.personal,
             user: named.user,
-            site: body.site,
+            language: body
+                .locale
+                .as_deref()
+                .and_then(Language::of_locale)
+                .or(accepted)
+                .unwrap_or(Language::English),
+            site: body.site.map(|it| host_of(&it).unwrap_or(it)),
             explain: body.explain == Some(true),
             cause,
         })
     }
+}
+
+impl LicenseProof {
+    fn says_anything(&self) -> bool {
+        self.id.as_ref().is_some_and(|id| !id.trim().is_empty())
+    }
+
+    /// Its id, and the licensee; only who is trusted need not name one.
+    fn read(&self, trusted: bool) -> Option<(LicenseId, Showing)> {
+        let id = self.id.as_ref()?.parse().ok()?;
+        match &self.licensee {
+            Some(licensee) => Some((id, Showing::Typed(licensee.clone()))),
+            None => trusted.then_some((id, Showing::Named)),
+        }
+    }
+}
+
+/// How a license was shown.
+pub(super) enum Showing {
+    /// Its id and this licensee were typed.
+    Typed(String),
+    /// A package carries it that we signed.
+    Package,
+    /// Somebody who is trusted named it.
+    Named,
+}
+
+/// What the users of a license are counted by where nobody signs in: never the id itself.
+fn anonymous(id: &str, public: &Public) -> Option<[u8; 16]> {
+    let id = id.trim();
+    let sane = (1..=200).contains(&id.len());
+    let digest = sane.then(|| public.store.keyed("anonymous user", id.as_bytes()))?;
+    digest.first_chunk().copied()
 }
 
 struct Named {
@@ -150,7 +229,7 @@ where
     text.map(str::parse).transpose().map_err(wrong)
 }
 
-fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
+pub(super) fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
     let id = id.ok_or_else(|| Problem::malformed("name a `product`").of_field("product"))?;
     public.catalog.product(id).map(Arc::clone).ok_or_else(|| {
         let shown: String = id.chars().take(80).collect();

@@ -9,11 +9,11 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 
 use super::Public;
-use super::answer::{Answer, TrailBody};
+use super::answer::{Answer, TrailBody, Wording};
 use super::keys::unsigned;
 use super::question::Asked;
-use crate::decision::{Decision, Trail};
-use crate::domain::{Host, ProductId, TenantId, UserId};
+use crate::decision::{self, Decision, Told, Trail};
+use crate::domain::{Host, Language, LicenseId, ProductId, TenantId, UserId, day_of};
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::http::problem::Problem;
 use crate::tokens::Subject;
@@ -43,11 +43,15 @@ struct Identity {
     user: Option<UserId>,
     site: Option<Box<str>>,
     license_refused: bool,
+    language: Language,
+    license: Option<LicenseId>,
+    anonymous: Option<[u8; 16]>,
 }
 
 #[derive(Clone)]
 struct Kept {
     decision: Arc<Decision>,
+    told: Option<Told>,
     signed_at: Timestamp,
     token: Arc<str>,
     body: Bytes,
@@ -71,7 +75,7 @@ impl SignedAnswers {
 
 impl Kept {
     /// Whether it says what the decision says, and was signed lately.
-    fn serves(&self, decision: &Decision, now: Timestamp) -> bool {
+    fn serves(&self, decision: &Decision, told: Option<Told>, now: Timestamp) -> bool {
         let half = i64::try_from(decision.check_after_s / 2).unwrap_or(i64::MAX);
         let keep = SignedDuration::from_secs(half).min(KEEP_MAX);
         let age = now.duration_since(self.signed_at);
@@ -79,6 +83,7 @@ impl Kept {
         !age.is_negative()
             && age < keep
             && self.decision.valid_until <= decision.valid_until
+            && self.told == told
             && *self.decision == moved_on
     }
 }
@@ -92,21 +97,25 @@ impl Public {
         trail: Option<Trail>,
         now: Timestamp,
     ) -> Result<Bytes, Problem> {
+        if decision.usable {
+            self.note_use(asked, now);
+        }
         let state = decision.state.as_str();
         self.metrics.decisions.get_or_create(&StateLabel { state }).inc();
+        let told = decision::told(&decision, asked.host, now);
         let identity = Identity::of(asked);
         let kept = identity.as_ref().and_then(|it| self.signed.0.get(it));
-        let kept = kept.filter(|it| it.serves(&decision, now));
+        let kept = kept.filter(|it| it.serves(&decision, told, now));
         let signature = if kept.is_some() { "kept" } else { "new" };
         self.metrics.answers.get_or_create(&SignatureLabel { signature }).inc();
         let kept = match kept {
             Some(kept) => kept,
-            None => self.sign(asked, decision, now)?,
+            None => self.sign(asked, decision, told, now)?,
         };
         let body = match trail {
             None => kept.body.clone(),
             Some(trail) => {
-                let mut answer = Answer::new(&kept.decision);
+                let mut answer = Answer::new(&kept.decision, kept.told, self.wording(asked));
                 answer.token = Some(&kept.token);
                 answer.trail = Some(TrailBody::from(trail));
                 json(&answer)?
@@ -118,8 +127,27 @@ impl Public {
         Ok(body)
     }
 
-    fn sign(&self, asked: &Asked, decision: Decision, now: Timestamp) -> Result<Kept, Problem> {
-        let mut answer = Answer::new(&decision);
+    /// Counts that he uses it, and waits for nothing.
+    fn note_use(&self, asked: &Asked, now: Timestamp) {
+        let who = asked.tenant.zip(asked.user);
+        if let (Some(seats), Some((tenant, user))) = (&self.seats, who) {
+            seats.note(tenant, user, &asked.product.id, day_of(now));
+        }
+    }
+
+    fn wording<'a>(&'a self, asked: &'a Asked) -> Wording<'a> {
+        let (language, product) = (asked.language, &*asked.product.name);
+        Wording { messages: &self.messages, language, product }
+    }
+
+    fn sign(
+        &self,
+        asked: &Asked,
+        decision: Decision,
+        told: Option<Told>,
+        now: Timestamp,
+    ) -> Result<Kept, Problem> {
+        let mut answer = Answer::new(&decision, told, self.wording(asked));
         let Ok(Value::Object(fields)) = serde_json::to_value(&answer) else {
             return Err(unsigned());
         };
@@ -131,7 +159,7 @@ impl Public {
             .map_err(|error| unsigned().because(error))?;
         answer.token = Some(&token);
         let body = json(&answer)?;
-        Ok(Kept { token: token.into(), body, signed_at: now, decision: Arc::new(decision) })
+        Ok(Kept { token: token.into(), body, told, signed_at: now, decision: Arc::new(decision) })
     }
 }
 
@@ -152,6 +180,9 @@ impl Identity {
             user: asked.user,
             site: site.map(Into::into),
             license_refused: asked.license_refused,
+            language: asked.language,
+            license: asked.license.as_ref().map(|(id, _)| *id),
+            anonymous: asked.anonymous,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -116,9 +117,9 @@ pub(super) async fn report(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let public = &shared.public;
-    let caller = public.usage_caller(head.extensions.get::<Peer>(), &head.headers).await?;
+    let caller = public.caller_that_may(Permission::Usage, &head).await?;
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
-    let repeat = repeat(&caller, &head.headers, &bytes)?;
+    let repeat = repeat(&caller, "usage", &head.headers, &bytes)?.map(|(it, _)| it);
     if let Some(repeat) = repeat
         && let Some(receipt) = public.store.usage_answer(repeat).map_err(unwritten)?
     {
@@ -162,27 +163,27 @@ pub(super) async fn show(
     request: Request,
 ) -> Result<Response, Problem> {
     let public = &shared.public;
-    public.usage_caller(request.extensions().get::<Peer>(), request.headers()).await?;
+    let (head, _) = request.into_parts();
+    public.caller_that_may(Permission::Usage, &head).await?;
     let event = id.parse::<UsageId>().ok().and_then(|id| public.store.usage_event(id));
     let event = event.ok_or_else(|| Problem::not_found("there is no usage event of this id"))?;
     Ok(json(StatusCode::OK, text(&row(&event))))
 }
 
 impl Public {
-    /// The caller, if it may report usage.
-    async fn usage_caller(
+    /// The caller, if it may do this.
+    pub(super) async fn caller_that_may(
         &self,
-        peer: Option<&Peer>,
-        headers: &HeaderMap,
+        permission: Permission,
+        head: &Parts,
     ) -> Result<Arc<KnownCaller>, Problem> {
-        match self.who(headers, client_of(peer, headers)).await? {
+        let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
+        match self.who(&head.headers, ip).await? {
             Asker::Caller(caller) => {
-                caller.check(Permission::Usage)?;
+                caller.check(permission)?;
                 Ok(caller)
             }
-            Asker::User(_) => {
-                Err(Problem::forbidden("usage is reported by servers with a caller key"))
-            }
+            Asker::User(_) => Err(Problem::forbidden("this is for servers with a caller key")),
             Asker::Nobody => Err(Problem::unauthorized("send a caller key")),
         }
     }
@@ -317,20 +318,22 @@ fn unwritten(error: crate::store::StoreError) -> Problem {
     Problem::unavailable(detail).retry_after(5).because(error)
 }
 
-/// Digests of the idempotency key, each caller's own, and of the body.
-fn repeat(
+/// Digests of the idempotency key, each caller's and route's own, and of the body; and the key.
+pub(super) fn repeat(
     caller: &KnownCaller,
+    route: &str,
     headers: &HeaderMap,
     bytes: &[u8],
-) -> Result<Option<UsageRepeat>, Problem> {
+) -> Result<Option<(UsageRepeat, String)>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().map(str::trim).filter(|it| (1..=KEY_MAX).contains(&it.len()));
     let Some(key) = key else {
         let detail = format!("an Idempotency-Key has 1 to {KEY_MAX} ASCII characters");
         return Err(Problem::invalid(detail).of_field("Idempotency-Key"));
     };
-    let named = [caller.name.as_bytes(), b"\0usage\0", key.as_bytes()].concat();
-    Ok(Some(UsageRepeat { key: sha256(&named), body: sha256(bytes) }))
+    let named = format!("{}\0{route}\0{key}", caller.name);
+    let repeat = UsageRepeat { key: sha256(named.as_bytes()), body: sha256(bytes) };
+    Ok(Some((repeat, named)))
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -368,7 +371,7 @@ fn text(it: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(it).unwrap_or_default()
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response {
+pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
     let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, head, body).into_response()
 }

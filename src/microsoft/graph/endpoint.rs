@@ -36,7 +36,6 @@ pub(super) const ORGANIZATION: Endpoint = Endpoint::new("GET /organization", 1);
 pub(super) const SKUS: Endpoint = Endpoint::new("GET /subscribedSkus", 2);
 pub(super) const DELTA: Endpoint = Endpoint::new("GET /users/delta", 1);
 pub(super) const USERS: Endpoint = Endpoint::new("GET /users", 1).low();
-pub(super) const GROUPS: Endpoint = Endpoint::new("GET /groups", 1).low();
 /// Many tenants let us read users but not this, run after run: no new token each time.
 pub(super) const SUBSCRIPTIONS: Endpoint =
     Endpoint { renews: false, ..Endpoint::new("GET /directory/subscriptions", 1) };

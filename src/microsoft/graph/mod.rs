@@ -1,7 +1,9 @@
 //! Microsoft Graph: a tenant's SKUs, its users and who holds what by which path.
 
 mod batch;
+mod delta;
 mod endpoint;
+mod groups;
 mod parse;
 mod requests;
 mod verdict;
@@ -17,7 +19,9 @@ use url::Url;
 use uuid::Uuid;
 
 pub use self::batch::BatchMiss;
-use self::endpoint::{DELTA, Endpoint, GROUPS, ORGANIZATION, SKUS, SUBSCRIPTIONS, USERS};
+pub use self::delta::{DeltaFrom, DeltaPage, PageEnd};
+use self::endpoint::{DELTA, Endpoint, ORGANIZATION, SKUS, SUBSCRIPTIONS, USERS};
+pub use self::groups::{GroupRow, MemberKind, MemberRow};
 pub use self::parse::{AssignedLicence, Removed, UserRow};
 use self::requests::Requests;
 use self::verdict::{Asked, Linked};
@@ -30,7 +34,7 @@ use super::link::{Base, Link};
 use super::login::{Resource, TokenSource};
 use super::meter::Meter;
 use super::pace::{Pace, retry_after};
-use crate::domain::{GroupId, Sku, SkuId, TenantId};
+use crate::domain::{Sku, SkuId, TenantId};
 
 /// Where Graph's paths lie.
 const INSIDE: &[&str] = &["/v1.0/", "/beta/"];
@@ -51,36 +55,6 @@ pub struct Graph {
 pub struct Organization {
     /// `displayName`.
     pub name: Option<Arc<str>>,
-}
-
-/// Where a delta sequence begins or goes on.
-#[derive(Clone, Copy, Debug)]
-pub enum DeltaFrom<'a> {
-    /// All users.
-    Start,
-    /// What changed since the sequence that ended with this [`PageEnd::Delta`].
-    Cursor(&'a str),
-    /// The next page.
-    Next(&'a Link),
-}
-
-/// A page of a delta sequence.
-#[derive(Clone, Debug)]
-pub struct DeltaPage {
-    /// In Microsoft's order; the same user may come more than once.
-    pub rows: Vec<Read<UserRow>>,
-    /// What follows.
-    pub end: PageEnd,
-}
-
-/// What follows a page of a delta sequence.
-#[derive(Clone, Debug)]
-pub enum PageEnd {
-    /// Another page, even when this one was empty.
-    Next(Link),
-    /// Nothing: the cursor of the next round. Stands for the pages before it, so it is kept only
-    /// together with them.
-    Delta(Arc<str>),
 }
 
 #[derive(Deserialize)]
@@ -174,25 +148,6 @@ impl Graph {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The groups to which this SKU is assigned.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::subscribed_skus`].
-    ///
-    /// Source: graph-licensing.md section 4.1.
-    pub async fn licensed_groups(
-        &self,
-        meter: &Meter,
-        tenant: TenantId,
-        sku: SkuId,
-    ) -> Result<Vec<(GroupId, Option<Arc<str>>)>, MicrosoftError> {
-        let first = self.requests.licensed_groups(sku).await?;
-        let read = |raw: &RawValue| value_of(raw).as_ref().and_then(parse::group);
-        let found = self.collect(meter, tenant, GROUPS, first, read).await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
     /// One page of what changed among the users.
     ///
     /// From a cursor on, only changed properties come (`return=minimal`): an absent one is
@@ -211,40 +166,13 @@ impl Graph {
         tenant: TenantId,
         from: DeltaFrom<'_>,
     ) -> Result<DeltaPage, MicrosoftError> {
-        let (mut request, before, minimal) = match from {
-            DeltaFrom::Start => (self.requests.users_delta().await?, None, false),
-            DeltaFrom::Cursor(cursor) => {
-                (self.requests.along(&self.base.target(cursor)?).await?, None, true)
-            }
-            DeltaFrom::Next(link) => {
-                (self.requests.along(link.as_str()).await?, Some(link), link.is_minimal())
-            }
+        let first = self.requests.users_delta();
+        let page = self.sequence(meter, tenant, (DELTA, from), first, parse::user).await?;
+        let minimal = match from {
+            DeltaFrom::Start => false,
+            DeltaFrom::Cursor(_) => true,
+            DeltaFrom::Next(link) => link.is_minimal(),
         };
-        if minimal {
-            request = request.with("prefer", "return=minimal");
-        }
-        let read = |answer: &Answer| {
-            let page: Rows<'_> = json::body(DELTA.name, answer)?;
-            let rows = page.value.ok_or_else(|| json::no_json(DELTA.name, answer))?;
-            let next = address(DELTA, answer, page.next)?;
-            let delta = address(DELTA, answer, page.delta)?;
-            let end = match (next, delta) {
-                (Some(next), _) => {
-                    PageEnd::Next(Link::after(before, self.base.target(&next)?, minimal)?)
-                }
-                (None, Some(delta)) => PageEnd::Delta(self.base.target(&delta)?.into()),
-                // Neither link: cut off, not finished.
-                (None, None) => return Err(json::no_json(DELTA.name, answer)),
-            };
-            let rows = rows.into_iter().map(|raw| Read::of(raw, parse::user)).collect();
-            Ok(DeltaPage { rows, end })
-        };
-        let linked = match from {
-            DeltaFrom::Start => Linked::No,
-            DeltaFrom::Cursor(_) => Linked::Cursor,
-            DeltaFrom::Next(_) => Linked::Page,
-        };
-        let page = self.call(meter, tenant, DELTA, &request, linked, read).await?;
         if !minimal {
             self.counted(tenant, matches!(from, DeltaFrom::Start), page.rows.len());
         }

@@ -26,7 +26,7 @@ pub struct UserRow {
     pub states: Option<Vec<(SkuId, Path)>>,
 }
 
-/// How a user went.
+/// How a user or a group went.
 ///
 /// Source: graph-licensing.md section 5.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,21 +53,25 @@ pub struct AssignedLicence {
 ///
 /// Source: graph-licensing.md sections 2.1 and 5.4.
 pub(super) fn user(value: &Value) -> Result<UserRow, String> {
-    let removed = value.get("@removed").filter(|it| !it.is_null()).map(|it| {
-        let deleted = json::word(it, "reason").is_some_and(|it| it.eq_ignore_ascii_case("deleted"));
-        if deleted { Removed::Deleted } else { Removed::Changed }
-    });
     let assigned = json::list(value, "assignedLicenses")?;
     let states = json::list(value, "licenseAssignmentStates")?;
     Ok(UserRow {
         id: json::id(value, "id")?,
-        removed,
+        removed: removed(value),
         assigned: assigned.map(|it| it.iter().map(assigned_licence).collect()).transpose()?,
         states: states.map(|it| it.iter().map(state).collect()).transpose()?,
     })
 }
 
-fn assigned_licence(value: &Value) -> Result<AssignedLicence, String> {
+/// How an object went, if it did.
+pub(super) fn removed(value: &Value) -> Option<Removed> {
+    value.get("@removed").filter(|it| !it.is_null()).map(|it| {
+        let deleted = json::word(it, "reason").is_some_and(|it| it.eq_ignore_ascii_case("deleted"));
+        if deleted { Removed::Deleted } else { Removed::Changed }
+    })
+}
+
+pub(super) fn assigned_licence(value: &Value) -> Result<AssignedLicence, String> {
     let disabled_plans = json::ids(value, "disabledPlans")?;
     Ok(AssignedLicence { sku: json::id(value, "skuId")?, disabled_plans })
 }
@@ -138,12 +142,6 @@ fn figure(value: &Value, key: &str) -> u32 {
 /// Source: graph-licensing.md section 1.2.
 pub(super) fn lifecycle(value: &Value) -> Option<(SkuId, Timestamp)> {
     Some((json::id(value, "skuId").ok()?, json::moment(value, "nextLifecycleDateTime")?))
-}
-
-/// A group's id and name.
-pub(super) fn group(value: &Value) -> Option<(GroupId, Option<Arc<str>>)> {
-    let name = json::word(value, "displayName").filter(|it| !it.is_empty());
-    Some((json::id(value, "id").ok()?, name.map(Arc::from)))
 }
 
 #[cfg(test)]

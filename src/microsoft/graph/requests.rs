@@ -11,13 +11,21 @@ use graph_rs_sdk::{GraphClient, GraphClientConfiguration, ODataQuery};
 use reqwest::Method;
 use url::Url;
 
-use crate::domain::SkuId;
+use crate::domain::{GroupId, SkuId};
 use crate::microsoft::error::{ErrorKind, MicrosoftError};
 use crate::microsoft::http::Outgoing;
 use crate::microsoft::link::Base;
 
 /// What is read of a user.
 pub(super) const USER_FIELDS: [&str; 3] = ["id", "assignedLicenses", "licenseAssignmentStates"];
+
+/// What is read of a group that carries a SKU.
+const GROUP_FIELDS: [&str; 5] =
+    ["id", "displayName", "groupTypes", "assignedLicenses", "licenseProcessingState"];
+
+/// What is followed of a group.
+const FOLLOWED_FIELDS: [&str; 5] =
+    ["id", "displayName", "groupTypes", "assignedLicenses", "members"];
 
 /// Builds requests to one Graph.
 pub(super) struct Requests {
@@ -109,7 +117,17 @@ impl Requests {
     pub(super) async fn licensed_groups(&self, sku: SkuId) -> Result<Outgoing, MicrosoftError> {
         let filter = format!("assignedLicenses/any(x:x/skuId eq {sku})");
         let groups = self.sdk.groups().list_group();
-        build_own!(groups.filter(&[&filter]).select(&["id", "displayName"]).top("999"))
+        build_own!(groups.filter(&[&filter]).select(&GROUP_FIELDS).top("999"))
+    }
+
+    /// Limited to these groups, at most 50: nothing is read of the others.
+    pub(super) async fn groups_delta(
+        &self,
+        groups: &[GroupId],
+    ) -> Result<Outgoing, MicrosoftError> {
+        let one = |it: &GroupId| format!("id eq '{it}'");
+        let filter = groups.iter().map(one).collect::<Vec<_>>().join(" or ");
+        build_own!(self.sdk.groups().delta().filter(&[&filter]).select(&FOLLOWED_FIELDS))
     }
 
     pub(super) async fn batch(&self, body: &serde_json::Value) -> Result<Outgoing, MicrosoftError> {
@@ -151,6 +169,12 @@ mod tests {
         check(requests.users().await.unwrap(), &format!("/users?{fields}&$top=999"));
         check(requests.directory_subscriptions().await.unwrap(), "/directory/subscriptions");
         check(requests.organization().await.unwrap(), "/organization?$select=id,displayName");
+        let two = ["88888888-9999-4aaa-8bbb-ccccddddeeee", "99999999-9999-4aaa-8bbb-ccccddddeeee"];
+        let groups = requests.groups_delta(&two.map(|it| it.parse().unwrap())).await.unwrap();
+        assert_eq!(groups.url.path(), "/graph/v1.0/groups/delta");
+        let asked: Vec<_> = groups.url.query_pairs().map(|(_, it)| it.into_owned()).collect();
+        assert_eq!(asked[0], format!("id eq '{}' or id eq '{}'", two[0], two[1]));
+        assert_eq!(asked[1], "id,displayName,groupTypes,assignedLicenses,members");
         let batch = requests.batch(&serde_json::json!({ "requests": [] })).await.unwrap();
         assert_eq!(batch.body.as_deref(), Some(&br#"{"requests":[]}"#[..]));
         assert_eq!(batch.method, Method::POST);

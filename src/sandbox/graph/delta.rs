@@ -40,7 +40,7 @@ pub(super) fn enter(
     caller: &Caller,
     (listing, select): (Listing, Select),
 ) -> Result<Entered, GraphError> {
-    let refused = ["$top", "$orderby", "$expand", "$search", "$filter"];
+    let refused = ["$top", "$orderby", "$expand", "$search"];
     if let Some(option) = refused.into_iter().find(|name| ask.option(name).is_some()) {
         return Err(GraphError::bad(format!(
             "'{option}' is not supported by this delta function."
@@ -51,7 +51,15 @@ pub(super) fn enter(
     let head = world.tenant(caller.tenant).ok_or_else(missing)?.version;
     let selected = ask.option("$select").map(|text| select(Some(text))).transpose()?;
     let tracked = selected.map_or_else(|| select(None), Ok)?;
-    let fresh = Place::start(listing, tracked, head, now);
+    let limited = match ask.option("$filter") {
+        Some(text) if listing == Listing::GroupsDelta => world.limit(ids_of(text)?),
+        Some(_) => {
+            let message = "'$filter' is not played for this delta function.";
+            return Err(GraphError::bad(message));
+        }
+        None => 0,
+    };
+    let fresh = Place { limited, ..Place::start(listing, tracked, head, now) };
     let place = match (ask.option("$skiptoken"), ask.option("$deltatoken")) {
         (Some(_), _) if selected.is_some() => {
             return Err(GraphError::bad("'$select' is not supported together with '$skiptoken'."));
@@ -69,10 +77,22 @@ pub(super) fn enter(
         (None, Some(token)) => {
             let old = resume(world, caller, version, (listing, token))?;
             let select = selected.unwrap_or(old.select);
-            Place { select, since: Some(old.upto), ..fresh }
+            Place { select, since: Some(old.upto), limited: old.limited, ..fresh }
         }
     };
     Ok(Entered::At(place))
+}
+
+/// The ids in `id eq '…' or id eq '…'`: at most 50. Source: graph-licensing.md 5.2.
+fn ids_of(filter: &str) -> Result<Vec<uuid::Uuid>, GraphError> {
+    let one = |part: &str| {
+        let id = part.trim().strip_prefix("id eq '")?.strip_suffix('\'')?;
+        id.parse().ok()
+    };
+    let ids: Option<Vec<uuid::Uuid>> = filter.split(" or ").map(one).collect();
+    ids.filter(|ids| ids.len() <= 50).ok_or_else(|| {
+        GraphError::bad("Only up to 50 'id eq' joined by 'or' are supported in '$filter'.")
+    })
 }
 
 /// The collection of a delta query.

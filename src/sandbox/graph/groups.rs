@@ -47,6 +47,9 @@ fn filter(world: &World, ask: &Ask) -> Result<Filter, GraphError> {
 
 impl Filter {
     fn takes(&self, tenant: &Tenant, at: u16, group: &Group) -> bool {
+        if group.life != Life::Live {
+            return false;
+        }
         match self {
             Self::All => true,
             Self::Sku(kind) => group.licenses.iter().any(|(on, _)| Some(*on) == *kind),
@@ -94,7 +97,7 @@ pub(super) fn row(
         group.id.to_string().into(),
         group.name.as_str().into(),
         true.into(),
-        json!([]),
+        if group.dynamic { json!(["DynamicMembership"]) } else { json!([]) },
         licenses.into(),
         json!({"state": state}),
     ];
@@ -154,6 +157,7 @@ fn find<'w>(
     let missing = || GraphError::missing(id);
     let tenant = world.tenant(caller.tenant).ok_or_else(missing)?;
     let found = id.parse().ok().and_then(|id| tenant.group(id));
+    let found = found.filter(|(_, group)| group.life == Life::Live);
     found.map(|(at, group)| (tenant, at, group)).ok_or_else(missing)
 }
 

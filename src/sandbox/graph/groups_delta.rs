@@ -14,14 +14,20 @@ use super::{Answer, Caller};
 use crate::sandbox::World;
 use crate::sandbox::faults::Fault;
 use crate::sandbox::wire::{Ask, Reply};
-use crate::sandbox::world::tenant::{GroupChange, Member, Tenant};
+use crate::sandbox::world::tenant::{Group, GroupChange, Life, Member, Tenant};
 
 /// Bits of the tracked properties.
 const NAME: u16 = 1;
 const LICENSES: u16 = 1 << 1;
 const MEMBERS: u16 = 1 << 2;
-const NAMES: [(&str, u16); 4] =
-    [("id", 0), ("displayName", NAME), ("assignedLicenses", LICENSES), ("members", MEMBERS)];
+const KIND: u16 = 1 << 3;
+const NAMES: [(&str, u16); 5] = [
+    ("id", 0),
+    ("displayName", NAME),
+    ("assignedLicenses", LICENSES),
+    ("members", MEMBERS),
+    ("groupTypes", KIND),
+];
 
 /// What changed of a group in a round: properties, and who came or went.
 #[derive(Default)]
@@ -57,6 +63,7 @@ fn changed(tenant: &Tenant, since: u64, place: Place) -> BTreeMap<u16, Changed> 
         match entry.change {
             GroupChange::Born => group.born = true,
             GroupChange::Licenses => group.props |= LICENSES,
+            GroupChange::Itself => group.born = true,
             GroupChange::Member(member) => {
                 group.props |= MEMBERS;
                 group.members.insert(member);
@@ -97,6 +104,15 @@ fn slice(
     from_there(&mut nested.map(|at| Member::Group(*at)).chain(users))
 }
 
+/// Why a group that is gone is.
+fn removed(group: &Group) -> Option<&'static str> {
+    match group.life {
+        Life::Live => None,
+        Life::Deleted(_) => Some("changed"),
+        Life::Purged => Some("deleted"),
+    }
+}
+
 fn member(tenant: &Tenant, group: u16, member: Member) -> Option<Value> {
     let (kind, id) = match member {
         Member::User(at) => ("#microsoft.graph.user", tenant.user(at)?.id),
@@ -121,7 +137,11 @@ fn page(world: &mut World, ask: &Ask, version: &str, caller: &Caller, place: Pla
     let mut from = u32::try_from(place.at & u64::from(u32::MAX)).unwrap_or(u32::MAX);
     let mut rows: Vec<Value> = Vec::new();
     let mut next = None;
+    let limited = world.limited(place.limited);
     for (at, group) in (0_u16..).zip(&tenant.groups).skip(usize::from(first)) {
+        if limited.is_some_and(|only| !only.contains(&group.id)) {
+            continue;
+        }
         let own = round.as_ref().map(|round| round.get(&at));
         if own.is_some_and(|own| own.is_none()) {
             continue;
@@ -133,6 +153,13 @@ fn page(world: &mut World, ask: &Ask, version: &str, caller: &Caller, place: Pla
         let own = own.flatten();
         let begin = if at == first { std::mem::take(&mut from) } else { 0 };
         left -= 1;
+        if let Some(reason) = removed(group) {
+            // A first enumeration says nothing of what is gone for good.
+            if own.is_some() || reason == "changed" {
+                rows.push(json!({"id": group.id, "@removed": {"reason": reason}}));
+            }
+            continue;
+        }
         let whole = !minimal || own.is_none_or(|own| own.born);
         let mask =
             own.map_or(

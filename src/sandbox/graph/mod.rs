@@ -155,15 +155,18 @@ fn inner(world: &mut World, ask: &Ask, path: &[&str], caller: &Caller) -> Reply 
 }
 
 fn charge(world: &mut World, tenant: Uuid, cost: u32) -> Result<f64, GraphError> {
+    world.graph_use.add(cost);
     let budget = world.faults().budget;
     if budget <= 0.0 {
         return Ok(0.0);
     }
     let (now_ms, app_id) = (world.now().as_millisecond(), story::CLIENT_ID);
     let app = world.bucket().app(cost, now_ms, budget);
+    world.graph_use.app = world.graph_use.app.max(app.share);
     let Some(customer) = world.settled(tenant) else { return Ok(0.0) };
     let users = customer.users.len();
     let own = customer.bucket.tenant(cost, now_ms, users, budget);
+    world.graph_use.tenant = world.graph_use.tenant.max(own.share);
     let refusal = |wait_s: u32, share: f64, scope: &str| {
         GraphError::new(429, "TooManyRequests", "Too many requests.")
             .with("retry-after", wait_s.to_string())

@@ -24,6 +24,8 @@ pub(crate) struct Place {
     pub(crate) issued: i64,
     /// The page before was empty.
     pub(crate) after_empty: bool,
+    /// Which groups alone, by their number among those asked for so far; 0: all.
+    pub(crate) limited: u32,
 }
 
 /// The listings that have tokens.
@@ -54,20 +56,22 @@ impl Listing {
 impl Place {
     /// The start of a listing.
     pub(crate) fn start(listing: Listing, select: u16, upto: u64, issued: i64) -> Self {
-        Self { listing, select, since: None, upto, at: 0, issued, after_empty: false }
+        let (since, after_empty) = (None, false);
+        Self { listing, select, since, upto, at: 0, issued, after_empty, limited: 0 }
     }
 
     /// The token.
     pub(crate) fn encode(self, seed: u64, tenant: Uuid) -> String {
         let since = self.since.map_or_else(String::new, |since| since.to_string());
         let plain = format!(
-            "{}.{}.{since}.{}.{}.{}.{}",
+            "{}.{}.{since}.{}.{}.{}.{}.{}",
             self.listing.letter(),
             self.select,
             self.upto,
             self.at,
             self.issued,
-            u8::from(self.after_empty)
+            u8::from(self.after_empty),
+            self.limited
         );
         let sum = plain.bytes().fold(hash(&halves(tenant)), |sum, byte| hash(&[sum, byte.into()]));
         URL_SAFE_NO_PAD.encode(format!("{plain}.{:x}", hash(&[seed, sum])))
@@ -88,7 +92,8 @@ impl Place {
         let at = parts.next()?.parse().ok()?;
         let issued = parts.next()?.parse().ok()?;
         let after_empty = parts.next()? == "1";
-        let place = Self { listing, select, since, upto, at, issued, after_empty };
+        let limited = parts.next()?.parse().ok()?;
+        let place = Self { listing, select, since, upto, at, issued, after_empty, limited };
         (place.encode(seed, tenant) == token).then_some(place)
     }
 }

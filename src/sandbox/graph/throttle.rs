@@ -28,6 +28,26 @@ pub(crate) struct Gauge {
     pub(crate) wait_s: Option<u32>,
 }
 
+/// What Graph was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GraphUse {
+    /// Requests.
+    pub requests: u64,
+    /// Resource units.
+    pub units: u64,
+    /// The highest use of the quota over all tenants, as a share of it.
+    pub app: f64,
+    /// The highest use of a tenant's quota, as a share of it.
+    pub tenant: f64,
+}
+
+impl GraphUse {
+    pub(crate) fn add(&mut self, cost: u32) {
+        self.requests = self.requests.saturating_add(1);
+        self.units = self.units.saturating_add(u64::from(cost));
+    }
+}
+
 impl Bucket {
     /// Takes `cost` units at `now_ms` from `quota` units per `window_ms`.
     fn take(&mut self, cost: u32, now_ms: i64, quota: f64, window_ms: f64) -> Gauge {

@@ -1,14 +1,11 @@
-//! What happens to people: users, their assignments, groups and members. Tests call these methods,
-//! and so does `POST /control`; what is bought and granted is in `supply`.
+//! What happens to people: users and their assignments. Tests call these methods, and so does
+//! `POST /control`; groups are in `grouping`, what is bought and granted is in `supply`.
 
-use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::catalog::Kind;
 use super::licensing::short;
-use super::tenant::{
-    DIRECT, Group, GroupChange, Life, Member, Path, PathState, Tenant, User, Violation,
-};
+use super::tenant::{DIRECT, Life, Path, PathState, Tenant, User, Violation};
 use super::{World, country};
 
 /// Why a change is impossible.
@@ -84,7 +81,7 @@ impl World {
         self.catalog.kind(sku).ok_or(WorldError::Sku(sku))
     }
 
-    fn mask(&self, kind: Kind, plans: &[Uuid]) -> u32 {
+    pub(super) fn mask(&self, kind: Kind, plans: &[Uuid]) -> u32 {
         self.catalog.sku(kind).map_or(0, |sku| sku.mask(plans))
     }
 
@@ -272,123 +269,6 @@ impl World {
             true
         })?;
         if found { Ok(()) } else { Err(WorldError::Path) }
-    }
-
-    /// Adds a group and returns its id.
-    ///
-    /// # Errors
-    /// No such tenant, or no room.
-    pub fn add_group(
-        &mut self,
-        tenant: Uuid,
-        id: Option<Uuid>,
-        name: &str,
-    ) -> Result<Uuid, WorldError> {
-        let id = id.unwrap_or_else(|| self.fresh_id());
-        self.edit(tenant, |tenant, now| {
-            let at = u16::try_from(tenant.groups.len()).ok().filter(|at| *at < DIRECT);
-            let at = at.ok_or(WorldError::Full)?;
-            let (name, licenses) = (name.to_owned(), Vec::new());
-            tenant.groups.push(Group {
-                id,
-                name,
-                licenses,
-                nested: Vec::new(),
-                processing_until: 0,
-            });
-            tenant.group_changed(at, now, GroupChange::Born);
-            Ok(id)
-        })
-    }
-
-    fn membership(
-        &mut self,
-        tenant: Uuid,
-        group: Uuid,
-        user: Uuid,
-        f: impl FnOnce(&mut SmallVec<[u16; 4]>, u16),
-    ) -> Result<(), WorldError> {
-        let lag_s = self.lag_s();
-        self.edit(tenant, |tenant, now| {
-            let by = tenant.group(group).ok_or(WorldError::Group(group))?.0;
-            let at = tenant.position(user).ok_or(WorldError::User(user))?;
-            tenant.edit(at, now, |user| f(&mut user.groups, by));
-            tenant.schedule([at], now.saturating_add(lag_s));
-            Ok(())
-        })
-    }
-
-    /// Adds a user to a group; his licences follow after the lag.
-    ///
-    /// # Errors
-    /// No such tenant, group or user.
-    pub fn add_member(&mut self, tenant: Uuid, group: Uuid, user: Uuid) -> Result<(), WorldError> {
-        self.membership(tenant, group, user, |groups, by| {
-            if !groups.contains(&by) {
-                groups.push(by);
-            }
-        })
-    }
-
-    /// Takes a user out of a group; his licences follow after the lag.
-    ///
-    /// # Errors
-    /// No such tenant, group or user.
-    pub fn remove_member(
-        &mut self,
-        tenant: Uuid,
-        group: Uuid,
-        user: Uuid,
-    ) -> Result<(), WorldError> {
-        self.membership(tenant, group, user, |groups, by| groups.retain(|group| *group != by))
-    }
-
-    /// Makes a group a member of another; licences do not pass through.
-    ///
-    /// # Errors
-    /// No such tenant or group.
-    pub fn nest_group(&mut self, tenant: Uuid, outer: Uuid, inner: Uuid) -> Result<(), WorldError> {
-        self.edit(tenant, |tenant, now| {
-            let inner = tenant.group(inner).ok_or(WorldError::Group(inner))?.0;
-            let at = tenant.group(outer).ok_or(WorldError::Group(outer))?.0;
-            if let Some(group) = tenant.groups.get_mut(usize::from(at)) {
-                group.nested.push(inner);
-            }
-            tenant.group_changed(at, now, GroupChange::Member(Member::Group(inner)));
-            Ok(())
-        })
-    }
-
-    /// Puts a SKU on a group (`Some(disabled plans)`) or takes it off (`None`).
-    ///
-    /// # Errors
-    /// No such tenant, group or SKU.
-    pub fn group_license(
-        &mut self,
-        tenant: Uuid,
-        group: Uuid,
-        sku: Uuid,
-        disabled: Option<&[Uuid]>,
-    ) -> Result<(), WorldError> {
-        let kind = self.kind(sku)?;
-        let disabled = disabled.map(|plans| self.mask(kind, plans));
-        let lag_s = self.lag_s();
-        self.edit(tenant, |tenant, now| {
-            let by = tenant.group(group).ok_or(WorldError::Group(group))?.0;
-            if disabled.is_some() && tenant.sku(kind).is_none() {
-                return Err(WorldError::Sku(sku));
-            }
-            let due = now.saturating_add(lag_s);
-            if let Some(group) = tenant.groups.get_mut(usize::from(by)) {
-                group.licenses.retain(|(on, _)| *on != kind);
-                group.licenses.extend(disabled.map(|mask| (kind, mask)));
-                group.processing_until = due;
-            }
-            tenant.group_changed(by, now, GroupChange::Licenses);
-            let members = tenant.members(by);
-            tenant.schedule(members, due);
-            Ok(())
-        })
     }
 }
 

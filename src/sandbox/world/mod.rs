@@ -5,6 +5,7 @@
 mod buying;
 pub(crate) mod catalog;
 mod edit;
+mod grouping;
 mod licensing;
 pub(crate) mod offer;
 mod opening;
@@ -32,7 +33,7 @@ use self::subscription::Shelf;
 use self::tenant::{DIRECT, Life, Location, Tenant};
 use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
-use super::graph::throttle::Bucket;
+use super::graph::throttle::{Bucket, GraphUse};
 use super::keys::KeyRing;
 use super::sign_in::Visits;
 use super::stumble::Stumble;
@@ -49,6 +50,8 @@ pub struct World {
     seed: u64,
     catalog: Catalog,
     tenants: BTreeMap<Uuid, Tenant>,
+    /// The groups that delta sequences were limited to; tokens name them by number.
+    limited: Vec<Vec<Uuid>>,
     shelf: Shelf,
     pub(super) orders: Orders,
     pub(super) post: Post,
@@ -61,6 +64,7 @@ pub struct World {
     fate: Chance,
     names: Chance,
     bucket: Bucket,
+    pub(super) graph_use: GraphUse,
     out: bool,
     foreign_app: bool,
     stumbles: Vec<Stumble>,
@@ -100,6 +104,7 @@ impl World {
             seed: options.seed,
             catalog: Catalog::new(),
             tenants: BTreeMap::new(),
+            limited: Vec::new(),
             shelf: Shelf::default(),
             orders: Orders::default(),
             post: Post::default(),
@@ -111,12 +116,16 @@ impl World {
             fate: Chance::new(options.faults.seed),
             names: Chance::new(options.seed ^ 0x1d5),
             bucket: Bucket::default(),
+            graph_use: GraphUse::default(),
             out: false,
             foreign_app: false,
             stumbles: Vec::new(),
         };
         opening::build(&mut world);
         population::build(&mut world, options.tenants, options.users);
+        if options.large > 0 {
+            population::large(&mut world, options.large);
+        }
         Ok(world)
     }
 
@@ -169,6 +178,11 @@ impl World {
 
     pub(crate) fn bucket(&mut self) -> &mut Bucket {
         &mut self.bucket
+    }
+
+    /// What Graph was asked for so far, and how near to its quotas that came.
+    pub fn graph_use(&self) -> GraphUse {
+        self.graph_use
     }
 
     /// `Some(true)`: a good secret; `Some(false)`: expired.

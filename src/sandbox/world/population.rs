@@ -28,6 +28,14 @@ pub(super) fn build(world: &mut World, tenants: usize, users: usize) {
     }
 }
 
+/// Adds one tenant of so many users, who hold and have bought what others do.
+pub(super) fn large(world: &mut World, users: usize) {
+    let now = world.now_s();
+    let mut tenant = tenant(hash(&[world.seed, 0x006c_6172]), 0, users, now);
+    "Large Customer".clone_into(&mut tenant.name);
+    world.tenants.insert(tenant.id, tenant);
+}
+
 fn tenant(seed: u64, number: u64, users: usize, now: i64) -> Tenant {
     let mut chance = Chance::new(seed);
     let roles = || story::ROLES.map(str::to_owned).to_vec();
@@ -81,7 +89,7 @@ fn groups(tenant: &mut Tenant, seed: u64, kinds: &[Kind]) {
     let licensed = kinds.iter().map(|kind| vec![(*kind, 0)]);
     for (licenses, n) in licensed.chain([Vec::new()]).zip(0..) {
         let (id, name) = (guid(&[seed, 3, n]), format!("Group {n}"));
-        tenant.groups.push(Group { id, name, licenses, nested: Vec::new(), processing_until: 0 });
+        tenant.groups.push(Group { licenses, ..Group::new(id, name) });
     }
 }
 

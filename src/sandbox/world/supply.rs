@@ -87,6 +87,12 @@ impl World {
         })
     }
 
+    /// Whether a tenant lets our app read whom it has.
+    pub fn lets_us_in(&self, tenant: Uuid) -> bool {
+        let roles = self.tenant(tenant).and_then(|it| it.consent.as_ref());
+        roles.is_some_and(|it| !it.is_empty())
+    }
+
     /// Adds or replaces a subscription; the text is returned byte by byte.
     ///
     /// # Errors

@@ -151,6 +151,17 @@ pub(crate) struct Group {
     pub(crate) nested: Vec<u16>,
     /// Until when licences are being processed, seconds since 1970.
     pub(crate) processing_until: i64,
+    /// A rule says who is a member.
+    pub(crate) dynamic: bool,
+    pub(crate) life: Life,
+}
+
+impl Group {
+    /// A group without licences and members.
+    pub(crate) fn new(id: Uuid, name: String) -> Self {
+        let (licenses, nested) = (Vec::new(), Vec::new());
+        Self { id, name, licenses, nested, processing_until: 0, dynamic: false, life: Life::Live }
+    }
 }
 
 /// Bought units by state. Source: graph-licensing.md 1.1.
@@ -206,6 +217,8 @@ pub(crate) enum Member {
 pub(crate) enum GroupChange {
     Born,
     Licenses,
+    /// Its name or kind, or it was deleted or restored.
+    Itself,
     /// Came or went.
     Member(Member),
 }

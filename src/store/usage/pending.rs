@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     Cause, Change, Commit, UsageAnswer, UsageEvent, UsageId, UsageKey, UsageState, UsageWrite,
 };
+use crate::store::licenses::Decided;
 
 /// Usage on its way to disk: seen by what comes after it in the group.
 #[derive(Debug, Default)]
@@ -71,21 +72,43 @@ impl PendingUsage {
         verdicts.into_iter().filter_map(settle).collect()
     }
 
+    /// What is known of this idempotency key; `None` when it is new and there is room for it.
+    pub(in crate::store) fn known(&self, usage: &Usage, it: UsageRepeat) -> Option<Decided> {
+        let UsageRepeat { key, body } = it;
+        if let Some(known) = self.answers.get(&key) {
+            let same = known.body == body;
+            let before = || Decided::Before(Some(Arc::clone(&known.answer)));
+            return Some(if same { before() } else { Decided::OtherBody });
+        }
+        if let Some((known, _)) = usage.answers.get(&key) {
+            return Some(if *known == body { Decided::Before(None) } else { Decided::OtherBody });
+        }
+        let full = usage.answers.len().saturating_add(self.answers.len()) >= ANSWERS_MAX;
+        full.then_some(Decided::Full)
+    }
+
+    /// Remembers what is answered under this idempotency key.
+    pub(in crate::store) fn remember(
+        &mut self,
+        UsageRepeat { key, body }: UsageRepeat,
+        at: Timestamp,
+        answer: impl Into<Arc<[u8]>>,
+    ) -> UsageWrite {
+        let it = UsageAnswer { key, body, at, answer: answer.into() };
+        self.answers.insert(key, it.clone());
+        UsageWrite::Remember(it)
+    }
+
     fn take(&mut self, usage: &Usage, request: UsageRequest) -> (UsageReply, Commit) {
         let nothing = |receipt| (UsageReply::Receipt(receipt), Commit::default());
-        if let Some(UsageRepeat { key, body }) = request.repeat {
-            if let Some(known) = self.answers.get(&key) {
-                let same = known.body == body;
-                let again = || UsageReceipt::Again(Arc::clone(&known.answer));
-                return nothing(if same { again() } else { UsageReceipt::OtherBody });
+        match request.repeat.and_then(|it| self.known(usage, it)) {
+            None => {}
+            Some(Decided::Before(Some(answer))) => return nothing(UsageReceipt::Again(answer)),
+            Some(Decided::Before(None) | Decided::Now) => {
+                return (UsageReply::Events(Vec::new()), Commit::default());
             }
-            if let Some((known, _)) = usage.answers.get(&key) {
-                let events = (UsageReply::Events(Vec::new()), Commit::default());
-                return if *known == body { events } else { nothing(UsageReceipt::OtherBody) };
-            }
-            if usage.answers.len().saturating_add(self.answers.len()) >= ANSWERS_MAX {
-                return nothing(UsageReceipt::Full);
-            }
+            Some(Decided::OtherBody) => return nothing(UsageReceipt::OtherBody),
+            Some(Decided::Full) => return nothing(UsageReceipt::Full),
         }
         let mut commit = Commit::default();
         let mut outcomes = Vec::with_capacity(request.reports.len());
@@ -99,10 +122,8 @@ impl PendingUsage {
         let answer: Arc<[u8]> = (request.answer)(&outcomes).into();
         // What changed nothing may be corrected under the same idempotency key.
         let taken = request.repeat.filter(|_| !commit.usage.is_empty());
-        if let Some(UsageRepeat { key, body }) = taken {
-            let it = UsageAnswer { key, body, at: request.now, answer: Arc::clone(&answer) };
-            self.answers.insert(key, it.clone());
-            commit.usage.push(UsageWrite::Remember(it));
+        if let Some(repeat) = taken {
+            commit.usage.push(self.remember(repeat, request.now, Arc::clone(&answer)));
         }
         (UsageReply::Receipt(UsageReceipt::Done { outcomes, answer }), commit)
     }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::assigns;
 use crate::domain::{
-    Cause, Change, Commit, HeldBack, Licence, RunId, Sku, SkuId, TenantUsers, TenantView, UserId,
-    UserLicences, UserWrites,
+    Cause, Change, Commit, Entity, Fact, HeldBack, Licence, Outcome, RunId, Sku, SkuId, SourceKey,
+    SourceState, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
 };
 
 /// What a run no longer had, while the brake holds it.
@@ -42,11 +42,17 @@ impl Missing {
 }
 
 /// Lets go of what the brake holds: it is removed as the read that missed it said, with an entry in
-/// the journal for each. `None` if nothing is held. What a later round changed stays as it is.
-pub fn release(view: &TenantView, now: Timestamp) -> Option<Commit> {
+/// the journal for each and one for who released it. `None` if nothing is held. What a later round
+/// changed stays as it is.
+pub fn release(view: &TenantView, by: &str, now: Timestamp) -> Option<Commit> {
     let held = view.held.as_deref()?;
     let tenant = view.tenant.id;
-    let mut commit = Commit { held: vec![(tenant, None)], ..Commit::default() };
+    let mut commit = Commit {
+        held: vec![(tenant, None)],
+        sources: vec![(SourceKey::directory(tenant), freed(&view.directory))],
+        changes: vec![noted(tenant, held, by, now)],
+        ..Commit::default()
+    };
     let mut lost: BTreeMap<UserId, Vec<SkuId>> = BTreeMap::new();
     for (sku, users) in &held.users {
         for user in users.iter() {
@@ -81,6 +87,27 @@ pub fn release(view: &TenantView, now: Timestamp) -> Option<Commit> {
     Some(commit)
 }
 
+/// The source's state without what the brake said. When it was completely read the next run says.
+fn freed(state: &SourceState) -> SourceState {
+    let braked = state.last_outcome == Some(Outcome::Partial);
+    let last_error = state.last_error.clone().filter(|_| !braked);
+    SourceState { held_back: 0, last_error, ..state.clone() }
+}
+
+/// Who let go of what.
+fn noted(tenant: TenantId, held: &HeldBack, by: &str, now: Timestamp) -> Change {
+    Change {
+        at: now,
+        cause: Cause::Command,
+        entity: Entity::Tenant,
+        id: tenant.to_string().into(),
+        tenant: Some(tenant),
+        user: None,
+        before: Some(Fact::Words(held.to_string().into())),
+        after: Some(Fact::Words(format!("released by {by}").into())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{enumerate, holds, present, sku, tenant, user};
@@ -99,7 +126,7 @@ mod tests {
             held: vec![(view.tenant.id, view.held.as_deref().cloned())],
             ..Commit::default()
         });
-        let commit = release(mirror.tenant(view.tenant.id).unwrap(), Timestamp::UNIX_EPOCH);
+        let commit = release(mirror.tenant(view.tenant.id).unwrap(), "ops", Timestamp::UNIX_EPOCH);
         let commit = commit.unwrap();
         let after = mirror.applied(&commit);
         (after.tenant(view.tenant.id).unwrap().as_ref().clone(), commit)
@@ -113,10 +140,14 @@ mod tests {
         assert_eq!((back.run, back.total, back.seats()), (RunId(1), 30, 28));
         assert!(back.holds(user(3), sku(1).id) && !back.holds(user(2), sku(1).id));
         let (after, commit) = released(&held);
-        assert_eq!((present(&after), commit.changes.len()), (vec![1, 2], 28));
+        assert_eq!((present(&after), commit.changes.len()), (vec![1, 2], 1 + 28));
+        let words = |it: &str| Some(Fact::Words(it.into()));
+        let note = commit.changes.first().unwrap();
+        assert_eq!(note.before, words("held back: 28 of 30 seats, which r1 no longer saw"));
+        assert_eq!(note.after, words("released by ops"));
         assert!(commit.changes.iter().all(|it| it.cause == Cause::Command));
         assert_eq!(after.held.as_deref(), None);
-        assert!(release(&after, Timestamp::UNIX_EPOCH).is_none(), "once");
+        assert!(release(&after, "ops", Timestamp::UNIX_EPOCH).is_none(), "once");
     }
 
     #[test]
@@ -138,6 +169,6 @@ mod tests {
         let (held, _) = enumerate(&tenant(30), 1, &[1]);
         let (gone, planned) = enumerate(&held, 2, &[1]);
         assert_eq!((planned.held, gone.held.as_deref()), (None, None));
-        assert!(release(&gone, Timestamp::UNIX_EPOCH).is_none());
+        assert!(release(&gone, "ops", Timestamp::UNIX_EPOCH).is_none());
     }
 }

@@ -172,7 +172,11 @@ impl World {
             },
             Arc::clone,
         );
-        let limits = Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH };
+        let limits = Limits {
+            sweep: SignedDuration::from_hours(24),
+            remove_limit: Share::FIFTH,
+            groups: SignedDuration::from_hours(1),
+        };
         let (desk, clock) = (&self.desk, &self.clock);
         let unfinished = self.mirror.unfinished(tenant).cloned();
         let with = With {

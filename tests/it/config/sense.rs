@@ -133,9 +133,9 @@ fn what_is_probably_not_meant_is_a_warning() {
 #[test]
 fn what_takes_effect_later_is_noted_only_when_it_is_set() {
     assert_eq!(with("").unwrap().notes, []);
-    let notes = with("[policy]\ngrace = \"10d\"").unwrap().notes;
+    let notes = with("[sync.reports]\nevery = \"12h\"").unwrap().notes;
     let keys: Vec<_> = notes.iter().map(|it| it.key.as_str()).collect();
-    assert_eq!(keys, ["policy.grace"]);
+    assert_eq!(keys, ["sync.reports.every"]);
 }
 
 #[test]

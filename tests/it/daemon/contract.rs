@@ -63,7 +63,7 @@ fn no_upper_case_ids(value: &Value) {
 
 const STATES: &str = "active|trial|grace|pending|suspended|expired|unlicensed|unknown";
 const CHANNELS: &str = "appsource|saas|isv_app|direct|hybrid";
-const LOG: &str = "run:run source:=subscriptions|directory|reports tenant:id? \
+const LOG: &str = "run:run source:=subscriptions|directory|reports|groups tenant:id? \
     trigger:=start|schedule|webhook|notification|manual started:time ended:time \
     outcome:=complete|partial|failed seen:count added:count changed:count removed:count \
     requests:count throttled_s:seconds error:text?";
@@ -86,7 +86,7 @@ fn one<'a>(rows: &'a [Value], field: &str, value: &str) -> &'a Value {
 pub(super) fn answer_fields() -> String {
     format!(
         "product:text state:={STATES} usable:bool reason:text source:={CHANNELS}? plan:text? \
-         features:list period_end:time? grace_end:time? notice:text? as_of:time? stale:bool \
+         features:list period_end:time? grace_end:time? notice:object? as_of:time? stale:bool \
          check_after:count valid_until:time token:text?"
     )
 }

@@ -150,7 +150,13 @@ async fn the_description_names_the_routes_there_are_and_no_others() {
 async fn whoever_asks_too_often_is_told_when_to_come_again() {
     let rate =
         |burst| Rate { burst: NonZeroU32::new(burst).unwrap(), per: Duration::from_hours(1) };
-    let rates = Rates { address: rate(100), tenant: rate(5), caller: rate(7), wrong: rate(10) };
+    let rates = Rates {
+        address: rate(100),
+        tenant: rate(5),
+        caller: rate(7),
+        wrong: rate(10),
+        ..Rates::default()
+    };
     let world = World::with(Setup { rates, ..Setup::default() }).await;
     let (mut users, mut callers, mut guesses, mut wrong) = (vec![], vec![], vec![], vec![]);
     let ana = token_of(ANA);

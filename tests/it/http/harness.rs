@@ -29,51 +29,58 @@ use uuid::Uuid;
 
 use crate::tokens::{ANA, CONTOSO, Draft, PretendEntra, Version, now, rules};
 
-pub(super) const PRODUCT: &str = "synoptic-panel";
-pub(super) const SHOP: &str = "ent_c2hvcC1zaG9wLXNob3Atc2hvcC1zaG9wLXNob3Atc2g";
-pub(super) const PRINTER: &str = "ent_cHJpbnRlci1wcmludGVyLXByaW50ZXItcHJpbnRlci0";
+pub(crate) const PRODUCT: &str = "synoptic-panel";
+pub(crate) const SHOP: &str = "ent_c2hvcC1zaG9wLXNob3Atc2hvcC1zaG9wLXNob3Atc2g";
+pub(crate) const PRINTER: &str = "ent_cHJpbnRlci1wcmludGVyLXByaW50ZXItcHJpbnRlci0";
+pub(crate) const SELLER: &str = "ent_c2VsbGVyLXNlbGxlci1zZWxsZXItc2VsbGVyLXNlbGw";
 /// Has a subscription with two seats.
-pub(super) const WINGTIP: &str = "55555555-eeee-4eee-8eee-555555555555";
+pub(crate) const WINGTIP: &str = "55555555-eeee-4eee-8eee-555555555555";
 /// In Contoso without any licence.
-pub(super) const DAN: &str = "66666666-cccc-4ccc-8ccc-666666666666";
+pub(crate) const DAN: &str = "66666666-cccc-4ccc-8ccc-666666666666";
 /// A tenant that nobody ever heard of.
-pub(super) const NOBODY: &str = "77777777-eeee-4eee-8eee-777777777777";
+pub(crate) const NOBODY: &str = "77777777-eeee-4eee-8eee-777777777777";
 
-pub(super) struct World {
-    pub(super) public: SocketAddr,
-    pub(super) ops: SocketAddr,
-    pub(super) store: Store,
-    pub(super) entra: PretendEntra,
-    pub(super) client: reqwest::Client,
-    pub(super) cancel: CancellationToken,
-    pub(super) tasks: JoinSet<()>,
+pub(crate) struct World {
+    pub(crate) public: SocketAddr,
+    pub(crate) ops: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) entra: PretendEntra,
+    pub(crate) client: reqwest::Client,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) tasks: JoinSet<()>,
     clock: Arc<AtomicI64>,
     _folder: tempfile::TempDir,
 }
 
-pub(super) struct Setup {
-    pub(super) limits: Limits,
-    pub(super) rates: Rates,
-    pub(super) entra: PretendEntra,
-    pub(super) tls: Option<Tls>,
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) rates: Rates,
+    pub(crate) entra: PretendEntra,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Default for Setup {
     /// Limits as they are, and rates that no test reaches by accident.
     fn default() -> Self {
         let often = Rate { burst: NonZeroU32::new(100_000).unwrap(), per: Duration::from_secs(1) };
-        let rates = Rates { address: often, tenant: often, caller: often, wrong: often };
+        let rates = Rates {
+            address: often,
+            tenant: often,
+            caller: often,
+            wrong: often,
+            ..Rates::default()
+        };
         let limits = Limits::default();
         Self { limits, rates, entra: PretendEntra::with(&["org-1"]), tls: None }
     }
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Setup::default()).await
     }
 
-    pub(super) async fn with(setup: Setup) -> Self {
+    pub(crate) async fn with(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = StoreOptions { guard: Guard::Off, ..StoreOptions::new(folder.path()) };
         let store = Store::open(options, now()).unwrap().0;
@@ -91,19 +98,16 @@ impl World {
             store: store.clone(),
             catalog: Arc::clone(&catalog),
             policy: Policy::default(),
+            messages: Arc::default(),
             callers: callers(),
             rules: rules(),
-            webhooks: entitled::tokens::WebhookRules::new(
-                crate::tokens::LOGIN,
-                crate::tokens::STS,
-                CONTOSO.parse().unwrap(),
-                crate::tokens::CLIENT_ID,
-            ),
+            webhooks: webhook_rules(),
             watch: watch.clone(),
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
             rates: setup.rates,
+            seats: None,
             metrics: metrics.clone(),
             clock: Arc::clone(&time),
         });
@@ -112,6 +116,7 @@ impl World {
             catalog,
             policy: Policy::default(),
             notify: None,
+            seats: None,
             entra: Arc::clone(&entra),
             watch,
             metrics,
@@ -142,20 +147,20 @@ impl World {
         }
     }
 
-    pub(super) fn pass(&self, seconds: i64) {
+    pub(crate) fn pass(&self, seconds: i64) {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.public)
     }
 
     /// Asks as a server with the shop's key.
-    pub(super) async fn ask(&self, body: Value) -> (u16, Value) {
+    pub(crate) async fn ask(&self, body: Value) -> (u16, Value) {
         self.post("/v1/entitlements", Some(SHOP), body.to_string()).await
     }
 
-    pub(super) async fn post(
+    pub(crate) async fn post(
         &self,
         path: &str,
         credential: Option<&str>,
@@ -170,18 +175,27 @@ impl World {
         (status, response.json().await.unwrap_or(Value::Null))
     }
 
-    pub(super) async fn ops_get(&self, path: &str) -> reqwest::Response {
+    pub(crate) async fn ops_get(&self, path: &str) -> reqwest::Response {
         self.client.get(format!("http://{}{path}", self.ops)).send().await.unwrap()
     }
 }
 
 /// A user's token of Contoso, valid now.
-pub(super) fn token_of(user: &str) -> String {
+pub(crate) fn token_of(user: &str) -> String {
     Draft::good(Version::V2).claim("oid", user).signed()
 }
 
-pub(super) fn question(tenant: &str, user: &str) -> Value {
+pub(crate) fn question(tenant: &str, user: &str) -> Value {
     json!({ "product": PRODUCT, "host": "web", "tenant": tenant, "user": user })
+}
+
+fn webhook_rules() -> entitled::tokens::WebhookRules {
+    entitled::tokens::WebhookRules::new(
+        crate::tokens::LOGIN,
+        crate::tokens::STS,
+        CONTOSO.parse().unwrap(),
+        crate::tokens::CLIENT_ID,
+    )
 }
 
 fn callers() -> Vec<Caller> {
@@ -193,6 +207,7 @@ fn callers() -> Vec<Caller> {
     vec![
         caller("web-shop", SHOP, &[Permission::Query]),
         caller("printer", PRINTER, &[Permission::Usage]),
+        caller("seller", SELLER, &[Permission::Licenses]),
     ]
 }
 

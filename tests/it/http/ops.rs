@@ -166,5 +166,5 @@ async fn the_status_page_draws_what_happened() {
     for absent in ["<script", "<b>", "http-equiv", "src=", "href=", "url("] {
         assert!(!page.contains(absent), "{absent} in {page}");
     }
-    assert_eq!(Source::ALL.len(), 3);
+    assert_eq!(Source::ALL.len(), 4);
 }

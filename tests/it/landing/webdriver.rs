@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with one window. Dropped, it and its helper end.
-pub(super) struct Chromium {
+pub(crate) struct Chromium {
     driver: Child,
     http: reqwest::Client,
     session: String,
@@ -29,7 +29,7 @@ pub(super) struct Chromium {
 }
 
 /// Whether there is a browser to test with. With `REQUIRE_BROWSER=1` there has to be one.
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     let found = ["chromium", "chromedriver"].iter().all(|program| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|it| it.join(program).is_file())
@@ -43,7 +43,7 @@ pub(super) fn is_there() -> bool {
 }
 
 impl Chromium {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -108,23 +108,23 @@ impl Chromium {
     }
 
     /// Pages run no script from now on.
-    pub(super) async fn without_javascript(&self) {
+    pub(crate) async fn without_javascript(&self) {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
     }
 
     /// What the person prefers, and how wide the window is, in CSS pixels.
-    pub(super) async fn looks(&self, scheme: &str, width: u32) {
+    pub(crate) async fn looks(&self, scheme: &str, width: u32) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.devtools("Emulation.setEmulatedMedia", json!({"features": features})).await;
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    pub(super) async fn open(&self, url: &str) {
+    pub(crate) async fn open(&self, url: &str) {
         self.post("/url", json!({"url": url})).await;
     }
 
-    pub(super) async fn address(&self) -> String {
+    pub(crate) async fn address(&self) -> String {
         self.read("/url").await
     }
 
@@ -134,7 +134,7 @@ impl Chromium {
     }
 
     /// Waits until the page with this heading is there: a click does not wait for what it opens.
-    pub(super) async fn shows(&self, heading: &str) {
+    pub(crate) async fn shows(&self, heading: &str) {
         let began = Instant::now();
         let mut seen = String::new();
         while seen != heading {
@@ -148,13 +148,13 @@ impl Chromium {
         }
     }
 
-    pub(super) async fn click(&self, css: &str) {
+    pub(crate) async fn click(&self, css: &str) {
         let element = self.find(css).await;
         self.post(&format!("/element/{element}/click"), json!({})).await;
     }
 
     /// Presses the Tab key.
-    pub(super) async fn tab(&self) {
+    pub(crate) async fn tab(&self) {
         let key = |kind: &str| json!({"type": kind, "value": "\u{e004}"});
         let keys =
             json!([{"type": "key", "id": "keys", "actions": [key("keyDown"), key("keyUp")]}]);
@@ -162,12 +162,12 @@ impl Chromium {
     }
 
     /// What a function's body returns.
-    pub(super) async fn run(&self, script: &str) -> Value {
+    pub(crate) async fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", json!({"script": script, "args": []})).await
     }
 
     /// Keeps a picture of the page in the folder that `LANDING_PICTURES` names, if it does.
-    pub(super) async fn picture(&self, name: &str) {
+    pub(crate) async fn picture(&self, name: &str) {
         let Ok(folder) = std::env::var("LANDING_PICTURES") else { return };
         let image = STANDARD.decode(self.read("/screenshot").await).unwrap();
         std::fs::write(Path::new(&folder).join(format!("{name}.png")), image).unwrap();

@@ -185,8 +185,8 @@ async fn skus_lifecycles_and_groups_come_with_all_their_pages() {
         json!({ "value": [{ "id": user(7), "displayName": "BI users" }, { "id": user(8) }] });
     it.get(&format!("{V1}/groups"), vec![ok(groups)]).await;
     let groups = graph.licensed_groups(&it.meter, of, SKU.parse().unwrap()).await.unwrap();
-    let names: Vec<_> = groups.iter().map(|(_, name)| name.as_deref()).collect();
-    assert_eq!(names, [Some("BI users"), None]);
+    let names: Vec<_> = groups.iter().map(|it| understood(it).name.clone()).collect();
+    assert_eq!(names, [Some("BI users".into()), None]);
     let filter = it.requests("/groups").await[0].url.query_pairs().next().unwrap().1.into_owned();
     assert_eq!(filter, format!("assignedLicenses/any(x:x/skuId eq {SKU})"));
 }

@@ -222,7 +222,7 @@ async fn contosos_directory_reads_the_same_by_every_way() {
     assert!(synoptic.service_plans.iter().any(|it| it.id.as_uuid() == SYNOPTIC_PLAN));
     graph.lifecycles(&stage.meter, tenant).await.unwrap();
     let groups = graph.licensed_groups(&stage.meter, tenant, synoptic.id).await.unwrap();
-    let groups: BTreeSet<Uuid> = groups.iter().map(|(id, _)| id.as_uuid()).collect();
+    let groups: BTreeSet<Uuid> = groups.into_iter().map(|it| understood(it).id.as_uuid()).collect();
     assert_eq!(groups, [BI_USERS, FINANCE].into());
 
     let truth = held(&stage.truth(CONTOSO.tenant));

@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 
 use super::{ANA, CONTOSO, FABRIKAM, now};
 
-fn signer(kid: &str) -> (Signer, PublicKey) {
+pub(super) fn signer(kid: &str) -> (Signer, PublicKey) {
     let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap();
     let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref()).unwrap();

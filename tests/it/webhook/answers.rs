@@ -159,7 +159,11 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         catalog: Arc::new(catalog()),
         clock,
         ledger: Ledger::default(),
-        limits: Limits { sweep: SignedDuration::from_hours(24), remove_limit: Share::FIFTH },
+        limits: Limits {
+            sweep: SignedDuration::from_hours(24),
+            remove_limit: Share::FIFTH,
+            groups: SignedDuration::from_hours(1),
+        },
     };
     let action = scene.0.lock().unwrap().operation["action"].as_str().unwrap().to_owned();
     let said = Announcement {

@@ -1,29 +1,28 @@
-//! Which channel may speak in which host: rule 6 of the contract, as one table.
+//! Which right may speak in which host: rule 6 of the contract and the decision table of
+//! `visuals-and-isv.md` section 6, as one table. The rules below, `entitled products hosts`, the
+//! README and the client for visuals are made of it ([`TABLE`]).
+
+mod table;
 
 use super::Question;
 use crate::domain::{Channel, Cloud, Host, HybridMode, LicenseKind, Product};
+use table::counts;
+pub use table::{Row, TABLE, Way, markdown, row, typescript};
 
-/// Whether evidence of this channel counts in this host.
+/// Whether evidence of this channel counts in this host, by any of its ways.
 ///
 /// Source: contract section 2, rule 6.
-pub const fn speaks(channel: Channel, host: Host) -> bool {
-    match channel {
-        Channel::Appsource | Channel::Saas | Channel::IsvApp => host.has_signed_in_user(),
-        Channel::Hybrid => host.has_signed_in_user(),
-        Channel::Direct => true,
-    }
+pub fn speaks(channel: Channel, host: Host) -> bool {
+    Way::ALL.iter().any(|way| way.channel() == channel && counts(*way, host, Cloud::Public))
 }
 
 /// Whether evidence of this channel counts in this cloud: only the publisher's own package does
 /// everywhere.
 ///
 /// Source: contract section 2, rule 6.
-pub const fn speaks_in_cloud(channel: Channel, cloud: Cloud) -> bool {
-    match (channel, cloud) {
-        (Channel::Direct, Cloud::Public | Cloud::National) => true,
-        (_, Cloud::Public) => true,
-        (_, Cloud::National) => false,
-    }
+pub fn speaks_in_cloud(channel: Channel, cloud: Cloud) -> bool {
+    let somewhere = |way: Way| Host::ALL.iter().any(|host| counts(way, *host, cloud));
+    Way::ALL.iter().any(|way| way.channel() == channel && somewhere(*way))
 }
 
 /// Whether a license of this kind counts in the question's host: a `site` only where it is
@@ -35,7 +34,7 @@ pub fn kind_fits(kind: LicenseKind, domain: Option<&str>, question: &Question<'_
         LicenseKind::User | LicenseKind::Capacity => true,
         LicenseKind::Site => {
             let site = question.site.and_then(host_name);
-            let embedded = question.host == Host::Embed;
+            let embedded = counts(Way::PackageForSite, question.host, Cloud::Public);
             embedded && site.zip(domain).is_some_and(|(site, domain)| is_below(site, domain))
         }
     }

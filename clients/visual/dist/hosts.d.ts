@@ -1,0 +1,1 @@
+export declare const hosts: Record<string, readonly string[]>;

@@ -1,0 +1,368 @@
+//! `licenses` and `activations`: what the publisher sold itself.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::Exit;
+use super::output::{Column, Printer};
+use super::remote::{Pairs, Remote, field, pairs};
+use crate::domain::{ActivationId, BillingCycle, LicenseId, LicenseKind, OverLimit, ProductId};
+
+/// `licenses`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LicensesCommand {
+    /// Sell a license; prints its activation key, once
+    Issue(IssueArgs),
+    /// All licenses, with where each stands
+    List,
+    /// One license, with who uses it and which tenants are bound to it
+    Show {
+        /// Its id, such as L-7Q2M-…
+        id: LicenseId,
+    },
+    /// It ends with its period, without grace
+    Cancel {
+        /// Its id
+        id: LicenseId,
+    },
+    /// It does not count until it is reinstated
+    Suspend {
+        /// Its id
+        id: LicenseId,
+    },
+    /// A suspended one counts again
+    Reinstate {
+        /// Its id
+        id: LicenseId,
+    },
+    /// It is over at once and for good
+    Revoke {
+        /// Its id
+        id: LicenseId,
+    },
+    /// Print the signed token to build into a visual's package, alone
+    Package {
+        /// Its id
+        id: LicenseId,
+    },
+    /// Its id or key leaked: it goes on under new ones, and the old ones are worth nothing
+    Reissue {
+        /// Its id
+        id: LicenseId,
+    },
+    /// It was paid: a new period from now, as long as the old one
+    Renew {
+        /// Its id
+        id: LicenseId,
+        /// The new period
+        #[command(flatten)]
+        period: PeriodArgs,
+    },
+    /// It covers something else at once, in a new period
+    Change {
+        /// Its id
+        id: LicenseId,
+        /// What changes
+        #[command(flatten)]
+        what: WhatArgs,
+        /// The new period
+        #[command(flatten)]
+        period: PeriodArgs,
+    },
+}
+
+/// `licenses issue`.
+#[derive(Clone, Debug, Args)]
+pub struct IssueArgs {
+    /// The product's id
+    #[arg(long, value_name = "P")]
+    product: ProductId,
+    /// user, capacity or site
+    #[arg(long, value_name = "K")]
+    kind: LicenseKind,
+    /// How many users or nodes; without, there is no limit
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+    /// Whom it is made out to, as the customer will type it
+    #[arg(long, value_name = "L")]
+    licensee: String,
+    /// The account that pays, when it is another one
+    #[arg(long, value_name = "B")]
+    billing: Option<String>,
+    /// Until when it is paid: 2027-01-31 or 2027-01-31T08:00:00Z; may lie in the past
+    #[arg(long, value_name = "T")]
+    period_end: Option<String>,
+    /// When the period began; now, if it is not said
+    #[arg(long, value_name = "T")]
+    period_start: Option<String>,
+    /// When its trial ends
+    #[arg(long, value_name = "T")]
+    trial_end: Option<String>,
+    /// Sets the dates that are not named
+    #[arg(
+        long,
+        value_name = "C",
+        help = "trial, monthly, yearly or three_years: sets the dates that are not named"
+    )]
+    cycle: Option<BillingCycle>,
+    /// The domain of a site
+    #[arg(long, value_name = "D")]
+    domain: Option<String>,
+    /// The node size of a capacity, such as P1
+    #[arg(long, value_name = "S")]
+    node: Option<String>,
+    /// Over the maximum: warn or deny, in place of the policy
+    #[arg(long, value_name = "O")]
+    over_limit: Option<OverLimit>,
+    /// How many tenants may be bound to it
+    #[arg(long, value_name = "N")]
+    tenants_max: Option<u32>,
+}
+
+/// What a license covers.
+#[derive(Clone, Debug, Args)]
+pub struct WhatArgs {
+    /// How many users or nodes
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+    /// user, capacity or site
+    #[arg(long, value_name = "K")]
+    kind: Option<LicenseKind>,
+    /// The domain of a site
+    #[arg(long, value_name = "D")]
+    domain: Option<String>,
+    /// The node size of a capacity
+    #[arg(long, value_name = "S")]
+    node: Option<String>,
+    /// Over the maximum: warn or deny
+    #[arg(long, value_name = "O")]
+    over_limit: Option<OverLimit>,
+    /// How many tenants may be bound to it
+    #[arg(long, value_name = "N")]
+    tenants_max: Option<u32>,
+}
+
+/// A new period.
+#[derive(Clone, Debug, Args)]
+pub struct PeriodArgs {
+    /// Its end; without, it is as long as the old one
+    #[arg(long, value_name = "T")]
+    period_end: Option<String>,
+    /// How often it is paid from now on
+    #[arg(
+        long,
+        value_name = "C",
+        help = "How often it is paid from now on: monthly, yearly or three_years"
+    )]
+    cycle: Option<BillingCycle>,
+    /// What the old period cost: what was not used of it is then shown as an amount too
+    #[arg(long, value_name = "AMOUNT")]
+    price: Option<f64>,
+}
+
+/// `activations`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ActivationsCommand {
+    /// Which tenants are bound to which licenses
+    List,
+    /// Let a tenant go: its place, and the key, are free for another
+    Remove {
+        /// Its id, such as A-7Q2M-…
+        id: ActivationId,
+    },
+}
+
+fn text<T: ToString>(it: Option<&T>) -> Option<String> {
+    it.map(ToString::to_string)
+}
+
+impl PeriodArgs {
+    fn pairs(&self) -> Pairs {
+        pairs([
+            ("period_end", self.period_end.clone()),
+            ("cycle", text(self.cycle.as_ref())),
+            ("price", text(self.price.as_ref())),
+        ])
+    }
+}
+
+/// Runs `licenses`.
+///
+/// # Errors
+///
+/// The daemon refused or cannot be reached.
+pub async fn run(
+    remote: &Remote,
+    printer: Printer,
+    command: &LicensesCommand,
+) -> Result<Exit, anyhow::Error> {
+    use LicensesCommand as It;
+    let none = Pairs::new();
+    match command {
+        It::Issue(args) => issue(remote, printer, args).await,
+        It::List => list(remote, printer).await,
+        It::Show { id } => {
+            let row = remote.one(Method::GET, &format!("/licenses/{id}"), &none).await?;
+            printer.record(&row, &FIRST)?;
+            Ok(Exit::Done)
+        }
+        It::Cancel { id } => step(remote, printer, (*id, "cancel"), &none).await,
+        It::Suspend { id } => step(remote, printer, (*id, "suspend"), &none).await,
+        It::Reinstate { id } => step(remote, printer, (*id, "reinstate"), &none).await,
+        It::Revoke { id } => step(remote, printer, (*id, "revoke"), &none).await,
+        It::Package { id } => {
+            let path = format!("/licenses/{id}/package");
+            let row = remote.one(Method::POST, &path, &none).await?;
+            if printer.is_json() {
+                printer.rows(&[row], &[], "")?;
+            } else {
+                printer.line(field(&row, "/token"))?;
+            }
+            Ok(Exit::Done)
+        }
+        It::Reissue { id } => {
+            let path = format!("/licenses/{id}/reissue");
+            printer.record(&remote.one(Method::POST, &path, &none).await?, &FIRST)?;
+            Ok(Exit::Done)
+        }
+        It::Renew { id, period } => step(remote, printer, (*id, "renew"), &period.pairs()).await,
+        It::Change { id, what, period } => {
+            let mut all = pairs([
+                ("max", text(what.max.as_ref())),
+                ("kind", text(what.kind.as_ref())),
+                ("domain", what.domain.clone()),
+                ("node", what.node.clone()),
+                ("over_limit", text(what.over_limit.as_ref())),
+                ("tenants_max", text(what.tenants_max.as_ref())),
+            ]);
+            all.extend(period.pairs());
+            step(remote, printer, (*id, "change"), &all).await
+        }
+    }
+}
+
+/// Runs `activations`.
+///
+/// # Errors
+///
+/// The daemon refused or cannot be reached.
+pub async fn activations(
+    remote: &Remote,
+    printer: Printer,
+    command: ActivationsCommand,
+) -> Result<Exit, anyhow::Error> {
+    let columns = [
+        Column::text("id", "/id"),
+        Column::text("license", "/license"),
+        Column::text("tenant", "/tenant"),
+        Column::text("by", "/by"),
+        Column::time("at", "/at"),
+    ];
+    match command {
+        ActivationsCommand::List => {
+            let empty = "no license is bound to a tenant";
+            remote.print(printer, ("/activations", &Pairs::new()), &columns, empty).await?;
+        }
+        ActivationsCommand::Remove { id } => {
+            let path = format!("/activations/{id}/remove");
+            let row = remote.one(Method::POST, &path, &Pairs::new()).await?;
+            printer.rows(&[row], &columns, "")?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What comes first in a license that is shown whole.
+const FIRST: [&str; 9] =
+    ["id", "product", "kind", "max", "licensee", "state", "status", "period_end", "grace_end"];
+
+async fn issue(remote: &Remote, printer: Printer, args: &IssueArgs) -> Result<Exit, anyhow::Error> {
+    let asked = pairs([
+        ("product", Some(args.product.to_string())),
+        ("kind", Some(args.kind.to_string())),
+        ("licensee", Some(args.licensee.clone())),
+        ("max", text(args.max.as_ref())),
+        ("billing", args.billing.clone()),
+        ("period_start", args.period_start.clone()),
+        ("period_end", args.period_end.clone()),
+        ("trial_end", args.trial_end.clone()),
+        ("cycle", text(args.cycle.as_ref())),
+        ("domain", args.domain.clone()),
+        ("node", args.node.clone()),
+        ("over_limit", text(args.over_limit.as_ref())),
+        ("tenants_max", text(args.tenants_max.as_ref())),
+    ]);
+    let row = remote.one(Method::POST, "/licenses", &asked).await?;
+    printer.record(&row, &FIRST)?;
+    if !printer.is_json() {
+        printer
+            .line("the key is shown this once: hand it to the customer, who activates with it")?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> {
+    let columns = [
+        Column::text("id", "/id"),
+        Column::text("product", "/product"),
+        Column::text("kind", "/kind"),
+        Column::number("max", "/max"),
+        Column::number("users", "/users"),
+        Column::text("licensee", "/licensee"),
+        Column::state("state", "/state"),
+        Column::text("shown as", "/status"),
+        Column::time("period end", "/period_end"),
+        Column::time("grace end", "/grace_end"),
+        Column::number("activations", "/activations"),
+    ];
+    let empty = "no licenses; sell one: entitled licenses issue --help";
+    remote.print(printer, ("/licenses", &Pairs::new()), &columns, empty).await?;
+    Ok(Exit::Done)
+}
+
+async fn step(
+    remote: &Remote,
+    printer: Printer,
+    (id, name): (LicenseId, &str),
+    asked: &Pairs,
+) -> Result<Exit, anyhow::Error> {
+    let row = remote.one(Method::POST, &format!("/licenses/{id}/{name}"), asked).await?;
+    if printer.is_json() {
+        printer.rows(&[row], &[], "")?;
+    } else {
+        printer.line(&said(&row))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Where it stands after a step, in one line.
+fn said(row: &Value) -> String {
+    let mut line = format!("{} is {}", field(row, "/id"), field(row, "/state"));
+    let end = field(row, "/period_end");
+    if !end.is_empty() {
+        line = format!("{line}, until {end}");
+    }
+    if let Some(days) = row.pointer("/credit/days") {
+        let amount = row.pointer("/credit/amount").filter(|it| !it.is_null());
+        let worth = amount.map(|it| format!(", worth {it}")).unwrap_or_default();
+        line = format!("{line}; {days} days of the old period were not used{worth}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_step_says_where_the_license_stands_and_what_was_not_used() {
+        let row = json!({"id": "L-1", "state": "active", "period_end": "2027-01-01T00:00:00Z",
+            "credit": {"days": 75.5, "amount": 30.2}});
+        let line = "L-1 is active, until 2027-01-01T00:00:00Z; 75.5 days of the old period were not \
+                    used, worth 30.2";
+        assert_eq!(said(&row), line);
+        assert_eq!(said(&json!({"id": "L-1", "state": "expired"})), "L-1 is expired");
+    }
+}

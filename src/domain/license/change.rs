@@ -1,0 +1,70 @@
+//! What the journal says of licenses, of tenants bound to them, and of places taken.
+
+use jiff::Timestamp;
+
+use super::{Activation, License, LicenseId};
+use crate::domain::{Cause, Change, Entity, Fact, HeldSeat, TenantId, UserId};
+
+impl Change {
+    /// A place among a license's users that was taken.
+    pub fn of_place(
+        at: Timestamp,
+        cause: Cause,
+        license: LicenseId,
+        (tenant, user): (TenantId, UserId),
+        after: HeldSeat,
+    ) -> Self {
+        Self {
+            at,
+            cause,
+            entity: Entity::HeldSeat,
+            id: license.as_str().into(),
+            tenant: Some(tenant),
+            user: Some(user),
+            before: None,
+            after: Some(Fact::HeldSeat(after)),
+        }
+    }
+
+    /// A tenant that was bound to a license, or no longer is: of the license's journal.
+    pub fn of_activation(
+        at: Timestamp,
+        cause: Cause,
+        before: Option<&Activation>,
+        after: Option<&Activation>,
+    ) -> Self {
+        let fact = |it: &Activation| Fact::Activation(Box::new(it.clone()));
+        let which = after.or(before);
+        Self {
+            at,
+            cause,
+            entity: Entity::License,
+            id: which.map_or("", |it| it.license.as_str()).into(),
+            tenant: which.and_then(|it| it.tenant),
+            user: None,
+            before: before.map(fact),
+            after: after.map(fact),
+        }
+    }
+
+    /// A license that is new or differs; `tenant` is one that is bound to it.
+    pub fn of_license(
+        at: Timestamp,
+        cause: Cause,
+        tenant: Option<TenantId>,
+        before: Option<&License>,
+        after: &License,
+    ) -> Self {
+        let fact = |it: &License| Fact::License(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::License,
+            id: after.id.as_str().into(),
+            tenant,
+            user: None,
+            before: before.map(fact),
+            after: Some(fact(after)),
+        }
+    }
+}

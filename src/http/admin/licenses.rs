@@ -1,0 +1,105 @@
+//! `licenses` and `activations list`: what operators see of licenses and do to them.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+
+use super::{Admin, Shared, lines};
+use crate::domain::{Cause, LicenseId};
+use crate::http::licenses::fields::Fields;
+use crate::http::licenses::{self, Order, rows};
+use crate::http::problem::Problem;
+
+/// The routes, to be merged into the listener's.
+pub(super) fn routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/licenses", get(list).post(issue))
+        .route("/licenses/{id}", get(show))
+        .route("/licenses/{id}/package", post(package))
+        .route("/licenses/{id}/reissue", post(reissue))
+        .route("/licenses/{id}/{step}", post(step))
+        .route("/activations", get(activations))
+        .route("/activations/{id}/remove", post(remove))
+}
+
+impl Admin {
+    fn order(&self) -> Order {
+        Order { cause: Cause::Command, repeat: None, now: self.now() }
+    }
+}
+
+async fn list(State(admin): Shared) -> Response {
+    let (mirror, now) = (admin.store.snapshot(), admin.now());
+    lines::rows(move |sink| {
+        let book = mirror.licenses();
+        book.all().try_for_each(|it| sink.row(&rows::license(book, it, &admin.policy, now)))
+    })
+}
+
+async fn activations(State(admin): Shared) -> Response {
+    let mirror = admin.store.snapshot();
+    lines::rows(move |sink| {
+        mirror.licenses().activations().try_for_each(|it| sink.row(&rows::activation(it)))
+    })
+}
+
+async fn issue(
+    State(admin): Shared,
+    Query(fields): Query<Map<String, Value>>,
+) -> Result<Json<Value>, Problem> {
+    let sale = Fields(&fields).sale(&admin.catalog)?;
+    licenses::issue(&admin.store, &admin.policy, sale, admin.order()).await.map(Json)
+}
+
+async fn step(
+    State(admin): Shared,
+    Path((id, name)): Path<(String, String)>,
+    Query(fields): Query<Map<String, Value>>,
+) -> Result<Json<Value>, Problem> {
+    let id = parsed(&id)?;
+    let (step, price) = licenses::read_step(&name, &fields)?;
+    let done = licenses::step(&admin.store, &admin.policy, (id, step), price, admin.order());
+    done.await.map(Json)
+}
+
+/// With who uses it, and what visuals declared of where they run.
+async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let (mirror, now) = (admin.store.snapshot(), admin.now());
+    let book = mirror.licenses();
+    let id: LicenseId = parsed(&id)?;
+    let it = book.license(id).ok_or_else(licenses::unknown)?;
+    let mut row = rows::license(book, it, &admin.policy, now);
+    if let Value::Object(row) = &mut row {
+        let bound: Vec<Value> = book.activations_of(id).map(|it| rows::activation(it)).collect();
+        row.insert("bound".to_owned(), json!(bound));
+        row.insert("coverage".to_owned(), rows::coverage(book, it, &admin.policy, now));
+    }
+    Ok(Json(row))
+}
+
+/// The token to build into a package of this license.
+async fn package(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id = parsed(&id)?;
+    let token = licenses::package(&admin.store, &admin.catalog, &admin.issuer, (id, admin.now()));
+    Ok(Json(json!({ "id": id.as_str(), "token": token.await? })))
+}
+
+/// The license under a new id and key; the old ones are worth nothing from now on.
+async fn reissue(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    licenses::reissue(&admin.store, &admin.policy, parsed(&id)?, admin.order()).await.map(Json)
+}
+
+/// Frees the place of a tenant.
+async fn remove(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    licenses::unbind(&admin.store, parsed(&id)?, admin.order()).await.map(Json)
+}
+
+fn parsed<T: FromStr<Err: Display>>(id: &str) -> Result<T, Problem> {
+    id.parse().map_err(|error| Problem::invalid(format!("`id`: {error}")).of_field("id"))
+}
