@@ -24,11 +24,13 @@ use crate::config::Config;
 use crate::domain::{Cause, Change, Commit, Tenant};
 use crate::http::admin::{self, AdminSettings, AdminState, SocketError};
 use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
-use crate::http::public::{PublicSettings, PublicState, serve_public};
+use crate::http::public::{ConsentSettings, PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
+use crate::sync::admission::Doorkeeper;
+use crate::sync::doctor::Upstreams;
 use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
@@ -300,6 +302,7 @@ impl Parts {
             usage: self.usage.clone(),
             orders: self.orders.clone(),
             notify: self.notify.clone(),
+            upstreams: Upstreams::new(Arc::clone(&self.microsoft), Arc::clone(&self.clock)),
             watch: self.watch.clone(),
             seats: self.seats.clone(),
             clock: Arc::clone(&self.clock),
@@ -369,6 +372,13 @@ impl Parts {
                 self.orders.clone(),
                 &self.clock,
             )),
+            consent: Some(ConsentSettings {
+                link: settings::consent_link(&self.config),
+                doorkeeper: Doorkeeper::new(Arc::clone(&self.microsoft)),
+                sync: self.sync.clone(),
+                publisher: landing::publisher(&self.config),
+                support: self.config.landing.support.clone(),
+            }),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
             seats: Some(self.seats.clone()),

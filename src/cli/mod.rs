@@ -7,6 +7,7 @@ pub mod args;
 pub mod changes;
 pub mod config;
 mod demo;
+mod doctor;
 pub mod groups;
 pub mod held;
 pub mod keys;
@@ -121,6 +122,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             runtime()?.block_on(demo::run(args.exit, guard))
         }
         Command::Status
+        | Command::Doctor
         | Command::Sync(_)
         | Command::Log(_)
         | Command::Changes(_)

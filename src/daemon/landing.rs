@@ -20,14 +20,19 @@ pub(super) fn settings(
     orders: Orders,
     clock: &Clock,
 ) -> LandingSettings {
-    let publisher = config.landing.publisher.as_ref().unwrap_or(&config.publisher.id);
     LandingSettings {
         sign_in: sign_in(config, microsoft, entra, clock),
         orders,
-        publisher: publisher.trim().to_owned(),
+        publisher: publisher(config),
         support: config.landing.support.clone(),
         public_url: config.listen.public_url.clone(),
     }
+}
+
+/// What pages call the publisher.
+pub(super) fn publisher(config: &Config) -> String {
+    let publisher = config.landing.publisher.as_ref().unwrap_or(&config.publisher.id);
+    publisher.trim().to_owned()
 }
 
 fn sign_in(

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{self, Config};
-use crate::http::admin::ConsentLink;
+use crate::http::ConsentLink;
 use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};

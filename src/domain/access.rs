@@ -160,6 +160,16 @@ impl Access {
     }
 }
 
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (permission, grant)) in self.all().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{permission} {grant}")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +188,8 @@ mod tests {
             words(&["User.Read.All", "Organization.Read.All"]),
             "LicenseAssignment.Read.All Group.Read.All"
         );
+        let said = Access::of_roles(["User.Read.All"]).to_string();
+        assert!(said.starts_with("User.Read.All granted, LicenseAssignment.Read.All missing, "));
         let unknown = Access::default();
         assert_eq!(unknown.missing().count(), 0);
         assert!(unknown.all().all(|(_, it)| it == Grant::Unknown));

@@ -142,6 +142,10 @@ enum Command {
         tenant: Uuid,
         roles: Option<Roles>,
     },
+    /// The tenant lives in a government's cloud.
+    Nationalize {
+        tenant: Uuid,
+    },
     /// Any JSON object with an `id`; returned byte by byte.
     Subscription(Box<RawValue>),
     /// A SPEC as for `--faults`.
@@ -279,6 +283,7 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
         }
         C::SkuRemove { tenant, sku } => world.sku_remove(tenant, sku)?,
         C::Consent { tenant, roles } => world.consent(tenant, consented(roles)?)?,
+        C::Nationalize { tenant } => world.nationalize(tenant)?,
         C::Subscription(text) => {
             return Ok(json!({"subscription": world.upsert_subscription(text.get())?}));
         }

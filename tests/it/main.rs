@@ -17,8 +17,10 @@
 mod brake;
 mod cli;
 mod config;
+mod consent;
 mod daemon;
 mod decision;
+mod doctor;
 mod groups;
 mod http;
 mod landing;

@@ -1,5 +1,5 @@
-//! `tenants`, `tenants consent-url` and `tenants release`: who lets us look, and what the brake
-//! holds of them.
+//! `tenants`, `tenants show`, `consent-url` and `release`: who lets us look, how far, and what the
+//! brake holds of them.
 
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
@@ -19,6 +19,7 @@ use crate::sync::plan;
 pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/tenants", get(list))
+        .route("/tenants/{id}", get(show))
         .route("/tenants/{id}/consent-url", get(consent_url))
         .route("/tenants/{id}/release", post(release))
 }
@@ -31,13 +32,20 @@ async fn list(State(admin): Shared) -> Response {
     })
 }
 
+async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let tenant: TenantId = needed("tenant", &id)?;
+    let (mirror, now) = (admin.store.snapshot(), admin.now());
+    let view = mirror.tenant(tenant).ok_or_else(|| unknown(tenant))?;
+    Ok(Json(rows::tenant(view, &admin.policy.directory, now)))
+}
+
 async fn consent_url(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
     let nowhere = || {
         let detail = "set listen.public_url: the administrator is sent back to it after consenting";
         Problem::unavailable(detail)
     };
-    let url = admin.consent.of(tenant).ok_or_else(nowhere)?;
+    let url = admin.consents.link(tenant, admin.now()).ok_or_else(nowhere)?;
     Ok(Json(json!({"tenant": tenant.to_string(), "url": url.as_str()})))
 }
 

@@ -156,6 +156,10 @@ impl DirectoryReads for Graph {
         Ok(Organization { name: Some("Sim".into()) })
     }
 
+    async fn cloud(&self, _: &Meter, _: TenantId) -> Answer<Option<crate::domain::Cloud>> {
+        Ok(None)
+    }
+
     async fn subscribed_skus(&self, _: &Meter, tenant: TenantId) -> Answer<Vec<Read<Sku>>> {
         let mut state = self.state();
         let tenant = state.call(tenant, false)?;

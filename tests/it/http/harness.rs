@@ -106,6 +106,7 @@ impl World {
             entra: Arc::clone(&entra),
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
+            consent: None,
             rates: setup.rates,
             seats: None,
             metrics: metrics.clone(),
