@@ -21,6 +21,7 @@ mod consent;
 mod daemon;
 mod decision;
 mod doctor;
+mod fresh;
 mod groups;
 mod http;
 mod landing;

@@ -42,6 +42,11 @@ impl Endpoint {
     }
 }
 
+/// The header that says how urgent a request is.
+///
+/// Source: graph-licensing.md section 8.
+pub(super) const PRIORITY: &str = "x-ms-throttle-priority";
+
 pub(super) const ORGANIZATION: Endpoint =
     Endpoint::new("GET /organization", 1).needing(Permission::OrganizationRead);
 pub(super) const SKUS: Endpoint =
