@@ -72,7 +72,7 @@ pub(crate) fn directory(
         total: 0,
         missing: Missing::default(),
     };
-    let first = view.users.is_empty();
+    let (first, enumerates) = (view.users.is_empty(), found.enumerated.is_some());
     let mut writes: BTreeMap<UserId, Option<UserLicences>> = BTreeMap::new();
     let mut whole = None;
     planner.told(view, found.told, &mut writes);
@@ -102,17 +102,18 @@ pub(crate) fn directory(
         }
         commit.tenants.push(tenant);
     }
-    if *skus != *view.skus {
-        commit.skus.push((view.tenant.id, skus));
-    }
     let patch = (!writes.is_empty()).then(|| UserWrites::Patch(writes.into_iter().collect()));
     if let Some(writes) = whole.map(UserWrites::Replace).or(patch) {
         commit.users.push(TenantUsers { tenant: planted::owner(view.tenant.id), writes });
     }
     let held = (planner.held > 0).then_some((planner.held, planner.total));
     let back = held.map(|(_, total)| planner.missing.held_back(begun.id, now, total));
+    let back = if enumerates { back } else { release::kept(view.held.as_deref(), back, &skus) };
     if back.as_ref() != view.held.as_deref() {
         commit.held.push((view.tenant.id, back));
+    }
+    if *skus != *view.skus {
+        commit.skus.push((view.tenant.id, skus));
     }
     Planned { commit, tally: planner.tally, held }
 }
@@ -366,7 +367,7 @@ mod tests {
         apply(view, found, id)
     }
 
-    fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
+    pub(super) fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
         let limits = Limits {
             sweep: SignedDuration::from_hours(24),
             remove_limit: crate::config::Share::FIFTH,

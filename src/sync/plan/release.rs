@@ -41,6 +41,23 @@ impl Missing {
     }
 }
 
+/// What is held after a reading that was no full one, such as a look-up of one user: it neither
+/// confirms nor drops that users were read with less. The list of SKUs is always whole.
+pub(super) fn kept(
+    held: Option<&HeldBack>,
+    new: Option<HeldBack>,
+    listed: &[Sku],
+) -> Option<HeldBack> {
+    let Some(held) = held else { return new };
+    let mut skus = new.map(|it| it.skus).unwrap_or_default();
+    let marked = |id: &SkuId| listed.iter().any(|it| it.id == *id && it.missing_since.is_some());
+    skus.extend(held.skus.iter().copied().filter(marked));
+    skus.sort_unstable();
+    skus.dedup();
+    let anything = !(skus.is_empty() && held.users.is_empty());
+    anything.then(|| HeldBack { skus, ..held.clone() })
+}
+
 /// Lets go of what the brake holds: it is removed as the read that missed it said, with an entry in
 /// the journal for each and one for who released it. `None` if nothing is held. What a later round
 /// changed stays as it is.
@@ -110,7 +127,8 @@ fn noted(tenant: TenantId, held: &HeldBack, by: &str, now: Timestamp) -> Change 
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{enumerate, holds, present, sku, tenant, user};
+    use super::super::Found;
+    use super::super::tests::{apply, enumerate, holds, present, sku, tenant, user};
     use super::*;
     use crate::domain::Mirror;
 
@@ -162,6 +180,21 @@ mod tests {
         let (after, _) = released(&held);
         assert_eq!(present(&after), [1, 9, 10]);
         assert_eq!(after.users.get(user(10)), Some(holds(2)));
+    }
+
+    #[test]
+    fn a_look_at_one_user_neither_confirms_nor_drops_what_is_held() {
+        let (held, _) = enumerate(&tenant(30), 1, &[1, 2]);
+        let found = Found {
+            skus: held.skus.to_vec(),
+            told: [(user(3), None), (user(2), Some(holds(1)))].into(),
+            ..Found::default()
+        };
+        let (looked, planned) = apply(&held, found, 2);
+        assert_eq!((planned.held, looked.held.as_deref()), (None, held.held.as_deref()));
+        assert_eq!(present(&looked).len(), 29, "he was told of in so many words");
+        let (after, commit) = released(&looked);
+        assert_eq!((present(&after), commit.changes.len()), (vec![1, 2], 1 + 27));
     }
 
     #[test]
