@@ -29,7 +29,6 @@ use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
-use crate::sync::doctor::Upstreams;
 use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
@@ -169,6 +168,7 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
+            reports: sync::reports::Turn::default(),
             lookups: Lookups::default(),
             limits: settings::limits(&config),
         };
@@ -308,7 +308,7 @@ impl Parts {
             usage: self.usage.clone(),
             orders: self.orders.clone(),
             notify: self.notify.clone(),
-            upstreams: Upstreams::new(Arc::clone(&self.microsoft), Arc::clone(&self.clock)),
+            upstreams: settings::upstreams(&self.microsoft, &self.clock),
             watch: self.watch.clone(),
             seats: self.seats.clone(),
             clock: Arc::clone(&self.clock),

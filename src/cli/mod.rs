@@ -20,6 +20,7 @@ pub mod output;
 mod products;
 pub mod query;
 pub mod remote;
+pub mod reports;
 mod sandbox;
 pub mod seats;
 mod serve;
@@ -134,6 +135,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)
+        | Command::Reports(_)
         | Command::Licenses(_)
         | Command::Activations(_)
         | Command::Keys(_) => {

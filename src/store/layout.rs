@@ -2,8 +2,8 @@
 //! order is number order.
 
 use crate::domain::{
-    ActivationId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId, SkuId,
-    SourceKey, SubscriptionId, TenantId, UsageId, UserId,
+    ActivationId, DealId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId,
+    SkuId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
 };
 
 /// One table: a tree of the engine.
@@ -77,6 +77,8 @@ pub(super) enum Kind {
     Asked,
     Access,
     HeldBack,
+    Reported,
+    Deal,
     Event,
     EventBody,
     Usage,
@@ -101,7 +103,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 34] = [
+    const ALL: [(Self, u8); 36] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -115,6 +117,8 @@ impl Kind {
         (Self::Asked, b'A'),
         (Self::Access, b'b'),
         (Self::HeldBack, b'h'),
+        (Self::Reported, b'p'),
+        (Self::Deal, b'd'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::Usage, b'V'),
@@ -198,6 +202,14 @@ pub(super) fn document(name: &str) -> Key {
 
 pub(super) fn asked(operation: &str) -> Key {
     named(Kind::Asked, operation)
+}
+
+pub(super) fn reported(id: TenantId) -> Key {
+    key(Kind::Reported, &[id.as_bytes()])
+}
+
+pub(super) fn deal(id: DealId) -> Key {
+    key(Kind::Deal, &[&id.0.to_be_bytes()])
 }
 
 /// The name's length comes first, so that the pieces of one record stay together.
