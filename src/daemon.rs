@@ -176,7 +176,8 @@ impl Daemon {
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
         let lookups = sources.lookups.clone();
-        let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
+        let also = settings::also_looked_at(&sources);
+        let looking = lookups::worker(sources.clone(), sync.clone(), also, cancel.clone());
         let alarm_after = config.marketplace.alarm_after;
         let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;
@@ -280,7 +281,6 @@ impl Parts {
         let state = PublicState::new(self.public_settings(public, &entra, &metrics));
         let served = serve_public(bound.public, state, tls, limits, self.cancel.clone());
         spawn(tasks, "the public listener", served);
-
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 

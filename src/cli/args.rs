@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::groups::GroupsArgs;
+use super::learn::LearnArgs;
 use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
 use super::reports::ReportsCommand;
@@ -243,13 +244,13 @@ pub struct SeatsArgs {
 /// `tenants`.
 #[derive(Clone, Debug, Args)]
 pub struct TenantsArgs {
-    /// The link to consent.
+    /// The link to consent, and what was learned.
     #[command(subcommand)]
     pub command: Option<TenantsCommand>,
 }
 
-/// `tenants show`, `consent-url` and `release`.
-#[derive(Clone, Copy, Debug, Subcommand)]
+/// `tenants show`, `consent-url`, `release` and `learn`.
+#[derive(Clone, Debug, Subcommand)]
 pub enum TenantsCommand {
     /// One tenant: what it permits, what is missing, and what works without it
     Show {
@@ -269,6 +270,9 @@ pub enum TenantsCommand {
         #[arg(value_name = "T")]
         tenant: TenantId,
     },
+    /// What plans may be called in the tenant, with the evidence; confirmed it counts, rejected it
+    /// is never proposed again
+    Learn(LearnArgs),
 }
 
 /// `products`.

@@ -11,6 +11,7 @@ mod doctor;
 pub mod groups;
 pub mod held;
 pub mod keys;
+mod learn;
 pub mod licenses;
 mod life;
 pub mod log;

@@ -1,4 +1,4 @@
-//! `tenants`, `tenants show`, `consent-url` and `release`.
+//! `tenants`, `tenants show`, `consent-url`, `release` and `learn`.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub async fn run(
     printer: Printer,
     args: &TenantsArgs,
 ) -> Result<Exit, anyhow::Error> {
-    match args.command {
+    match &args.command {
         None => list(remote, printer).await,
         Some(TenantsCommand::ConsentUrl { tenant }) => {
             let path = format!("/tenants/{tenant}/consent-url");
@@ -31,7 +31,7 @@ pub async fn run(
             }
             Ok(Exit::Done)
         }
-        Some(TenantsCommand::Show { tenant }) => show(remote, printer, tenant).await,
+        Some(TenantsCommand::Show { tenant }) => show(remote, printer, *tenant).await,
         Some(TenantsCommand::Release { tenant }) => {
             let path = format!("/tenants/{tenant}/release");
             let row = remote.one(Method::POST, &path, &Pairs::new()).await?;
@@ -47,6 +47,7 @@ pub async fn run(
             }
             Ok(Exit::Done)
         }
+        Some(TenantsCommand::Learn(args)) => super::learn::run(remote, printer, args).await,
     }
 }
 

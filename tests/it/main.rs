@@ -33,6 +33,7 @@ mod orders;
 mod power;
 mod recorded;
 mod reports;
+mod rights;
 mod sandbox;
 mod store;
 mod sync;

@@ -14,6 +14,8 @@
 //! | `GET /tenants`, `/tenants/{id}` | rows; one of them |
 //! | `GET /tenants/{id}/consent-url` | the link for an administrator |
 //! | `POST /tenants/{id}/release` | what the brake held |
+//! | `GET /tenants/{id}/learn`, `/tenants/{id}/rights` | what plans are called there; how far usage rights are believed |
+//! | `POST /tenants/{id}/learn/{mapping}/confirm`, `…/reject` | the mapping |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
@@ -32,6 +34,7 @@ mod doctor;
 mod figures;
 mod groups;
 mod held;
+mod learn;
 mod licenses;
 mod life;
 mod lines;
@@ -188,6 +191,7 @@ fn router(admin: Admin) -> Router {
         .route("/keys/rotate", post(rotate))
         .merge(tenants::routes())
         .merge(groups::routes())
+        .merge(learn::routes())
         .merge(licenses::routes())
         .merge(usage::routes())
         .merge(reports::routes())
