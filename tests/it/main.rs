@@ -28,6 +28,7 @@ mod landing;
 mod life;
 mod long;
 mod microsoft;
+mod moving;
 mod notify;
 mod orders;
 mod power;

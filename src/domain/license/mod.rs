@@ -18,6 +18,7 @@ mod bind;
 mod book;
 mod change;
 mod code;
+mod restore;
 mod step;
 mod users;
 
@@ -33,6 +34,7 @@ use super::{OverLimit, ProductId, TenantId, UnknownWord, UserId};
 pub use self::bind::{BindRequest, Binding};
 pub use self::book::{LicenseBook, LicenseCoverage, Sighted, SightedKind, Sightings};
 pub use self::code::{ActivationId, ActivationKey, InvalidKey, LicenseId};
+pub use self::restore::LicenseLife;
 pub use self::step::{
     Credit, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale, Stepped,
 };
