@@ -290,7 +290,6 @@ impl Parts {
         let state = PublicState::new(self.public_settings(public, &entra, &metrics));
         let served = serve_public(bound.public, state, tls, limits, self.cancel.clone());
         spawn(tasks, "the public listener", served);
-
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 
@@ -320,6 +319,7 @@ impl Parts {
             usage: self.usage.clone(),
             orders: self.orders.clone(),
             notify: self.notify.clone(),
+            upstreams: settings::upstreams(&self.microsoft, &self.clock),
             watch: self.watch.clone(),
             seats: self.seats.clone(),
             clock: Arc::clone(&self.clock),
@@ -391,6 +391,7 @@ impl Parts {
                 self.orders.clone(),
                 &self.clock,
             )),
+            consent: Some(landing::consent(&self.config, &self.microsoft, self.sync.clone())),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
             seats: Some(self.seats.clone()),

@@ -51,6 +51,9 @@ pub enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Live checks: configuration, store, clock, credential, each API, each tenant's consent; one
+    /// line each with what to do next; exit code 1 if one failed
+    Doctor,
     /// Freshness per source and tenant, last errors, store size, seats
     Status,
     /// Read from Microsoft now, and wait until it is done
@@ -251,11 +254,23 @@ pub struct TenantsArgs {
     pub command: Option<TenantsCommand>,
 }
 
-/// `tenants consent-url` and `tenants learn`.
+/// `tenants show`, `consent-url`, `release` and `learn`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TenantsCommand {
+    /// One tenant: what it permits, what is missing, and what works without it
+    Show {
+        /// The tenant
+        #[arg(value_name = "T")]
+        tenant: TenantId,
+    },
     /// Print the link by which an administrator of the tenant lets us read its licences
     ConsentUrl {
+        /// The tenant
+        #[arg(value_name = "T")]
+        tenant: TenantId,
+    },
+    /// Remove now the seats that the brake holds, without waiting for a second complete read
+    Release {
         /// The tenant
         #[arg(value_name = "T")]
         tenant: TenantId,

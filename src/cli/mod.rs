@@ -8,6 +8,7 @@ pub mod backup;
 pub mod changes;
 pub mod config;
 mod demo;
+mod doctor;
 pub mod groups;
 pub mod held;
 pub mod keys;
@@ -126,6 +127,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             runtime()?.block_on(demo::run(args.exit, guard))
         }
         Command::Status
+        | Command::Doctor
         | Command::Sync(_)
         | Command::Log(_)
         | Command::Changes(_)

@@ -12,7 +12,7 @@ use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
 use super::{
-    backup, changes, groups, keys, licenses, log, notify, query, reports, seats, status,
+    backup, changes, doctor, groups, keys, licenses, log, notify, query, reports, seats, status,
     subscriptions, sync, tenants, usage, webhooks,
 };
 use crate::config::Config;
@@ -44,6 +44,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     runtime.block_on(async {
         match &cli.command {
             Command::Status => status::run(&remote, printer).await,
+            Command::Doctor => doctor::run(&remote, printer, &loaded).await,
             Command::Sync(args) => sync::run(&remote, printer, args).await,
             Command::Log(args) => log::run(&remote, printer, args).await,
             Command::Changes(args) => changes::run(&remote, printer, args).await,

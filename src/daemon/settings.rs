@@ -9,10 +9,11 @@ use tracing::{error, info};
 
 use crate::config::{self, Config};
 use crate::domain::{Cause, Change, Commit, Tenant};
-use crate::http::admin::ConsentLink;
-use crate::microsoft::{self, Hosts};
+use crate::http::ConsentLink;
+use crate::microsoft::{self, Hosts, Microsoft};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store, StoreError};
+use crate::sync::doctor::Upstreams;
 use crate::sync::lookups::AlsoLook;
 use crate::sync::reports::Desk;
 use crate::sync::rights::UsageRights;
@@ -171,6 +172,11 @@ pub(super) fn notifier(
     };
     let (store, clock) = (store.clone(), Arc::clone(clock));
     notify::notifier(store, &config.notify, patience, clock, cancel.clone())
+}
+
+/// Looks at what stands upstream.
+pub(super) fn upstreams(microsoft: &Arc<Microsoft>, clock: &Clock) -> Upstreams {
+    Upstreams::new(Arc::clone(microsoft), Arc::clone(clock))
 }
 
 /// What a link to admin consent is made of.

@@ -71,6 +71,9 @@ pub enum Notice {
         /// So many it allows.
         max: u64,
     },
+    /// The last complete read of the tenant no longer had the user's licence, together with so
+    /// many others that a second one is waited for; until then it counts.
+    HeldBack,
     /// Nobody will renew it: it ends when what was paid for does.
     Ends,
 }

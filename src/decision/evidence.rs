@@ -141,6 +141,8 @@ pub struct Seat<'a> {
     pub found: SkuMatch,
     /// What the user holds of the SKU, with its paths.
     pub licence: Arc<Licence>,
+    /// Whether the last complete read no longer had it, and the brake holds it.
+    pub held_back: bool,
 }
 
 /// How a seat is held, or why it is not.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Deal, DealId, Groups, Holders, LicenseBook, LicenseId,
-    LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite, ReportedLicence, RightsSource,
-    RightsTable, Series, SeriesWrite, Sightings, Sku, SkuId, SkuMatch, Source, SourceKey,
-    SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread,
-    UseTable, UserTable, UserWrites, mapped, sku_match,
+    Access, AskedChange, AskedWrite, Commit, Deal, DealId, Groups, HeldBack, Holders, LicenseBook,
+    LicenseId, LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite, ReportedLicence,
+    RightsSource, RightsTable, Series, SeriesWrite, Sightings, Sku, SkuId, SkuMatch, Source,
+    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers,
+    Unfinished, Unread, UseTable, UserId, UserTable, UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.
@@ -33,6 +33,10 @@ pub struct TenantView {
     pub mappings: Arc<[Mapping]>,
     /// How far its directory has been read.
     pub directory: SourceState,
+    /// What it permits our app.
+    pub access: Access,
+    /// What the brake holds of it.
+    pub held: Option<Arc<HeldBack>>,
 }
 
 impl TenantView {
@@ -47,7 +51,16 @@ impl TenantView {
             rights_source: RightsSource::default(),
             mappings: Arc::from([]),
             directory: SourceState::default(),
+            access: Access::default(),
+            held: None,
         }
+    }
+
+    /// Whether the brake holds this user's licence of this SKU: the last complete read no longer
+    /// had it. `marked` says whether any of the user's is ([`super::UserLicences::missing_since`]).
+    pub fn holds_back(&self, user: UserId, marked: bool, sku: &Sku) -> bool {
+        sku.missing_since.is_some()
+            || marked && self.held.as_ref().is_some_and(|it| it.holds(user, sku.id))
     }
 
     /// The SKU of this id.
@@ -248,6 +261,12 @@ impl Mirror {
         }
         for tenant in &commit.tenants {
             next.change_tenant(tenant.id, |view| view.tenant = tenant.clone());
+        }
+        for (tenant, access) in &commit.access {
+            next.change_tenant(*tenant, |view| view.access = *access);
+        }
+        for (tenant, held) in &commit.held {
+            next.change_tenant(*tenant, |view| view.held = held.clone().map(Arc::new));
         }
         for (tenant, skus) in &commit.skus {
             next.change_tenant(*tenant, |view| view.skus = skus.as_slice().into());

@@ -2,6 +2,7 @@
 //!
 //! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
 
+mod access;
 mod asked;
 mod assignment;
 mod by_group;
@@ -11,6 +12,7 @@ mod delivery;
 mod difference;
 mod directory;
 mod group;
+mod held;
 mod id;
 mod inbox;
 mod license;
@@ -38,6 +40,7 @@ mod users;
 mod uses;
 mod webhook_log;
 
+pub use access::{Access, Grant, Permission};
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use assignment::AssignmentError;
 pub use by_group::{ByGroup, Head, NESTED, UserByGroup, paths_by_group, standings};
@@ -53,6 +56,7 @@ pub use directory::{
     Units, UserLicences, Via,
 };
 pub use group::{Feed, Gone, Group, GroupLicence, Groups, Members, Membership, Processing};
+pub use held::HeldBack;
 pub use id::{
     GroupId, InvalidId, ProductId, RunId, ServiceId, ServicePlanId, SkuId, SubscriptionId,
     TenantId, UserId,

@@ -89,6 +89,9 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
         (&Method::GET | &Method::POST, [tenant, "oauth2", "v2.0", "authorize"]) => {
             sign_in::authorize(world, ask, tenant)
         }
+        (&Method::GET, [tenant, "v2.0", "adminconsent"]) => {
+            sign_in::admin_consent(world, ask, tenant)
+        }
         (&Method::GET, [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
             metadata(world, tenant, true)
         }
@@ -121,6 +124,12 @@ fn metadata(world: &mut World, tenant: &str, two: bool) -> Reply {
         (false, None) if tenant == "consumers" || tenant == PERSONAL => PERSONAL.to_owned(),
         (false, None) => return no_tenant(world, tenant),
     };
+    let national = known.is_some_and(|id| world.tenant(id).is_some_and(|it| it.national));
+    let (region, cloud, graph) = if national {
+        (json!("USGov"), "microsoftonline.us", "graph.microsoft.us")
+    } else {
+        (Value::Null, "microsoftonline.com", "graph.microsoft.com")
+    };
     let base = world.base();
     let version = if two { TokenVersion::V2 } else { TokenVersion::V1 };
     let (oauth, keys) = if two { ("oauth2/v2.0", "v2.0/keys") } else { ("oauth2", "keys") };
@@ -136,11 +145,11 @@ fn metadata(world: &mut World, tenant: &str, two: bool) -> Reply {
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
         "issuer": issuer(base, &id, version),
         "authorization_endpoint": format!("{base}/login/{tenant}/{oauth}/authorize"),
-        "tenant_region_scope": null,
-        "cloud_instance_name": "microsoftonline.com",
-        "msgraph_host": "graph.microsoft.com",
+        "tenant_region_scope": region,
+        "cloud_instance_name": cloud,
+        "msgraph_host": graph,
     });
-    Reply::json(200, &body)
+    Reply::json(200, &body).at(world.now_s())
 }
 
 fn no_tenant(world: &mut World, tenant: &str) -> Reply {
@@ -193,6 +202,9 @@ fn token(world: &mut World, ask: &Ask, tenant: &str, two: bool) -> Reply {
     let Some(tenant) = tenant.parse().ok().filter(|id| world.tenant(*id).is_some()) else {
         return no_tenant(world, tenant);
     };
+    if world.tenant(tenant).is_some_and(|it| it.national) {
+        return no_tenant(world, &tenant.to_string()).about(tenant);
+    }
     let basic = basic(ask);
     let client = field("client_id").or(basic.as_ref().map(|(id, _)| id.as_str()));
     let secret = field("client_secret").or(basic.as_ref().map(|(_, secret)| secret.as_str()));

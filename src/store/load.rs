@@ -14,9 +14,9 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DealV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1,
-    ReportedV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1,
-    UsageV1, UserCountV1,
+    self, AccessV1, AskedV1, DealV1, DeliveryV1, EventV1, HeldBackV1, HeldSeatV1, LifeV1,
+    ManifestV1, NoteV1, OddV1, ReportedV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
+    UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
@@ -164,6 +164,15 @@ impl Facts {
             }
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);
+            }
+            Kind::Access => {
+                let it = record::decode::<AccessV1>(kind, payload)?.try_into()?;
+                commit.access.push((Parts(key).skip(1)?.tenant()?, it));
+            }
+            Kind::HeldBack => {
+                let it = record::decode::<Option<HeldBackV1>>(kind, payload)?;
+                let it = it.map(TryInto::try_into).transpose()?;
+                commit.held.push((Parts(key).skip(1)?.tenant()?, it));
             }
             Kind::Skus => {
                 let skus = record::decode::<SkusV1>(kind, payload)?.try_into()?;

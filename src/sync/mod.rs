@@ -29,10 +29,14 @@
 //! | [`life`] | closer looks, deadlines, retention |
 //! | [`reports`] | the licence report of Partner Center |
 //! | [`seats`] | seats in figures: bought, assigned, really used |
+//! | [`admission`] | whether a tenant lets us in, while its administrator waits |
+//! | [`doctor`] | live checks of what stands upstream |
 //! | [`sign_in`] | people sign in to the landing page |
 
+pub mod admission;
 mod agenda;
 pub mod directory;
+pub mod doctor;
 mod groups;
 pub mod inbox;
 pub mod keys;

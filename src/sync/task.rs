@@ -109,6 +109,7 @@ fn locked(agenda: &Shared) -> MutexGuard<'_, Agenda> {
 enum Command {
     Run(SourceKey, Wish),
     Nudge { key: SourceKey, trigger: Trigger },
+    LookNow { key: SourceKey, trigger: Trigger },
 }
 
 impl SyncHandle {
@@ -180,7 +181,16 @@ impl SyncHandle {
     /// Asks for a run soon. Many nudges make one more run; while the source is failing they do not
     /// defeat its backoff. A nudge that finds the queue full is dropped: the clock comes anyway.
     pub fn nudge(&self, key: SourceKey, trigger: Trigger) {
-        if self.commands.try_send(Command::Nudge { key, trigger }).is_err() {
+        self.hint(Command::Nudge { key, trigger }, key);
+    }
+
+    /// As [`Self::nudge`], for a source that is failing too: somebody has mended what it failed for.
+    pub fn look_now(&self, key: SourceKey, trigger: Trigger) {
+        self.hint(Command::LookNow { key, trigger }, key);
+    }
+
+    fn hint(&self, command: Command, key: SourceKey) {
+        if self.commands.try_send(command).is_err() {
             warn!(run.source = %key.source, "Too many nudges wait: one was dropped, the schedule goes on");
         }
     }
@@ -309,6 +319,13 @@ impl Scheduler {
                 }
             }
             Command::Nudge { key, trigger } => locked(&self.agenda).nudge(key, trigger, now),
+            Command::LookNow { key, trigger } => {
+                let known = locked(&self.agenda).look_now(key, trigger, now);
+                if !known {
+                    // A tenant that was heard of a moment ago: to be adopted is to be read.
+                    self.adopt(trigger);
+                }
+            }
         }
     }
 

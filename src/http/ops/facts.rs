@@ -77,6 +77,15 @@ fn rights(
     let labelled = consents.iter().map(|(consent, count)| ([("consent", *consent)], *count));
     gauge(encoder, "tenants", "Tenants known, by consent", None, labelled)?;
 
+    let mut missing: BTreeMap<&str, i64> = BTreeMap::new();
+    for permission in mirror.tenants().flat_map(|it| it.access.missing()) {
+        *missing.entry(permission.as_str()).or_default() += 1;
+    }
+    let labelled =
+        missing.iter().map(|(permission, count)| ([("permission", *permission)], *count));
+    let help = "Tenants that did not give our app a permission";
+    gauge(encoder, "tenants_without_permission", help, None, labelled)?;
+
     let users = mirror.tenants().map(|it| it.users.len()).sum::<usize>();
     let users = i64::try_from(users).unwrap_or(i64::MAX);
     let help = "Users who hold, or are meant to hold, any licence of ours";

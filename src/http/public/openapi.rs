@@ -8,8 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, entitlements, keys, landing, licenses, question, revocations, usage,
-    usage_report, webhook,
+    activations, answer, consent, entitlements, keys, landing, licenses, question, revocations,
+    usage, usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -36,6 +36,7 @@ use crate::http::problem::ProblemBody;
         landing::come_back,
         landing::purchase,
         landing::activate,
+        consent::come_back,
         keys::jwks,
         revocations::list,
         document

@@ -107,6 +107,7 @@ impl World {
             lookups: entitled::sync::lookups::Lookups::default(),
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
+            consent: None,
             rates: setup.rates,
             seats: None,
             metrics: metrics.clone(),
