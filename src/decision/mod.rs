@@ -31,6 +31,6 @@ pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 pub use license::{LicenseNow, license_now};
 pub use notice::{ENDS_SOON, Show, Told, told};
-pub use rewind::{Past, rewind};
+pub use rewind::{Past, licenses_of_past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};
 pub use words::{Reason, State};

@@ -133,14 +133,15 @@ impl Store {
             if before >= max {
                 return (None, SeatOutcome::NoneFree);
             }
-            let kept = users.and_then(|all| all.seat(it.user));
+            let last = users.and_then(|all| all.seat(it.user));
             let kept =
-                kept.filter(|seat| it.now.duration_since(seat.last_used) <= it.release_after);
+                last.filter(|seat| it.now.duration_since(seat.last_used) <= it.release_after);
             let taken_at = kept.map_or(it.now, |seat| seat.taken_at);
             let seat = HeldSeat { taken_at, last_used: it.now };
             let change = match it.user {
                 LicenseUser::Known(tenant, user) if kept.is_none() => {
-                    Some(Change::of_place(it.now, it.cause, it.license, (tenant, user), seat))
+                    let who = (tenant, user);
+                    Some(Change::of_place(it.now, it.cause, it.license, who, last, Some(seat)))
                 }
                 LicenseUser::Known(..) | LicenseUser::Anonymous(_) => None,
             };

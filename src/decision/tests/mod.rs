@@ -17,6 +17,7 @@ use crate::domain::{
 
 mod answers;
 mod hosts;
+mod past;
 mod rights;
 mod unread;
 
@@ -211,7 +212,12 @@ pub(super) fn license() -> License<'static> {
 #[track_caller]
 pub(super) fn check_license(it: License<'_>, question: &Question<'_>, says: &str) -> Decision {
     let unread = Known::default();
-    let knowledge = Knowledge { subscriptions: unread, directory: unread, cloud: Cloud::Public };
+    let knowledge = Knowledge {
+        subscriptions: unread,
+        directory: unread,
+        licenses_forgotten: false,
+        cloud: Cloud::Public,
+    };
     let evidence = [Evidence::License(it)];
     let decision = decide(question, &evidence, &knowledge, &Policy::default(), now());
     assert_eq!(format!("{}/{}", decision.state, decision.reason), says, "{evidence:?}");

@@ -100,9 +100,20 @@ pub struct LicenseBook {
     of_license: HashMap<LicenseId, Arc<[ActivationId]>>,
     users: HashMap<LicenseId, Arc<LicenseUsers>>,
     sighted: HashMap<LicenseId, Arc<Sightings>>,
+    forgotten: bool,
 }
 
 impl LicenseBook {
+    /// Whether there may have been others than these: only of a moment in the past that is not
+    /// wholly on record.
+    pub const fn is_forgotten(&self) -> bool {
+        self.forgotten
+    }
+
+    pub(in crate::domain) const fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
     /// The license of this id.
     pub fn license(&self, id: LicenseId) -> Option<&Arc<License>> {
         self.licenses.get(&id)
