@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::evidence::{Evidence, Knowledge, Known, Question};
+use super::evidence::{Evidence, EvidenceKind, Knowledge, Known, Question};
 use super::judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 use super::{Reason, State, host};
 use crate::domain::{
@@ -38,6 +38,8 @@ pub struct Decision {
     pub reason: Reason,
     /// The channel of the evidence that decided; `None` if nothing was found.
     pub source: Option<Channel>,
+    /// The kind of the evidence that decided; `None` if nothing was found.
+    pub proof: Option<EvidenceKind>,
     /// The plan of the evidence that decided; outside, its last part stands for it.
     pub plan: Option<ServiceId>,
     /// What is unlocked; empty unless usable.
@@ -157,6 +159,7 @@ fn decided(question: &Question<'_>, verdict: &Verdict<'_>, now: Timestamp) -> De
         usable,
         reason: verdict.reason,
         source: Some(verdict.channel),
+        proof: Some(verdict.kind),
         plan: verdict.plan.map(|it| it.service_id.clone()),
         features: features.unwrap_or_default(),
         period_end: verdict.period_end,
@@ -201,6 +204,7 @@ fn nothing_found(
         usable: false,
         reason,
         source: None,
+        proof: None,
         plan: None,
         features: Features::default(),
         period_end: None,

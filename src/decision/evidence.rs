@@ -264,6 +264,32 @@ pub struct UsageRight<'a> {
     pub as_of: Timestamp,
 }
 
+/// Which kind of evidence an answer stands on; of two that are equal in all else the earlier one
+/// is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EvidenceKind {
+    /// A Microsoft-managed licence with the path it came by.
+    Seat,
+    /// A Microsoft-managed licence without it.
+    UsageRight,
+    /// A subscription of the marketplace.
+    Subscription,
+    /// A license of the publisher.
+    License,
+}
+
+impl EvidenceKind {
+    /// The word that programs rely on.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seat => "seat",
+            Self::UsageRight => "usage_right",
+            Self::Subscription => "subscription",
+            Self::License => "license",
+        }
+    }
+}
+
 /// Which piece of evidence; orders pieces that are equal in everything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EvidenceId<'a> {
@@ -278,6 +304,16 @@ pub enum EvidenceId<'a> {
 }
 
 impl<'a> Evidence<'a> {
+    /// Which kind it is.
+    pub const fn kind(&self) -> EvidenceKind {
+        match self {
+            Self::Subscription(_) => EvidenceKind::Subscription,
+            Self::Seat(_) => EvidenceKind::Seat,
+            Self::License(_) => EvidenceKind::License,
+            Self::UsageRight(_) => EvidenceKind::UsageRight,
+        }
+    }
+
     /// Which piece it is.
     pub fn id(&self) -> EvidenceId<'a> {
         match self {

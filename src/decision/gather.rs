@@ -5,11 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::evidence::{Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed};
+use super::evidence::{
+    Covered, Evidence, Knowledge, Known, Question, Seat, Subscribed, UsageRight,
+};
 use super::licensed::licensed;
 use super::{Decision, SeatOf, SeatUse, Trail, decide};
 use crate::domain::{
-    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, SourceKey, Subscription,
+    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, Product, SourceKey, Subscription,
     SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
 };
 
@@ -51,6 +53,7 @@ pub fn gather<'a>(
             unread: false,
         };
         seated(view, question, &mut pieces);
+        shown(view, question, &mut pieces);
     }
     (pieces, knowledge)
 }
@@ -180,11 +183,26 @@ fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces
     for licence in held.licences {
         let Some(sku) = view.sku(licence.sku) else { continue };
         let licence = Arc::new(licence);
-        for plan in &question.product.plans {
-            let managed = matches!(plan.channel, Channel::Appsource | Channel::IsvApp);
-            let Some(found) = sku.matches(plan).filter(|_| managed) else { continue };
+        for plan in managed(question.product) {
+            let Some(found) = view.sku_match(sku, plan) else { continue };
             let licence = Arc::clone(&licence);
             pieces.push(Evidence::Seat(Seat { plan, sku, found, licence }));
         }
     }
+}
+
+/// The usage rights that the user was last shown to hold and that are plans of the product.
+fn shown<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces<'a>) {
+    let Some(rights) = question.user.and_then(|user| view.rights.get(&user)) else { return };
+    for right in &rights.rows {
+        for plan in managed(question.product).filter(|it| right.is_of(it, &view.mappings)) {
+            let (state, as_of) = (&*right.state, rights.read_at);
+            pieces.push(Evidence::UsageRight(UsageRight { plan, state, as_of }));
+        }
+    }
+}
+
+/// The plans of which Microsoft manages licences.
+fn managed(product: &Product) -> impl Iterator<Item = &Plan> {
+    product.plans.iter().filter(|it| it.channel.is_managed_per_user())
 }

@@ -5,8 +5,8 @@ use std::cmp::{Ordering, Reverse};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{
-    Covered, Evidence, EvidenceId, Found, Knowledge, License, Proof, Question, Seat, Subscribed,
-    UsageRight,
+    Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, License, Proof, Question, Seat,
+    Subscribed, UsageRight,
 };
 use super::{Notice, Reason, SeatUse, State, host};
 use crate::domain::{
@@ -19,6 +19,8 @@ use crate::domain::{
 pub struct Verdict<'a> {
     /// Which piece.
     pub id: EvidenceId<'a>,
+    /// Which kind of evidence it is.
+    pub kind: EvidenceKind,
     /// The channel it speaks for.
     pub channel: Channel,
     /// The plan it is one of.
@@ -61,8 +63,8 @@ impl Verdict<'_> {
     /// How two verdicts compare: the smaller one wins.
     ///
     /// The better state; then more features, then the one that lasts longer (without an end:
-    /// longest). What is left only makes the order of evidence irrelevant: the fresher one, the
-    /// channel, the reason, the id.
+    /// longest). What is left only makes the order of evidence irrelevant: the kind, the fresher
+    /// one, the channel, the reason, the id.
     ///
     /// Source: contract section 2, rule 1.
     pub fn order(&self, other: &Self) -> Ordering {
@@ -74,7 +76,10 @@ impl Verdict<'_> {
             .then_with(|| features(self).cmp(&features(other)))
             .then_with(|| lasts(self).cmp(&lasts(other)))
             .then_with(|| {
-                (self.stale, Reverse(self.as_of)).cmp(&(other.stale, Reverse(other.as_of)))
+                // The kind before the age: two proofs of one licence take turns in being read, and
+                // the answer must not change with them.
+                let key = |it: &Self| (it.stale, it.kind, Reverse(it.as_of));
+                key(self).cmp(&key(other))
             })
             .then_with(|| (self.channel, self.reason).cmp(&(other.channel, other.reason)))
             .then_with(|| plan(self).cmp(&plan(other)))
@@ -121,6 +126,7 @@ pub fn judge<'a>(
     let own = question.product.features.get(&channel);
     let verdict = Verdict {
         id: evidence.id(),
+        kind: evidence.kind(),
         channel,
         plan,
         features: plan.map(|it| &it.features).or(own),

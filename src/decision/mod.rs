@@ -24,8 +24,8 @@ pub use decide::{
     decide,
 };
 pub use evidence::{
-    Covered, Evidence, EvidenceId, Found, Knowledge, Known, License, Proof, Question, Seat, Shown,
-    Subscribed, UsageRight, Users,
+    Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, Known, License, Proof, Question,
+    Seat, Shown, Subscribed, UsageRight, Users,
 };
 pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};

@@ -159,6 +159,7 @@ mod tests {
             state,
             usable: state.is_usable(),
             reason,
+            proof: None,
             source: None,
             plan: None,
             features: Features::default(),

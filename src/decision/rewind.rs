@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use self::licenses::LicenseFacts;
 use super::Question;
 use crate::domain::{
-    Change, Commit, Entity, Fact, Holders, Mirror, Outcome, Policy, RawRecord, Run, Sku, Source,
-    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unread,
-    UserId, UserLicences, UserWrites,
+    Change, Commit, Entity, Fact, Holders, Mapping, MappingWrite, Mirror, Outcome, Policy,
+    RawRecord, Run, Sku, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, TenantUsers, Unread, UserId, UserLicences, UserRights, UserWrites,
 };
 
 pub use self::licenses::licenses_of_past;
@@ -69,6 +69,8 @@ struct Facts {
     tenant: Option<Tenant>,
     skus: Vec<Sku>,
     licences: Option<UserLicences>,
+    rights: Option<UserRights>,
+    mappings: Arc<[Mapping]>,
     directory: SourceState,
     list: SourceState,
     unread: Vec<Unread>,
@@ -90,6 +92,10 @@ impl Facts {
             tenant: view.map(|it| it.tenant.clone()),
             skus: view.map(|it| it.skus.to_vec()).unwrap_or_default(),
             licences: view.zip(user).and_then(|(view, user)| view.users.get(user)),
+            rights: view
+                .zip(user)
+                .and_then(|(view, user)| Some((**view.rights.get(&user)?).clone())),
+            mappings: view.map_or_else(|| Arc::from([]), |it| Arc::clone(&it.mappings)),
             directory: view.map(|it| it.directory.clone()).unwrap_or_default(),
             list: mirror.source(SourceKey::SUBSCRIPTIONS).cloned().unwrap_or_default(),
             unread: mirror.unread().map(|it| it.as_ref().clone()).collect(),
@@ -111,6 +117,12 @@ impl Facts {
             (Entity::Seat, before) if here && change.user == self.user => {
                 self.licences = match before {
                     Some(Fact::User(before)) => Some(before.as_ref().clone()),
+                    Some(_) | None => None,
+                };
+            }
+            (Entity::UsageRight, before) if here && change.user == self.user => {
+                self.rights = match before {
+                    Some(Fact::Rights(before)) => Some(before.as_ref().clone()),
                     Some(_) | None => None,
                 };
             }
@@ -175,6 +187,12 @@ impl Facts {
         commit.tenants = vec![tenant];
         commit.skus = vec![(key, self.skus)];
         commit.sources.push((directory, read_by(self.directory, directory, past)));
+        // What an operator decides about names holds for the past too: the licences were there.
+        let proposed = self.mappings.iter().cloned().map(MappingWrite::Propose);
+        commit.mappings = proposed.map(|it| (key, it)).collect();
+        if let Some((user, rights)) = self.user.zip(self.rights) {
+            commit.rights = vec![(key, user, Some(rights))];
+        }
         if let Some((user, licences)) = self.user.zip(self.licences) {
             let writes = UserWrites::Patch(vec![(user, Some(licences))]);
             commit.users = vec![TenantUsers { tenant: key, writes }];

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::decide::relevant;
-use super::evidence::{Covered, Evidence, Knowledge, Known, License, Question, Seat};
+use super::evidence::{Covered, Evidence, EvidenceKind, Knowledge, Known, License, Question, Seat};
 use super::judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 use super::{Reason, State};
 use crate::domain::{AssignmentError, Channel, Policy, ServiceId, Source, Via};
@@ -23,8 +23,8 @@ pub struct Trail {
 /// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// `subscription`, `seat`, `license` or `usage_right`.
-    pub evidence: &'static str,
+    /// Which kind of evidence: what an answer that it decides stands on.
+    pub evidence: EvidenceKind,
     /// Its id at its source.
     pub id: String,
     /// The channel it speaks for.
@@ -168,19 +168,17 @@ fn why_dropped(evidence: &Evidence<'_>, verdict: &Verdict<'_>, question: &Questi
 }
 
 fn step(evidence: &Evidence<'_>, verdict: &Verdict<'_>, fate: Fate, rule: String) -> Step {
-    let (kind, id, says) = match evidence {
+    let (id, says) = match evidence {
         Evidence::Subscription(it) => {
             let says = format!("{}, {}", it.subscription.status.as_str(), cover(it.covered));
-            ("subscription", it.subscription.id.to_string(), says)
+            (it.subscription.id.to_string(), says)
         }
-        Evidence::Seat(it) => ("seat", it.sku.id.to_string(), seat_says(it)),
-        Evidence::License(it) => ("license", it.id.to_owned(), license_says(it)),
-        Evidence::UsageRight(it) => {
-            ("usage_right", it.plan.service_id.to_string(), it.state.to_owned())
-        }
+        Evidence::Seat(it) => (it.sku.id.to_string(), seat_says(it)),
+        Evidence::License(it) => (it.id.to_owned(), license_says(it)),
+        Evidence::UsageRight(it) => (it.plan.service_id.to_string(), it.state.to_owned()),
     };
     Step {
-        evidence: kind,
+        evidence: evidence.kind(),
         id,
         channel: verdict.channel,
         plan: verdict.plan.map(|it| it.service_id.clone()),

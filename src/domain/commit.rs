@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups, Holders,
-    License, LicenseId, LicenseUser, LicenseUserWrites, Life, Notice, ReadWrite, Run, SeriesWrite,
-    Sighted, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread,
-    UsageWrite, UseWrite, UserId, UserLicences, UserTable,
+    License, LicenseId, LicenseUser, LicenseUserWrites, Life, MappingWrite, Notice, ReadWrite,
+    RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences,
+    UserRights, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -62,6 +63,12 @@ pub struct Commit {
     pub license_users: Vec<(LicenseId, LicenseUserWrites)>,
     /// What visuals declared of where they run.
     pub sighted: Vec<(LicenseId, Sighted)>,
+    /// Usage rights of users who were looked up; `None` forgets them.
+    pub rights: Vec<(TenantId, UserId, Option<UserRights>)>,
+    /// How far tenants' usage rights can be believed, in place of that before.
+    pub rights_sources: Vec<(TenantId, RightsSource)>,
+    /// What was learned of tenants, and decided.
+    pub mappings: Vec<(TenantId, MappingWrite)>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -6,9 +6,9 @@ use imbl::{HashMap, OrdMap};
 
 use super::{
     AskedChange, AskedWrite, Commit, Groups, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
-    ProductId, ReadWrite, Series, SeriesWrite, Sightings, Sku, SkuId, Source, SourceKey,
-    SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread,
-    UseTable, UserTable, UserWrites,
+    Mapping, Plan, ProductId, ReadWrite, RightsSource, RightsTable, Series, SeriesWrite, Sightings,
+    Sku, SkuId, SkuMatch, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, TenantUsers, Unfinished, Unread, UseTable, UserTable, UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.
@@ -22,6 +22,12 @@ pub struct TenantView {
     pub users: UserTable,
     /// The groups through which they came by it: for explaining, never for deciding.
     pub groups: Arc<Groups>,
+    /// What usage rights its users were last shown to hold.
+    pub rights: RightsTable,
+    /// How far these can be believed.
+    pub rights_source: RightsSource,
+    /// What plans are called there.
+    pub mappings: Arc<[Mapping]>,
     /// How far its directory has been read.
     pub directory: SourceState,
 }
@@ -34,6 +40,9 @@ impl TenantView {
             skus: Arc::from([]),
             users: UserTable::default(),
             groups: Arc::default(),
+            rights: RightsTable::new(),
+            rights_source: RightsSource::default(),
+            mappings: Arc::from([]),
             directory: SourceState::default(),
         }
     }
@@ -41,6 +50,11 @@ impl TenantView {
     /// The SKU of this id.
     pub fn sku(&self, id: SkuId) -> Option<&Sku> {
         self.skus.iter().find(|it| it.id == id)
+    }
+
+    /// What of a SKU is the plan, here.
+    pub fn sku_match(&self, sku: &Sku, plan: &Plan) -> Option<SkuMatch> {
+        sku_match(sku, plan, &self.mappings)
     }
 }
 
@@ -258,6 +272,7 @@ impl Mirror {
             next.change_tenant(*tenant, |view| view.groups = Arc::clone(groups));
         }
         next.put_figures(commit);
+        next.apply_rights(commit);
         for (key, state) in &commit.sources {
             match key {
                 SourceKey { source: Source::Directory, tenant: Some(tenant) } => {
@@ -337,6 +352,28 @@ impl Mirror {
             self.licenses.set_sightings(id, it);
         }
         self
+    }
+
+    fn apply_rights(&mut self, commit: &Commit) {
+        for (tenant, user, rights) in &commit.rights {
+            if rights.is_none() && self.tenants.get(tenant).is_none() {
+                continue;
+            }
+            self.change_tenant(*tenant, |view| match rights {
+                Some(it) => drop(view.rights.insert(*user, Arc::new(it.clone()))),
+                None => drop(view.rights.remove(user)),
+            });
+        }
+        for (tenant, source) in &commit.rights_sources {
+            self.change_tenant(*tenant, |view| view.rights_source = source.clone());
+        }
+        for (tenant, write) in &commit.mappings {
+            self.change_tenant(*tenant, |view| {
+                if let Some(next) = mapped(&view.mappings, write) {
+                    view.mappings = next.into();
+                }
+            });
+        }
     }
 
     fn put_asked(&mut self, write: &AskedWrite) {

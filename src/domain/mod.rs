@@ -15,6 +15,7 @@ mod inbox;
 mod license;
 mod licensee;
 mod life;
+mod mapping;
 mod message;
 mod mirror;
 mod notice;
@@ -23,6 +24,7 @@ mod policy;
 mod product;
 mod purchase_token;
 mod remembered;
+mod rights;
 mod run;
 mod series;
 mod shards;
@@ -67,6 +69,7 @@ pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
 };
+pub use mapping::{MAPPINGS_MAX, Mapping, MappingState, MappingWrite, Target, mapped, sku_match};
 pub use message::{
     Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
 };
@@ -79,6 +82,7 @@ pub use product::{
 };
 pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
+pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use series::{Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};

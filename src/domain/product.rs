@@ -131,6 +131,16 @@ impl Host {
     }
 }
 
+impl Channel {
+    /// Whether Microsoft keeps its licences, a user at a time, in customers' tenants.
+    pub const fn is_managed_per_user(self) -> bool {
+        match self {
+            Self::Appsource | Self::IsvApp => true,
+            Self::Saas | Self::Direct | Self::Hybrid => false,
+        }
+    }
+}
+
 words!(
     /// Whom a SaaS plan covers.
     Coverage, "coverage" {

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Activation, GroupId, HeldSeat, License, RunId, Sku, SkuId, Subscription, SubscriptionId,
-    Tenant, TenantId, UnknownWord, UserId, UserLicences,
+    Activation, GroupId, HeldSeat, License, Mapping, RunId, Sku, SkuId, Subscription,
+    SubscriptionId, Tenant, TenantId, UnknownWord, UserId, UserLicences, UserRights,
 };
 
 words!(
@@ -81,6 +81,10 @@ words!(
         Webhook = "webhook",
         /// A group of a tenant that carries licences.
         Group = "group",
+        /// What usage rights one user was shown to hold in one tenant.
+        UsageRight = "usage_right",
+        /// What a plan is called in one tenant, by the mapping's id.
+        Mapping = "mapping",
     }
 );
 
@@ -226,6 +230,8 @@ pub enum Fact {
     License(Box<License>),
     /// The binding of a license to a tenant.
     Activation(Box<Activation>),
+    /// What usage rights a user was shown to hold.
+    Rights(Box<UserRights>),
     /// Anything said best in words, such as a key that was rotated.
     Words(Arc<str>),
 }
@@ -335,6 +341,50 @@ impl Change {
             user: Some(user),
             before: before.map(fact),
             after: after.map(fact),
+        }
+    }
+
+    /// Usage rights of a user that are new, differ or are gone.
+    pub fn of_rights(
+        at: Timestamp,
+        cause: Cause,
+        (tenant, user): (TenantId, UserId),
+        before: Option<&UserRights>,
+        after: Option<&UserRights>,
+    ) -> Self {
+        let fact = |it: &UserRights| Fact::Rights(Box::new(it.clone()));
+        Self {
+            at,
+            cause,
+            entity: Entity::UsageRight,
+            id: user.to_string().into(),
+            tenant: Some(tenant),
+            user: Some(user),
+            before: before.map(fact),
+            after: after.map(fact),
+        }
+    }
+
+    /// A mapping of a tenant that is new or was decided, in words.
+    pub fn of_mapping(
+        at: Timestamp,
+        cause: Cause,
+        tenant: TenantId,
+        before: Option<&Mapping>,
+        after: &Mapping,
+    ) -> Self {
+        let fact = |it: &Mapping| {
+            Fact::Words(format!("{} is {}: {}", it.service_id, it.target, it.state).into())
+        };
+        Self {
+            at,
+            cause,
+            entity: Entity::Mapping,
+            id: Arc::clone(&after.id),
+            tenant: Some(tenant),
+            user: None,
+            before: before.map(fact),
+            after: Some(fact(after)),
         }
     }
 

@@ -87,6 +87,8 @@ pub(super) enum Kind {
     Activation,
     LicenseUsers,
     Sightings,
+    Rights,
+    Learned,
     UserCount,
     Users,
     Chunk,
@@ -97,7 +99,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 30] = [
+    const ALL: [(Self, u8); 32] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -121,6 +123,8 @@ impl Kind {
         (Self::Activation, b'a'),
         (Self::LicenseUsers, b'u'),
         (Self::Sightings, b'z'),
+        (Self::Rights, b'r'),
+        (Self::Learned, b'e'),
         (Self::UserCount, b'G'),
         (Self::Users, b'U'),
         (Self::Chunk, b'J'),
@@ -287,6 +291,15 @@ pub(super) fn license_users(id: LicenseId, count: usize, number: usize) -> Key {
     let log = u8::try_from(count.trailing_zeros()).unwrap_or(u8::MAX);
     let number = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
     key(Kind::LicenseUsers, &[id.as_bytes(), &[log], &number])
+}
+
+/// A sixteenth of a tenant's users, by the first four bits of their ids.
+pub(super) fn rights(tenant: TenantId, sixteenth: u8) -> Key {
+    key(Kind::Rights, &[tenant.as_bytes(), &[sixteenth]])
+}
+
+pub(super) fn learned(tenant: TenantId) -> Key {
+    key(Kind::Learned, &[tenant.as_bytes()])
 }
 
 pub(super) fn user_count(tenant: TenantId) -> Key {

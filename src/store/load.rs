@@ -193,6 +193,7 @@ impl Facts {
             }
             Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,
             Kind::Groups | Kind::Uses => self.grouped.take(key, kind, payload)?,
+            Kind::Rights | Kind::Learned => super::rights::take(commit, key, kind, payload)?,
             Kind::UserCount => {
                 let tenant = Parts(key).skip(1)?.tenant()?;
                 self.counts.insert(tenant, record::decode(kind, payload)?);

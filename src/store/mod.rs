@@ -37,6 +37,7 @@ mod rebuild;
 mod record;
 mod redact;
 mod report;
+mod rights;
 mod usage;
 mod webhook_log;
 mod writer;

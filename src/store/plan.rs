@@ -67,6 +67,8 @@ impl Plan {
             }
         }
         plan.asked(commits, after)?;
+        plan.rights(commits, after)?;
+        plan.learned(commits, after)?;
         plan.holders(commits, before, after)?;
         plan.users(commits, before, after)?;
         plan.grouped(commits, before, after)?;

@@ -91,6 +91,7 @@ fn redacted(change: &Change, names: &BTreeSet<String>) -> ControlFlow<Change> {
         | Fact::HeldSeat(_)
         | Fact::License(_)
         | Fact::Activation(_)
+        | Fact::Rights(_)
         | Fact::Words(_)) => it.clone(),
     };
     let (before, after) = (change.before.as_ref().map(fact), change.after.as_ref().map(fact));

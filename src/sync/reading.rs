@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    Catalog, Channel, Licence, Packed, Path, Said, Sku, SkuId, TenantView, UserId, UserLicences,
-    UserTable,
+    Catalog, Licence, Mapping, Packed, Path, Said, Sku, SkuId, TenantView, UserId, UserLicences,
+    UserTable, sku_match,
 };
 use crate::microsoft::{AssignedLicence, UserRow};
 use crate::planted::{Mistake, planted};
@@ -25,14 +25,20 @@ impl Relevant {
         self.known.difference(&self.ours).copied()
     }
 
-    /// The SKUs among these that carry a plan licensed per user.
-    pub fn among<'a>(skus: impl IntoIterator<Item = &'a Sku>, catalog: &Catalog) -> Self {
+    /// The SKUs among these that carry a plan licensed per user, by their names or because an
+    /// operator has said so of their tenant.
+    pub fn among<'a>(
+        skus: impl IntoIterator<Item = &'a Sku>,
+        catalog: &Catalog,
+        mappings: &[Mapping],
+    ) -> Self {
         let mut relevant = Self::default();
         for sku in skus {
             relevant.known.insert(sku.id);
-            let per_user = [Channel::Appsource, Channel::IsvApp];
             let mut plans = catalog.products().flat_map(|product| &product.plans);
-            if plans.any(|plan| per_user.contains(&plan.channel) && sku.matches(plan).is_some()) {
+            if plans.any(|plan| {
+                plan.channel.is_managed_per_user() && sku_match(sku, plan, mappings).is_some()
+            }) {
                 relevant.ours.insert(sku.id);
             }
         }

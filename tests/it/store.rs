@@ -4,6 +4,7 @@ mod damage;
 mod grouped;
 mod journal;
 mod reading;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -127,6 +128,11 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
             members.sort();
             all.insert(format!("group {id} {}", group.id), format!("{group:?} {members:?}"));
         }
+        let learned = (&it.rights_source, &it.mappings);
+        all.insert(format!("learned {id}"), format!("{learned:?}"));
+        for (user, rights) in &it.rights {
+            all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }
@@ -215,17 +221,8 @@ fn mixed() -> Commit {
         series: vec![days()],
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
-        inbox: Vec::new(),
-        usage: Vec::new(),
-        notices: Vec::new(),
-        outbox: Vec::new(),
-        asked: Vec::new(),
-        reads: Vec::new(),
-        licenses: Vec::new(),
-        activations: Vec::new(),
-        license_users: Vec::new(),
-        sighted: Vec::new(),
         runs: vec![run(RunId(1), 0)],
+        ..rights::shown()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::domain::{
 mod answers;
 mod hosts;
 mod past;
+mod proofs;
 mod rights;
 mod unread;
 

@@ -188,8 +188,9 @@ fn user_row(
 /// The products of ours that a SKU is.
 fn products(catalog: &Catalog, view: &TenantView, sku: SkuId) -> Vec<String> {
     let Some(sku) = view.sku(sku) else { return Vec::new() };
-    let sells =
-        |it: &&Arc<crate::domain::Product>| it.plans.iter().any(|plan| sku.matches(plan).is_some());
+    let sells = |it: &&Arc<crate::domain::Product>| {
+        it.plans.iter().any(|plan| view.sku_match(sku, plan).is_some())
+    };
     catalog.products().filter(sells).map(|it| it.id.to_string()).collect()
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::decision::is_stale;
 use crate::domain::{
-    AssignmentError, Change, Fact, Freshness, HeldSeat, Licence, Path, Run, Sku, Step,
-    Subscription, Tenant, TenantView, UserLicences, step,
+    AssignmentError, Change, Fact, Freshness, HeldSeat, Licence, Path, Right, Run, Sku, Step,
+    Subscription, Tenant, TenantView, UserLicences, UserRights, step,
 };
 use crate::http::licenses::rows as license_rows;
 use crate::store::KeyRecord;
@@ -118,6 +118,7 @@ fn fact(it: &Fact) -> Value {
         Fact::Sku(it) => sku(it),
         Fact::Tenant(it) => tenant_fact(it),
         Fact::HeldSeat(it) => held_seat(*it),
+        Fact::Rights(it) => usage_rights(it),
         Fact::Words(it) => Value::from(&**it),
         Fact::License(it) => license_rows::fact(it),
         Fact::Activation(it) => license_rows::activation(it),
@@ -167,6 +168,21 @@ fn licences(it: &UserLicences) -> Value {
     json!({
         "licences": it.licences.iter().map(licence).collect::<Vec<_>>(),
         "missing_since": text(it.missing_since),
+    })
+}
+
+fn usage_rights(it: &UserRights) -> Value {
+    let row = |it: &Right| {
+        json!({
+            "service_identifier": *it.identifier,
+            "catalog_id": it.catalog.as_deref(),
+            "state": *it.state,
+        })
+    };
+    json!({
+        "usage_rights": it.rows.iter().map(row).collect::<Vec<_>>(),
+        "read_at": it.read_at.to_string(),
+        "missing_since": time(it.missing_since),
     })
 }
 

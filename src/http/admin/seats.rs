@@ -12,7 +12,7 @@ use super::lines::{self, Left, Sink};
 use super::{Admin, Shared, parsed, rows};
 use crate::decision::{Evidence, Found, Knowledge, Known, Question, Seat, judge};
 use crate::domain::{
-    Catalog, Channel, GroupId, Host, Mirror, Path, PathState, Plan, Policy, Product, Sku, SkuMatch,
+    Catalog, GroupId, Host, Mirror, Path, PathState, Plan, Policy, Product, Sku, SkuMatch,
     TenantId, TenantView, UserId, UserLicences, Via,
 };
 use crate::http::problem::Problem;
@@ -102,13 +102,13 @@ fn plans<'a>(
     view: &'a TenantView,
 ) -> impl Iterator<Item = (&'a Product, &'a Plan, &'a Sku, SkuMatch)> {
     let plans = catalog.products().flat_map(|product| {
-        let managed = |it: &&Plan| matches!(it.channel, Channel::Appsource | Channel::IsvApp);
+        let managed = |it: &&Plan| it.channel.is_managed_per_user();
         product.plans.iter().filter(managed).map(move |plan| (product, plan))
     });
-    plans.flat_map(|(product, plan)| {
+    plans.flat_map(move |(product, plan)| {
         view.skus
             .iter()
-            .filter_map(move |sku| Some((product.as_ref(), plan, sku, sku.matches(plan)?)))
+            .filter_map(move |sku| Some((product.as_ref(), plan, sku, view.sku_match(sku, plan)?)))
     })
 }
 

@@ -9,8 +9,8 @@ use super::webhooks::WebhookFigures;
 use super::{Ops, life};
 use crate::decision::State;
 use crate::domain::{
-    CapabilityStatus, Catalog, Change, Channel, Deadline, Freshness, Mirror, Run, Source,
-    SourceKey, SourceState, SubscriptionId,
+    CapabilityStatus, Catalog, Change, Deadline, Freshness, Mirror, Run, Source, SourceKey,
+    SourceState, SubscriptionId,
 };
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::notify::{EndpointStatus, NotifyHandle};
@@ -189,12 +189,12 @@ pub(super) fn subscriptions_by_status(mirror: &Mirror) -> BTreeMap<&'static str,
 /// Microsoft-managed licences by plan, from the counts of the tenants' SKUs.
 pub(super) fn seats_by_plan(mirror: &Mirror, catalog: &Catalog) -> Vec<PlanSeats> {
     let plans = catalog.products().flat_map(|it| &it.plans);
-    let managed = plans.filter(|it| matches!(it.channel, Channel::Appsource | Channel::IsvApp));
+    let managed = plans.filter(|it| it.channel.is_managed_per_user());
     let mut seats = Vec::new();
     for plan in managed {
         let (mut bought, mut assigned, mut by_state) = (0_u64, 0_u64, BTreeMap::new());
-        let skus = mirror.tenants().flat_map(|it| it.skus.iter());
-        for sku in skus.filter(|it| it.matches(plan).is_some()) {
+        let skus = mirror.tenants().flat_map(|it| it.skus.iter().map(move |sku| (it, sku)));
+        for (_, sku) in skus.filter(|(view, sku)| view.sku_match(sku, plan).is_some()) {
             bought += u64::from(sku.units.enabled) + u64::from(sku.units.warning);
             assigned += u64::from(sku.units.consumed);
             *by_state.entry(state_of(&sku.status)).or_default() += u64::from(sku.units.consumed);

@@ -358,12 +358,12 @@ fn outcome_class(outcome: Outcome) -> &'static str {
 
 fn entity_class(entity: Entity) -> &'static str {
     match entity {
-        Entity::Seat => "ok",
+        Entity::Seat | Entity::UsageRight => "ok",
         Entity::HeldSeat => "held",
         Entity::Subscription | Entity::Operation | Entity::Group => "info",
         Entity::Sku | Entity::Usage => "warn",
         Entity::License | Entity::Key | Entity::Notice => "bad",
-        Entity::Tenant | Entity::Webhook => "gone",
+        Entity::Tenant | Entity::Webhook | Entity::Mapping => "gone",
     }
 }
 

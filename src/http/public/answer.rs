@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::decision::{Decision, Told, Trail};
+use crate::decision::{Decision, EvidenceKind, Told, Trail};
 use crate::domain::{Channel, Filling, Language, Messages, ServiceId};
 
 /// The answer to a question; also what its signed token says.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "product": "synoptic-panel", "state": "active", "usable": true, "reason": "seat_by_group",
-    "source": "appsource", "plan": "team", "features": ["maps"],
+    "source": "appsource", "proof": "seat", "plan": "team", "features": ["maps"],
     "period_end": "2027-01-31T00:00:00Z", "grace_end": null, "notice": null,
     "as_of": "2026-11-21T21:58:03Z", "stale": false, "check_after": 3600,
     "valid_until": "2026-11-22T22:00:00Z", "token": "eyJ…",
@@ -27,6 +27,9 @@ pub(super) struct Answer<'a> {
     reason: &'static str,
     /// The channel the right came by; `null` if none was found.
     source: Option<&'static str>,
+    /// What the answer stands on: `seat`, `usage_right`, `subscription` or `license`; `null` if
+    /// nothing was found.
+    proof: Option<&'static str>,
     /// The plan, by the last part of its Service ID.
     plan: Option<&'a str>,
     /// What is unlocked.
@@ -180,6 +183,7 @@ impl<'a> Answer<'a> {
             usable: decision.usable,
             reason: decision.reason.as_str(),
             source: decision.source.map(Channel::as_str),
+            proof: decision.proof.map(EvidenceKind::as_str),
             plan: decision.plan.as_ref().map(ServiceId::plan),
             features: decision.features.iter().map(|it| &**it).collect(),
             period_end: decision.period_end.map(Seconds),
@@ -215,7 +219,7 @@ pub fn answer_json(
 impl From<Trail> for TrailBody {
     fn from(trail: Trail) -> Self {
         let evidence = trail.steps.into_iter().map(|it| StepBody {
-            kind: it.evidence,
+            kind: it.evidence.as_str(),
             id: it.id,
             channel: it.channel.as_str(),
             plan: it.plan.map(|it| it.plan().to_owned()),

@@ -8,6 +8,7 @@ use super::v1_base::{
 };
 use super::v1_directory::{SkuV1, TenantV1};
 use super::v1_license::{ActivationV1, LicenseV1};
+use super::v1_rights::UserRightsV1;
 use super::v1_subscription::{HeldSeatV1, SubscriptionV1};
 use crate::domain::{
     Cause, Change, Fact, GroupId, Licence, Path, PathState, Run, RunId, ServicePlanId, SkuId,
@@ -233,6 +234,7 @@ enum FactV1 {
     Words(String),
     License(Box<LicenseV1>),
     Activation(Box<ActivationV1>),
+    Rights(UserRightsV1),
 }
 
 impl From<&Fact> for FactV1 {
@@ -246,6 +248,7 @@ impl From<&Fact> for FactV1 {
             Fact::Words(it) => Self::Words(text(it)),
             Fact::License(it) => Self::License(Box::new(it.as_ref().into())),
             Fact::Activation(it) => Self::Activation(Box::new(it.as_ref().into())),
+            Fact::Rights(it) => Self::Rights(it.as_ref().into()),
         }
     }
 }
@@ -263,6 +266,7 @@ impl TryFrom<FactV1> for Fact {
             FactV1::Words(it) => Self::Words(it.into()),
             FactV1::License(it) => Self::License(Box::new((*it).try_into()?)),
             FactV1::Activation(it) => Self::Activation(Box::new((*it).try_into()?)),
+            FactV1::Rights(it) => Self::Rights(Box::new(it.try_into()?)),
         })
     }
 }

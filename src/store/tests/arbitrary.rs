@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
-use super::arbitrary_licenses;
+use super::{arbitrary_licenses, arbitrary_rights};
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
@@ -238,6 +238,7 @@ fn fact() -> BoxedStrategy<Fact> {
         text().prop_map(Fact::Words),
         super::arbitrary_licenses::license().prop_map(|it| Fact::License(Box::new(it))),
         super::arbitrary_licenses::activation().prop_map(|it| Fact::Activation(Box::new(it))),
+        arbitrary_rights::rights().prop_map(|it| Fact::Rights(Box::new(it))),
     ]
     .boxed()
 }
@@ -419,6 +420,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             vec(grouped::uses(), 0..3),
             vec(grouped::series(), 0..2),
             vec(read(), 0..2),
+            arbitrary_rights::writes(),
         ),
     );
     let licenses = (
@@ -454,6 +456,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             lives: rest.5,
             unread: rest.6,
             reads: rest.8.3,
+            rights: rest.8.4.0,
+            rights_sources: rest.8.4.1,
+            mappings: rest.8.4.2,
         })
         .boxed()
 }

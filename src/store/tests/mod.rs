@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod arbitrary_licenses;
+mod arbitrary_rights;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,11 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         let id = it.tenant.id;
         let (tenant, skus, directory) = (&it.tenant, &it.skus, &it.directory);
         all.insert(format!("tenant {id}"), format!("{tenant:?} {skus:?} {directory:?}"));
+        let (source, mappings) = (&it.rights_source, &it.mappings);
+        all.insert(format!("learned {id}"), format!("{source:?} {mappings:?}"));
+        for (user, rights) in &it.rights {
+            all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
+        }
         for (user, licences) in it.users.iter() {
             all.insert(format!("user {id} {user}"), format!("{licences:?}"));
         }

@@ -75,7 +75,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let name = self.name().await;
         let mut odd = Vec::new();
         let mut skus = self.skus(&mut odd).await?;
-        let mut relevant = Relevant::among(&skus, self.with.catalog);
+        let mut relevant = Relevant::among(&skus, self.with.catalog, &self.view.mappings);
 
         let from = self.view.directory.cursor.as_deref().filter(|_| mode != Mode::Enumerate);
         let delta = match from {
@@ -92,7 +92,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         if strangers.count() > 0 {
             // Somebody holds a SKU that the list did not have yet: it was made in between.
             skus = self.skus(&mut odd).await?;
-            relevant = Relevant::among(&skus, self.with.catalog);
+            relevant = Relevant::among(&skus, self.with.catalog, &self.view.mappings);
         }
         if mode != Mode::Enumerate && swept.is_none() && self.names_new_skus(&skus, &relevant) {
             // Who held one before it was listed, or while its record could not be understood, was

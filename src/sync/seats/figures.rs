@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::{
-    AssignmentError, ByGroup, Catalog, Channel, Day, Forecast, Mirror, Path, Plan, Product,
-    ProductId, SkuId, SkuMatch, TenantId, TenantView, USES_KEPT, UserId, UserLicences,
-    paths_by_group, standings,
+    AssignmentError, ByGroup, Catalog, Day, Forecast, Mirror, Path, Plan, Product, ProductId,
+    SkuId, SkuMatch, TenantId, TenantView, USES_KEPT, UserId, UserLicences, paths_by_group,
+    standings,
 };
 
 /// Users who are named at most in a list of those without a seat.
@@ -94,7 +94,11 @@ pub(super) fn scans(
 
 /// Whether nothing that is counted differs: a reading that found nothing new changes the view too.
 fn says_the_same(a: &Arc<TenantView>, b: &Arc<TenantView>) -> bool {
-    Arc::ptr_eq(a, b) || Arc::ptr_eq(&a.groups, &b.groups) && a.skus == b.skus && a.users == b.users
+    Arc::ptr_eq(a, b)
+        || Arc::ptr_eq(&a.groups, &b.groups)
+            && a.skus == b.skus
+            && a.users == b.users
+            && a.mappings == b.mappings
 }
 
 /// The plans of ours that a tenant's SKUs are.
@@ -103,12 +107,13 @@ fn plans<'a>(
     view: &'a TenantView,
 ) -> impl Iterator<Item = (&'a Product, &'a Plan, SkuId, SkuMatch)> {
     let plans = catalog.products().flat_map(|product| {
-        let managed = |it: &&Plan| matches!(it.channel, Channel::Appsource | Channel::IsvApp);
+        let managed = |it: &&Plan| it.channel.is_managed_per_user();
         product.plans.iter().filter(managed).map(move |plan| (product.as_ref(), plan))
     });
-    plans.flat_map(|(product, plan)| {
-        let found =
-            move |sku: &'a crate::domain::Sku| Some((product, plan, sku.id, sku.matches(plan)?));
+    plans.flat_map(move |(product, plan)| {
+        let found = move |sku: &'a crate::domain::Sku| {
+            Some((product, plan, sku.id, view.sku_match(sku, plan)?))
+        };
         view.skus.iter().filter_map(found)
     })
 }

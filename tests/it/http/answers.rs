@@ -19,7 +19,7 @@ async fn a_server_names_tenant_and_user() {
     rest.as_object_mut().unwrap().remove("token");
     let expected = json!({
         "product": PRODUCT, "state": "active", "usable": true, "reason": "seat_direct",
-        "source": "appsource", "plan": "team", "features": ["maps"], "period_end": null,
+        "source": "appsource", "proof": "seat", "plan": "team", "features": ["maps"], "period_end": null,
         "grace_end": null, "notice": null, "as_of": "2026-11-22T12:00:00Z", "stale": false,
         "check_after": 3600, "valid_until": "2026-11-23T12:00:00Z",
     });
