@@ -111,7 +111,8 @@ impl LicenseFacts {
             commit.license_users.push((id, then.collect()));
         }
         let mut recorded = true;
-        for it in licenses.into_values() {
+        // One that is newer was not there, also where the journal no longer says so.
+        for it in licenses.into_values().filter(|it| it.created <= past.at) {
             let users = commit.license_users.iter().find(|(id, _)| *id == it.id);
             let users = users.map(|(_, all)| LicenseUsers::default().with(all));
             let lacks = thinned.contains(&it.id)
