@@ -283,9 +283,12 @@ impl Parts {
         spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
-        let rotate_keys = self.config.visuals.rotate_keys;
+        let upkeep = housekeeping::Upkeep {
+            rotate_keys: self.config.visuals.rotate_keys,
+            release_after: self.config.policy().release_after,
+        };
         let clock = Arc::clone(&self.clock);
-        let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
+        let kept = housekeeping::run(self.store.clone(), upkeep, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }

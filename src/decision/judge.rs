@@ -97,7 +97,7 @@ impl Verdict<'_> {
 pub(super) struct Judged {
     pub(super) state: State,
     pub(super) reason: Reason,
-    period_end: Option<Timestamp>,
+    pub(super) period_end: Option<Timestamp>,
     pub(super) grace_end: Option<Timestamp>,
 }
 

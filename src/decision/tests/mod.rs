@@ -16,11 +16,13 @@ use crate::domain::{
 };
 
 mod answers;
+mod figures;
 mod hosts;
 mod past;
 mod proofs;
 mod rights;
 mod unread;
+mod walk;
 
 pub(super) const GROUP: u128 = 70;
 

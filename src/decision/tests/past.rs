@@ -6,58 +6,67 @@ use crate::domain::{
     License, LicenseId, LicenseStep, LicenseUser, NewPeriod, OverLimit, Sale,
 };
 
-fn at(day: i64) -> Timestamp {
+pub(super) fn at(day: i64) -> Timestamp {
     now() + h(day * 24)
 }
 
 /// A store in small: the facts, and what changed.
-struct Book {
-    mirror: Mirror,
-    changes: Vec<Change>,
+pub(super) struct Book {
+    pub(super) mirror: Mirror,
+    pub(super) changes: Vec<Change>,
+}
+
+/// A month for Contoso.
+pub(super) fn sale() -> Sale {
+    Sale {
+        product: "panel".parse().unwrap(),
+        kind: LicenseKind::User,
+        max: None,
+        node: None,
+        licensee: "Contoso".into(),
+        billing: None,
+        domain: None,
+        over_limit: None,
+        cycle: Some(BillingCycle::Monthly),
+        period_start: None,
+        period_end: None,
+        trial_end: None,
+        tenants_max: 1,
+    }
 }
 
 fn product_of_licenses() -> Product {
     product(HybridMode::Entra, Vec::new())
 }
 
-fn id(n: u8) -> LicenseId {
+pub(super) fn id(n: u8) -> LicenseId {
     LicenseId::from_random([n; LicenseId::RANDOM])
 }
 
 impl Book {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { mirror: Mirror::default(), changes: Vec::new() }
     }
 
-    fn commit(&mut self, commit: &Commit) {
+    pub(super) fn commit(&mut self, commit: &Commit) {
         self.mirror = self.mirror.applied(commit);
         self.changes.extend(commit.changes.iter().cloned());
     }
 
     fn sell(&mut self, n: u8, day: i64, change: impl FnOnce(&mut License)) {
-        let sale = Sale {
-            product: "panel".parse().unwrap(),
-            kind: LicenseKind::User,
-            max: Some(1),
-            node: None,
-            licensee: "Contoso".into(),
-            billing: None,
-            domain: None,
-            over_limit: Some(OverLimit::Deny),
-            cycle: Some(BillingCycle::Monthly),
-            period_start: None,
-            period_end: None,
-            trial_end: None,
-            tenants_max: 1,
-        };
+        let sale = Sale { max: Some(1), over_limit: Some(OverLimit::Deny), ..sale() };
         let mut license = License::issued(id(n), None, sale, at(day)).unwrap();
         change(&mut license);
+        self.issue(license, day);
+    }
+
+    pub(super) fn issue(&mut self, license: License, day: i64) {
         let change = Change::of_license(at(day), Cause::Command, None, None, &license);
         let commit = Commit { licenses: vec![license], changes: vec![change], ..Commit::default() };
         self.commit(&commit);
     }
 
-    fn step(&mut self, n: u8, day: i64, step: &LicenseStep) {
+    pub(super) fn step(&mut self, n: u8, day: i64, step: &LicenseStep) {
         let before = Arc::clone(self.mirror.licenses().license(id(n)).unwrap());
         let after = before.stepped(step, at(day)).unwrap().license;
         let bound = self.mirror.licenses().activations_of(id(n)).find_map(|it| it.tenant);
@@ -66,7 +75,7 @@ impl Book {
         self.commit(&commit);
     }
 
-    fn bind(&mut self, n: u8, day: i64) {
+    pub(super) fn bind(&mut self, n: u8, day: i64) {
         let it = Activation {
             id: ActivationId::from_random([n; ActivationId::RANDOM]),
             license: id(n),
@@ -94,6 +103,13 @@ impl Book {
         let change = Change::of_place(at(day), Cause::Activation, id(n), key, before, Some(seat));
         let license_users = vec![(id(n), vec![(who, Some(seat))])];
         self.commit(&Commit { license_users, changes: vec![change], ..Commit::default() });
+    }
+
+    /// What was answered then, from the journal.
+    pub(super) fn past(&self, day: i64, question: &Question<'_>) -> Decision {
+        let (at, policy) = (at(day), Policy::default());
+        let past = Past { at, changes: &self.changes, journal_since: None, runs: &[] };
+        answer(&rewind(&self.mirror, past, question, &policy), question, &policy, at)
     }
 
     fn then(&self, day: i64, shown: Shown<'_>, since: Option<i64>) -> String {

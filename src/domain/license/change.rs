@@ -69,6 +69,20 @@ impl Change {
         }
     }
 
+    /// Something about a license that is no fact of it: said in words.
+    pub fn noted_of_license(at: Timestamp, cause: Cause, id: LicenseId, words: String) -> Self {
+        Self {
+            at,
+            cause,
+            entity: Entity::License,
+            id: id.as_str().into(),
+            tenant: None,
+            user: None,
+            before: None,
+            after: Some(Fact::Words(words.into())),
+        }
+    }
+
     /// A license that is new or differs; `tenant` is one that is bound to it.
     pub fn of_license(
         at: Timestamp,

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::figures::{DAY, Figures, Fresh, Scope};
+use super::licenses;
 use super::life;
 use super::notify;
 use super::seats;
@@ -34,6 +35,8 @@ pub(super) fn render(figures: &Figures) -> String {
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
     let about = "of the plans that Microsoft manages, by product";
     section(&mut page, "Seats", about, &seats::picture(&figures.by_tenant));
+    let about = "of the publisher's own, by where they stand";
+    section(&mut page, "Licenses", about, &licenses::picture(&figures.licenses, figures.now));
     let due = life::picture(&figures.deadlines, figures.now);
     section(&mut page, "Deadlines", "of subscriptions in the next 30 days", &due);
     section(&mut page, "Decisions", "since the daemon started", &decisions(figures));
@@ -367,7 +370,7 @@ fn entity_class(entity: Entity) -> &'static str {
     }
 }
 
-fn state_class(state: &str) -> &'static str {
+pub(super) fn state_class(state: &str) -> &'static str {
     match state {
         "active" | "trial" => "ok",
         "grace" => "warn",

@@ -11,6 +11,7 @@ mod openapi;
 mod packages;
 mod question;
 mod revocations;
+mod sighted;
 mod signed;
 mod usage;
 mod usage_report;
