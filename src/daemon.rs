@@ -32,6 +32,7 @@ use crate::store::{Guard, Store, StoreError, StoreOptions};
 use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
+use crate::sync::lookups::{self, Lookups};
 use crate::sync::orders::{self, Orders};
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
@@ -167,11 +168,14 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
+            lookups: Lookups::default(),
             limits: settings::limits(&config),
         };
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
+        let lookups = sources.lookups.clone();
+        let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
         let alarm_after = config.marketplace.alarm_after;
         let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;
@@ -192,6 +196,7 @@ impl Daemon {
             sync,
             orders,
             ledger,
+            lookups,
             watch,
             watched,
             usage,
@@ -202,6 +207,7 @@ impl Daemon {
         };
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
+        spawn(&mut tasks, "look-ups", looking);
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
@@ -226,6 +232,7 @@ struct Parts {
     sync: SyncHandle,
     orders: Orders,
     ledger: Ledger,
+    lookups: Lookups,
     watch: Watch,
     watched: LifeFigures,
     usage: UsageSender,
@@ -315,6 +322,7 @@ impl Parts {
         let sync = self.sync.clone();
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
+        self.lookups.register(&mut registry);
         self.usage.register(&mut registry);
         self.seats.register(&mut registry);
         self.watch.register(&mut registry);
@@ -365,6 +373,7 @@ impl Parts {
             webhooks: settings::webhook_rules(&self.config),
             watch: self.watch.clone(),
             entra: Arc::clone(entra),
+            lookups: self.lookups.clone(),
             landing: Some(landing::settings(
                 &self.config,
                 &self.microsoft,

@@ -29,6 +29,10 @@ pub(crate) enum Mistake {
     ForeignTenant,
     /// A cursor that Microsoft no longer takes is tried again for ever.
     KeepDeadCursor,
+    /// A run writes what it read, whatever look-ups found meanwhile.
+    OvertakeLookups,
+    /// A look-up writes what it read, whatever a run wrote meanwhile.
+    LateLookup,
     /// How old something is, is taken from the clock alone, which may have been set back.
     WallClock,
     /// What a webhook says is believed.

@@ -15,13 +15,14 @@ use tracing::{info, warn};
 
 use self::reader::Reader;
 pub(super) use self::unfinished::Desk;
+use super::lookups::order::{Order, Turn};
 use super::plan::{self, Planned};
 use super::progress::Gauge;
 use super::upstream::DirectoryReads;
 use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure};
 use crate::domain::{
-    Catalog, Change, Commit, Consent, Outcome, ReadWrite, Run, SourceState, Tenant, TenantId,
-    TenantView, Unfinished,
+    Catalog, Change, Commit, Consent, Mirror, Outcome, ReadWrite, Run, SourceState, Tenant,
+    TenantId, TenantView, Unfinished,
 };
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::planted::{self, Mistake, planted};
@@ -75,6 +76,10 @@ pub(super) struct With<'a, G> {
     pub(super) desk: &'a dyn Desk,
     /// When a reading is a long one.
     pub(super) sizes: Sizes,
+    /// What keeps runs and look-ups of one tenant in order.
+    pub(super) order: &'a Order,
+    /// The tenant as the mirror has it at that moment.
+    pub(super) view: &'a (dyn Fn() -> Arc<TenantView> + Sync),
 }
 
 /// What is much.
@@ -88,7 +93,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    const REAL: Self = Self { ask_max: 1_000, part_rows: 4_000 };
+    pub(super) const REAL: Self = Self { ask_max: 1_000, part_rows: 4_000 };
 }
 
 /// What a round comes to: to be committed as a whole, or not at all.
@@ -97,6 +102,8 @@ pub(super) struct Round {
     pub(super) run: Run,
     /// Why nothing was applied, if so.
     pub(super) error: Option<MicrosoftError>,
+    /// To be held until the commit is durable.
+    pub(super) turn: Option<Turn>,
 }
 
 /// Reads a tenant and brings the mirror to it.
@@ -113,8 +120,7 @@ pub(crate) async fn run(
     gauge: &Gauge,
 ) -> Result<(Run, Option<MicrosoftError>), SyncError> {
     let mirror = sources.store.snapshot();
-    let unread = || Arc::new(TenantView::unread(Tenant::heard_of(tenant, None)));
-    let view = mirror.tenant(tenant).map_or_else(unread, Arc::clone);
+    let view = || view_of(&sources.store.mirror(), tenant);
     let with = With {
         graph: sources.microsoft.graph(),
         catalog: &sources.catalog,
@@ -123,12 +129,15 @@ pub(crate) async fn run(
         unfinished: mirror.unfinished(tenant).cloned(),
         desk: &sources.store,
         sizes: Sizes::REAL,
+        order: sources.lookups.order(),
+        view: &view,
     };
-    with.graph.has_users(tenant, view.users.len());
-    let Round { commit, run, error } = round(&with, &view, begun, gauge).await;
+    with.graph.has_users(tenant, view_of(&mirror, tenant).users.len());
+    let Round { commit, run, error, turn } = round(&with, begun, gauge).await;
     for part in planted::parts(commit) {
         sources.store.commit(part).await?;
     }
+    drop(turn);
     if error.is_none() {
         info!(
             tenant.id = %tenant, run.seen = run.seen, run.added = run.added,
@@ -138,21 +147,37 @@ pub(crate) async fn run(
     Ok((run, error))
 }
 
+/// A tenant as a mirror has it.
+pub(super) fn view_of(mirror: &Mirror, tenant: TenantId) -> Arc<TenantView> {
+    let unread = || Arc::new(TenantView::unread(Tenant::heard_of(tenant, None)));
+    mirror.tenant(tenant).map_or_else(unread, Arc::clone)
+}
+
 /// One round over a tenant: everything is read, then planned. Writes nothing.
 pub(super) async fn round<G: DirectoryReads>(
     with: &With<'_, G>,
-    view: &Arc<TenantView>,
     begun: &mut Begun,
     gauge: &Gauge,
 ) -> Round {
-    let tenant = view.tenant.id;
-    let reader = Reader { with, tenant, view, begun, gauge };
+    let before = &(with.view)();
+    let tenant = before.tenant.id;
+    let reading = with.order.reading(tenant);
+    let reader = Reader { with, tenant, view: before, begun, gauge };
     let read = match reader.read().await {
+        Ok(read) => read,
+        Err(error) => return failed(with, before, begun, gauge, error),
+    };
+    // From here on to the commit no look-up of this tenant comes in between.
+    let mut turn = reading.turn().await;
+    let view = &(with.view)();
+    let reader = Reader { view, ..reader };
+    let read = match reader.settled(read, before, &turn).await {
         Ok(read) => read,
         Err(error) => return failed(with, view, begun, gauge, error),
     };
     begun.full = read.full;
     let now = (with.clock)();
+    turn.committed(now);
     let (of, by, limits, found) = (Arc::clone(view), begun.clone(), with.limits, read.found);
     let planned = apart(read.seen, move || plan::directory(&of, found, &by, limits, now));
     let Planned { mut commit, mut tally, held } = planned.await;
@@ -185,9 +210,12 @@ pub(super) async fn round<G: DirectoryReads>(
             state.last_full = Some(begun.started);
         }
     }
+    if read.overtaken {
+        state.last_full = None;
+    }
     commit.sources.push((begun.key, state));
     commit.runs.push(run.clone());
-    Round { commit, run, error: None }
+    Round { commit, run, error: None, turn: Some(turn) }
 }
 
 /// When the last full read was, put back so far that the next one is due within
@@ -215,7 +243,7 @@ fn failed<G>(
         commit.changes.push(Change::of_tenant(now, begun.cause(), Some(&view.tenant), &tenant));
         commit.tenants.push(tenant);
     }
-    Round { commit, run, error: Some(error) }
+    Round { commit, run, error: Some(error), turn: None }
 }
 
 /// The tenant as a refusal shows it, if that differs from what is known.

@@ -14,6 +14,7 @@
 //! | [`reading`] | folds pages of users into what they hold |
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
+//! | [`lookups`] | a refusal has its user looked up at once |
 //! | `agenda` | which source is due when |
 //! | `lanes` | room for many short runs and a few long ones |
 //! | `upstream` | what a round asks of Graph, as a seam |
@@ -35,6 +36,7 @@ pub mod inbox;
 pub mod keys;
 mod lanes;
 pub mod life;
+pub mod lookups;
 mod metrics;
 mod one;
 pub mod orders;
@@ -84,6 +86,8 @@ pub struct Sources {
     pub ledger: inbox::Ledger,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
+    /// Look-ups after a refusal, and what keeps them and runs in order.
+    pub lookups: lookups::Lookups,
 }
 
 /// What decides how a run reads and what it may remove.

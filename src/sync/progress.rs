@@ -58,6 +58,12 @@ impl Gauge {
         Self { place: Some(place), ..self }
     }
 
+    /// For something that a person waits for and nobody watches.
+    pub(crate) fn urgent(key: SourceKey) -> Self {
+        let gauge = Self::new(key, Vec::new());
+        Self { meter: gauge.meter.urgent(), ..gauge }
+    }
+
     /// So many records have been read.
     pub(crate) fn seen(&self, seen: u64) {
         self.told.seen.store(seen, Relaxed);

@@ -45,6 +45,14 @@ impl Relevant {
         relevant
     }
 
+    /// The same with these, which are ours.
+    pub fn extend<'a>(&mut self, skus: impl IntoIterator<Item = &'a Sku>) {
+        for sku in skus {
+            self.known.insert(sku.id);
+            self.ours.insert(sku.id);
+        }
+    }
+
     /// Whether licences of this SKU are kept.
     pub fn is_ours(&self, sku: SkuId) -> bool {
         self.ours.contains(&sku)

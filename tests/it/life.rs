@@ -5,8 +5,6 @@ mod looks;
 mod purge;
 mod unread;
 
-use std::time::Duration;
-
 use entitled::domain::{Change, Commit, Life, Subscription, SubscriptionId};
 use entitled::sandbox::story::Customer;
 use entitled::store::ChangeFilter;
@@ -56,18 +54,6 @@ fn set_status(world: &World, id: SubscriptionId, status: &str) {
 /// Has the watch look around: any commit wakes it, and the clock has moved.
 async fn wake(world: &World) {
     world.daemon.store.commit(Commit::default()).await.unwrap();
-}
-
-/// Waits until the mirror is as it should be.
-async fn until(world: &World, what: &str, mut is_so: impl FnMut(&World) -> bool) {
-    let mut revisions = world.daemon.store.revisions();
-    let so = async {
-        while !is_so(world) {
-            revisions.changed().await.unwrap();
-        }
-    };
-    let done = tokio::time::timeout(Duration::from_mins(1), so).await;
-    assert!(done.is_ok(), "never came: {what}");
 }
 
 /// Lets minute after minute pass, and the watch look around in each, until it is so.

@@ -18,6 +18,7 @@ mod cli;
 mod config;
 mod daemon;
 mod decision;
+mod fresh;
 mod groups;
 mod http;
 mod landing;

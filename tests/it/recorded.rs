@@ -73,6 +73,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
     let sleep: entitled::microsoft::Sleep = Arc::new(|_| Box::pin(tokio::task::yield_now()));
     let microsoft = Microsoft::new(settings, Arc::clone(&clock), sleep).unwrap();
     Sources {
+        lookups: entitled::sync::lookups::Lookups::default(),
         ledger: entitled::sync::inbox::Ledger::default(),
         store: store.clone(),
         microsoft: Arc::new(microsoft),

@@ -149,6 +149,18 @@ impl World {
         self.daemon.store.snapshot()
     }
 
+    /// Waits until it is so; looks again after each commit.
+    pub async fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let mut revisions = self.daemon.store.revisions();
+        let so = async {
+            while !is_so(self) {
+                revisions.changed().await.unwrap();
+            }
+        };
+        let done = tokio::time::timeout(Duration::from_mins(1), so).await;
+        assert!(done.is_ok(), "never came: {what}");
+    }
+
     /// Reads everything now.
     pub async fn sync(&self) -> Vec<Run> {
         self.sync_by(RunRequest::default()).await

@@ -48,7 +48,8 @@ pub(super) struct Answer<'a> {
     as_of: Option<Seconds>,
     /// Whether that is longer ago than it should be.
     stale: bool,
-    /// Seconds after which to ask again.
+    /// Seconds after which to ask again: few where a refusal may just be older than the licence,
+    /// for then the user is being looked up at Microsoft.
     check_after: u64,
     /// Until when this answer may be kept and worked with offline.
     #[schema(value_type = String, format = DateTime)]

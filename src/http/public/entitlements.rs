@@ -184,7 +184,10 @@ impl Public {
             }
             self.note_sighted(asked, &decision, from, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
-            let Some(seat) = due else { return self.signed(asked, decision, trail, now) };
+            let Some(seat) = due else {
+                let decision = self.look_again(asked, decision, now);
+                return self.signed(asked, decision, trail, now);
+            };
             match self.take(asked, seat, now).await {
                 Ok(()) => {}
                 // He holds it already; only that he used it could not be written down.

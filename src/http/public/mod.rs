@@ -1,6 +1,7 @@
 //! The public listener: what visuals and servers ask, and what the marketplace tells.
 
 mod activations;
+mod again;
 mod answer;
 mod body;
 mod entitlements;
@@ -44,6 +45,7 @@ use crate::domain::{Catalog, Messages, Policy};
 use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
+use crate::sync::lookups::Lookups;
 use crate::sync::seats::Seats;
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -71,6 +73,8 @@ pub struct PublicSettings {
     pub watch: Watch,
     /// Entra's signing keys.
     pub entra: Arc<EntraKeys>,
+    /// Where a look-up of whoever is refused is asked for.
+    pub lookups: Lookups,
     /// What signed answers name as their issuer: our public address.
     pub issuer: String,
     /// The purchase landing page.
@@ -101,6 +105,7 @@ pub(super) struct Public {
     watch: Watch,
     landing: Option<Landing>,
     pub(super) entra: Arc<EntraKeys>,
+    lookups: Lookups,
     pub(super) limiters: Limiters,
     pub(super) seats: Option<Seats>,
     pub(super) metrics: Metrics,
@@ -129,6 +134,7 @@ impl PublicState {
             webhooks: settings.webhooks,
             watch: settings.watch,
             entra: settings.entra,
+            lookups: settings.lookups,
             seats: settings.seats,
             metrics: settings.metrics,
             clock: settings.clock,

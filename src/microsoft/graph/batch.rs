@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::endpoint::PRIORITY;
 use super::requests::USER_FIELDS;
 use super::verdict::{self, Asked, Linked};
 use super::{Endpoint, Graph, UserRow, parse};
@@ -111,11 +112,20 @@ impl Graph {
         users: &[UserId],
     ) -> Result<Round, MicrosoftError> {
         let fields = USER_FIELDS.join(",");
-        let item = |(at, user): (usize, &UserId)| json!({ "id": at.to_string(), "method": "GET", "url": format!("/users/{user}?$select={fields}") });
-        let items: Vec<Value> = users.iter().enumerate().map(item).collect();
-        let request = self.requests.batch(&json!({ "requests": items })).await?;
         let units = u32::try_from(users.len()).unwrap_or(u32::MAX);
         let endpoint = Endpoint::new(NAME, units).for_one_with(meter);
+        // Each item is throttled by itself, so each says how urgent it is.
+        let priority = endpoint.priority.header();
+        let urgent = priority.map_or_else(|| json!({}), |it| json!({ PRIORITY: it }));
+        let item = |(at, user): (usize, &UserId)| {
+            let url = format!("/users/{user}?$select={fields}");
+            json!({ "id": at.to_string(), "method": "GET", "url": url, "headers": urgent })
+        };
+        let items: Vec<Value> = users.iter().enumerate().map(item).collect();
+        let mut request = self.requests.batch(&json!({ "requests": items })).await?;
+        if let Some(priority) = priority {
+            request = request.with(PRIORITY, priority);
+        }
         let read = |answer: &Answer| -> Result<Vec<Value>, MicrosoftError> {
             let mut body: Value = read::body(NAME, answer)?;
             match body.get_mut("responses").map(Value::take) {

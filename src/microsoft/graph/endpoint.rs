@@ -32,6 +32,11 @@ impl Endpoint {
     }
 }
 
+/// The header that says how urgent a request is.
+///
+/// Source: graph-licensing.md section 8.
+pub(super) const PRIORITY: &str = "x-ms-throttle-priority";
+
 pub(super) const ORGANIZATION: Endpoint = Endpoint::new("GET /organization", 1);
 pub(super) const SKUS: Endpoint = Endpoint::new("GET /subscribedSkus", 2);
 pub(super) const DELTA: Endpoint = Endpoint::new("GET /users/delta", 1);

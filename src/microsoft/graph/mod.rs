@@ -283,7 +283,7 @@ impl Graph {
         let endpoint = endpoint.for_one_with(meter);
         let mut request = request.clone();
         if let Some(priority) = endpoint.priority.header() {
-            request = request.with("x-ms-throttle-priority", priority);
+            request = request.with(endpoint::PRIORITY, priority);
         }
         let mut tries = self.pace.tries(meter);
         loop {

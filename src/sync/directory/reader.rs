@@ -7,9 +7,12 @@ use tracing::{debug, info, warn};
 
 use super::unfinished::Laying;
 use super::{Mode, With, mode};
-use crate::domain::{OddRecord, Packed, RawRecord, Said, Sku, TenantId, TenantView, UserLicences};
+use crate::domain::{
+    OddRecord, Packed, RawRecord, Said, Sku, TenantId, TenantView, UserId, UserLicences,
+};
 use crate::microsoft::{BatchMiss, DeltaFrom, ErrorKind, Link, MicrosoftError, PageEnd, Read};
 use crate::planted::{Mistake, planted};
+use crate::sync::lookups::order::Turn;
 use crate::sync::plan::Found;
 use crate::sync::progress::Gauge;
 use crate::sync::reading::{Reading, Relevant};
@@ -28,6 +31,10 @@ pub(super) struct Complete {
     pub(super) odd_count: u64,
     /// In how many parts users were laid down: not needed any more.
     pub(super) parts: u32,
+    /// Which SKUs were ours while it was read.
+    relevant: Relevant,
+    /// A look-up found a SKU that was not listed yet: who else holds it only a sweep shows.
+    pub(super) overtaken: bool,
 }
 
 /// A delta sequence, read to its end.
@@ -124,20 +131,74 @@ impl<G: DirectoryReads> Reader<'_, G> {
         // One of the records that could not be understood may be a user: absence proves nothing in
         // this run.
         let keeps = (odd_count > 0).then(|| Arc::clone(self.view));
+        let ours = relevant.clone();
         let found = apart(seen, move || {
             let mut found = Found { skus, name, ..Found::default() };
             let keeps = keeps.as_ref().map(|it| &it.users);
             if mode == Mode::Enumerate {
                 found.told = told.removed_in_words();
-                found.enumerated = Some(told.table(&relevant, keeps));
+                found.enumerated = Some(told.table(&ours, keeps));
             } else {
-                found.told = told.holdings(&relevant);
-                found.enumerated = swept.map(|it| it.table(&relevant, keeps));
+                found.told = told.holdings(&ours);
+                found.enumerated = swept.map(|it| it.table(&ours, keeps));
             }
             found
         });
         let found = found.await;
-        Ok(Complete { found, cursor, full, seen, odd, odd_count, parts })
+        let overtaken = false;
+        Ok(Complete { found, cursor, full, seen, odd, odd_count, parts, relevant, overtaken })
+    }
+
+    /// What was read, made as new as what look-ups found since: whomever it would change although
+    /// he was looked up lately is asked for once more, by name.
+    pub(super) async fn settled(
+        &self,
+        mut read: Complete,
+        before: &TenantView,
+        turn: &Turn,
+    ) -> Result<Complete, MicrosoftError> {
+        if planted(Mistake::OvertakeLookups) {
+            return Ok(read);
+        }
+        let listed: BTreeSet<_> = read.found.skus.iter().map(|it| it.id).collect();
+        let newer = self.view.skus.iter().filter(|it| before.sku(it.id).is_none());
+        let newer: Vec<Sku> = newer.filter(|it| !listed.contains(&it.id)).cloned().collect();
+        read.overtaken = !newer.is_empty();
+        read.relevant.extend(&newer);
+        read.found.skus.extend(newer);
+
+        let found = &mut read.found;
+        let differs = |user: &UserId| {
+            let has = self.view.users.get(*user);
+            let lists = found.enumerated.as_ref().map(|it| it.get(*user));
+            found.told.get(user).is_some_and(|it| *it != has) || lists.is_some_and(|it| it != has)
+        };
+        // Whoever was nobody when the run began, and is somebody by a look-up: rows that said that he
+        // holds nothing, or is gone, were passed over, and delta tells nothing twice.
+        let unsaid = |user: &UserId| {
+            let new = !before.users.contains(*user) && self.view.users.contains(*user);
+            new && !found.told.contains_key(user)
+        };
+        let unsaid: BTreeSet<UserId> = turn.lately().filter(unsaid).collect();
+        let mut again = Reading::default();
+        let of_concern = |user: &UserId| unsaid.contains(user) || differs(user);
+        turn.lately().filter(of_concern).for_each(|user| again.put(user, Said::Ask));
+        let odd_before = read.odd.len();
+        self.ask(&mut again, &read.relevant, &mut read.odd).await?;
+        let odd = read.odd.len().saturating_sub(odd_before);
+        read.odd_count = read.odd_count.saturating_add(u64::try_from(odd).unwrap_or(u64::MAX));
+        // Whoever is not found keeps what the run says of him.
+        again.users.retain(|user, said| *said != Said::Removed || unsaid.contains(user));
+        let holds = again.holdings(&read.relevant);
+        for (user, holds) in &holds {
+            if unsaid.contains(user) || found.told.contains_key(user) {
+                found.told.insert(*user, holds.clone());
+            }
+        }
+        if let Some(enumerated) = &mut found.enumerated {
+            *enumerated = enumerated.patched(&holds.into_iter().collect::<Vec<_>>());
+        }
+        Ok(read)
     }
 
     /// Whether a SKU of ours is listed that the mirror does not have.

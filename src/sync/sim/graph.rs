@@ -1,11 +1,11 @@
 //! Graph in the simulation: pages, cursors, and everything that goes wrong with them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
-use super::tenant::{Tenant, tenant_id, user_id};
+use super::tenant::{Tenant, tenant_id, user_id, user_number};
 use crate::domain::{RawRecord, Sku, SkuId, TenantId, UserId};
 use crate::microsoft::{
     BatchMiss, DeltaFrom, DeltaPage, ErrorKind, Link, Meter, MicrosoftError, Organization, Page,
@@ -23,6 +23,8 @@ pub(super) struct Trouble {
     pub(super) odd: usize,
     /// Something happens in the tenant between two calls.
     pub(super) busy: usize,
+    /// A request or its answer takes so long that something else comes in between.
+    pub(super) lag: usize,
     /// A list that Microsoft calls complete is empty, though there is somebody.
     pub(super) empty: usize,
 }
@@ -62,6 +64,21 @@ impl Graph {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
+
+    /// A request on its way, what it meets, and its answer on its way: others come in between.
+    async fn on_its_way<T>(&self, call: impl FnOnce(&mut State) -> T + Send) -> T {
+        self.lag().await;
+        let answer = call(&mut self.state());
+        self.lag().await;
+        answer
+    }
+
+    async fn lag(&self) {
+        let steps = self.state().lag();
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl State {
@@ -96,6 +113,12 @@ impl State {
         Ok(tenant)
     }
 
+    /// For how many steps others come in between: mostly few, now and then enough for a whole run.
+    fn lag(&mut self) -> usize {
+        let lags = self.chance.once_in(self.trouble.lag);
+        if lags { [1, 1, 2, 20][self.chance.below(4)] } else { 0 }
+    }
+
     /// Whether a list shows nobody this time: once in a history, for against the same lie twice in a
     /// row there is no help.
     fn lies(&mut self) -> bool {
@@ -109,6 +132,13 @@ impl State {
             return Read::Odd { why: "odd".into(), raw: RawRecord::from("{}") };
         }
         Read::Understood(it, RawRecord::from("{}"))
+    }
+
+    /// One to three users: whoever was refused.
+    pub(super) fn somebody(&mut self) -> Vec<UserId> {
+        let many = 1 + self.chance.below(3);
+        let one = |_| user_id(u8::try_from(self.chance.below(12)).unwrap());
+        (0..many).map(one).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// A user as a delta tells him.
@@ -152,20 +182,21 @@ fn number(link: &Link) -> usize {
 
 impl DirectoryReads for Graph {
     async fn organization(&self, _: &Meter, tenant: TenantId) -> Answer<Organization> {
-        self.state().call(tenant, false)?;
-        Ok(Organization { name: Some("Sim".into()) })
+        let called = self.on_its_way(|state| state.call(tenant, false)).await;
+        called.map(|_| Organization { name: Some("Sim".into()) })
     }
 
     async fn subscribed_skus(&self, _: &Meter, tenant: TenantId) -> Answer<Vec<Read<Sku>>> {
-        let mut state = self.state();
-        let tenant = state.call(tenant, false)?;
-        let skus = state.tenants[tenant].skus();
-        Ok(skus.into_iter().map(|it| state.read(it)).collect())
+        let call = move |state: &mut State| {
+            let tenant = state.call(tenant, false)?;
+            let skus = state.tenants[tenant].skus();
+            Ok(skus.into_iter().map(|it| state.read(it)).collect())
+        };
+        self.on_its_way(call).await
     }
 
     async fn lifecycles(&self, _: &Meter, tenant: TenantId) -> Answer<Vec<(SkuId, Timestamp)>> {
-        self.state().call(tenant, false)?;
-        Ok(Vec::new())
+        self.on_its_way(|state| state.call(tenant, false)).await.map(|_| Vec::new())
     }
 
     async fn delta_page(
@@ -174,41 +205,43 @@ impl DirectoryReads for Graph {
         tenant: TenantId,
         from: DeltaFrom<'_>,
     ) -> Answer<DeltaPage> {
-        let mut state = self.state();
-        let tenant = state.call(tenant, matches!(from, DeltaFrom::Next(_)))?;
-        let lies = matches!(from, DeltaFrom::Start) && state.lies();
-        let model = &state.tenants[tenant];
-        let began = model.now;
-        let sequence = match from {
-            DeltaFrom::Next(link) => {
-                let there = state.sequences[number(link)].clone();
-                state.sequences.push(there);
-                state.sequences.len() - 1
-            }
-            DeltaFrom::Start | DeltaFrom::Cursor(_) => {
-                let (left, minimal) = match from {
-                    DeltaFrom::Cursor(cursor) => {
-                        let since: u64 = cursor.parse().unwrap();
-                        if since < model.oldest {
-                            let why = "the cursor is dead";
-                            return Err(MicrosoftError::new(ErrorKind::Resync, why));
+        let call = move |state: &mut State| {
+            let tenant = state.call(tenant, matches!(from, DeltaFrom::Next(_)))?;
+            let lies = matches!(from, DeltaFrom::Start) && state.lies();
+            let model = &state.tenants[tenant];
+            let began = model.now;
+            let sequence = match from {
+                DeltaFrom::Next(link) => {
+                    let there = state.sequences[number(link)].clone();
+                    state.sequences.push(there);
+                    state.sequences.len() - 1
+                }
+                DeltaFrom::Start | DeltaFrom::Cursor(_) => {
+                    let (left, minimal) = match from {
+                        DeltaFrom::Cursor(cursor) => {
+                            let since: u64 = cursor.parse().unwrap();
+                            if since < model.oldest {
+                                let why = "the cursor is dead";
+                                return Err(MicrosoftError::new(ErrorKind::Resync, why));
+                            }
+                            (model.changed_since(since), true)
                         }
-                        (model.changed_since(since), true)
-                    }
-                    DeltaFrom::Start | DeltaFrom::Next(_) if lies => (Vec::new(), false),
-                    DeltaFrom::Start | DeltaFrom::Next(_) => (model.everyone(), false),
-                };
-                state.sequences.push(Sequence { tenant, left: left.into(), began, minimal });
-                state.sequences.len() - 1
-            }
+                        DeltaFrom::Start | DeltaFrom::Next(_) if lies => (Vec::new(), false),
+                        DeltaFrom::Start | DeltaFrom::Next(_) => (model.everyone(), false),
+                    };
+                    state.sequences.push(Sequence { tenant, left: left.into(), began, minimal });
+                    state.sequences.len() - 1
+                }
+            };
+            let (rows, last) = state.page(sequence);
+            let end = if last {
+                PageEnd::Delta(state.sequences[sequence].began.to_string().into())
+            } else {
+                PageEnd::Next(state.link(sequence))
+            };
+            Ok(DeltaPage { rows, end })
         };
-        let (rows, last) = state.page(sequence);
-        let end = if last {
-            PageEnd::Delta(state.sequences[sequence].began.to_string().into())
-        } else {
-            PageEnd::Next(state.link(sequence))
-        };
-        Ok(DeltaPage { rows, end })
+        self.on_its_way(call).await
     }
 
     async fn users_page(
@@ -217,29 +250,31 @@ impl DirectoryReads for Graph {
         tenant: TenantId,
         next: Option<&Link>,
     ) -> Answer<Page<UserRow>> {
-        let mut state = self.state();
-        let tenant = state.call(tenant, next.is_some())?;
-        let after = next.map(number);
-        let mut everyone = state.tenants[tenant].everyone();
-        if state.lies() {
-            everyone.clear();
-        }
-        let mut users =
-            everyone.into_iter().filter(|it| after.is_none_or(|at| usize::from(*it) > at));
-        let size = state.chance.below(5) + 1;
-        let here: Vec<u8> = users.by_ref().take(size).collect();
-        let more = users.next().is_some();
-        let next = here
-            .last()
-            .filter(|_| more)
-            .map(|it| Link::after(None, it.to_string(), false).unwrap());
-        let mut records = Vec::new();
-        for user in here {
-            if let Some(row) = state.tenants[tenant].row(user) {
-                records.push(state.read(row));
+        let call = move |state: &mut State| {
+            let tenant = state.call(tenant, next.is_some())?;
+            let after = next.map(number);
+            let mut everyone = state.tenants[tenant].everyone();
+            if state.lies() {
+                everyone.clear();
             }
-        }
-        Ok(Page { records, next })
+            let mut users =
+                everyone.into_iter().filter(|it| after.is_none_or(|at| usize::from(*it) > at));
+            let size = state.chance.below(5) + 1;
+            let here: Vec<u8> = users.by_ref().take(size).collect();
+            let more = users.next().is_some();
+            let next = here
+                .last()
+                .filter(|_| more)
+                .map(|it| Link::after(None, it.to_string(), false).unwrap());
+            let mut records = Vec::new();
+            for user in here {
+                if let Some(row) = state.tenants[tenant].row(user) {
+                    records.push(state.read(row));
+                }
+            }
+            Ok(Page { records, next })
+        };
+        self.on_its_way(call).await
     }
 
     async fn assignment_states(
@@ -248,14 +283,15 @@ impl DirectoryReads for Graph {
         tenant: TenantId,
         users: &[UserId],
     ) -> Answer<Vec<(UserId, Result<UserRow, BatchMiss>)>> {
-        let mut state = self.state();
-        let tenant = state.call(tenant, false)?;
-        let of = |state: &mut State, user: &UserId| {
-            let known = (0..=u8::MAX).find(|it| user_id(*it) == *user).unwrap();
-            let row = state.tenants[tenant].row(known).ok_or(BatchMiss::Gone);
-            let odd = state.chance.once_in(state.trouble.odd);
-            (*user, if odd { Err(BatchMiss::Odd("odd".into())) } else { row })
+        let call = move |state: &mut State| {
+            let tenant = state.call(tenant, false)?;
+            let of = |state: &mut State, user: &UserId| {
+                let row = state.tenants[tenant].row(user_number(*user)).ok_or(BatchMiss::Gone);
+                let odd = state.chance.once_in(state.trouble.odd);
+                (*user, if odd { Err(BatchMiss::Odd("odd".into())) } else { row })
+            };
+            Ok(users.iter().map(|user| of(state, user)).collect())
         };
-        Ok(users.iter().map(|user| of(&mut state, user)).collect())
+        self.on_its_way(call).await
     }
 }

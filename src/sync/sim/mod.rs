@@ -14,8 +14,9 @@ mod graph;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +24,9 @@ use jiff::{SignedDuration, Timestamp};
 use self::desk::Desk;
 use self::graph::{Graph, Trouble};
 use self::tenant::{OURS, Tenant, sku_id, tenant_id};
-use super::directory::{Sizes, With, round};
+use super::directory::{Sizes, With, round, view_of};
+use super::lookups::look::{Listed, Looked, look};
+use super::lookups::order::Order;
 use super::progress::Gauge;
 use super::{Begun, Clock, Limits};
 use crate::config::Share;
@@ -31,6 +34,7 @@ use crate::domain::{
     Catalog, Channel, Commit, Consent, Coverage, HybridMode, Mirror, Plan, Product, RunId, SkuId,
     SourceKey, TenantView, Trigger, UserId, UserLicences,
 };
+use crate::microsoft::MicrosoftError;
 use crate::planted::{Chance, Mistake, parts, plant};
 
 /// A history under way.
@@ -39,13 +43,19 @@ struct World {
     desk: Desk,
     sizes: Sizes,
     catalog: Catalog,
-    mirror: Mirror,
-    chance: Chance,
+    mirror: Mutex<Mirror>,
+    chance: Mutex<Chance>,
+    order: Order,
     now_s: Arc<AtomicI64>,
     clock: Clock,
-    runs: u64,
+    runs: AtomicU64,
+    /// Whether look-ups come between a round's steps: in a quarter of the histories, for each
+    /// costs as much as a round.
+    look_ups: bool,
+    /// The SKUs that look-ups listed last.
+    listed: Mutex<Listed>,
     /// Whether Microsoft ever showed an empty list for a full one.
-    lied: bool,
+    lied: AtomicBool,
     /// Whether the clock was ever set back.
     set_back: bool,
     tell: bool,
@@ -87,12 +97,15 @@ impl World {
             desk: Desk::default(),
             sizes,
             catalog: catalog(),
-            mirror: Mirror::default(),
-            chance,
+            mirror: Mutex::default(),
+            chance: Mutex::new(chance),
+            order: Order::default(),
             clock: Arc::new(move || Timestamp::from_second(read.load(Relaxed)).unwrap()),
             now_s,
-            runs: 0,
-            lied: false,
+            runs: AtomicU64::new(0),
+            look_ups: seed.is_multiple_of(4),
+            listed: Mutex::default(),
+            lied: AtomicBool::new(false),
             set_back: false,
             tell: false,
         }
@@ -100,6 +113,18 @@ impl World {
 
     fn tenants(&self) -> usize {
         self.graph.state().tenants.len()
+    }
+
+    fn mirror(&self) -> MutexGuard<'_, Mirror> {
+        self.mirror.lock().unwrap()
+    }
+
+    fn below(&self, limit: usize) -> usize {
+        self.chance.lock().unwrap().below(limit)
+    }
+
+    fn next_run(&self) -> RunId {
+        RunId(self.runs.fetch_add(1, Relaxed) + 1)
     }
 
     fn say(&self, what: impl FnOnce() -> String) {
@@ -110,9 +135,9 @@ impl World {
 
     /// A whole history: trouble, then quiet.
     fn play(&mut self) -> Result<(), String> {
-        for _ in 0..=self.chance.below(5) {
+        for _ in 0..=self.below(5) {
             self.set_trouble();
-            for _ in 0..self.chance.below(4) {
+            for _ in 0..self.below(4) {
                 let mut state = self.graph.state();
                 let among = state.tenants.len();
                 let at = state.chance.below(among);
@@ -120,8 +145,8 @@ impl World {
                 tenants[at].happen(chance);
             }
             self.jump();
-            let tenant = self.chance.below(self.tenants());
-            let full = self.chance.once_in(4);
+            let tenant = self.below(self.tenants());
+            let full = self.below(4) == 0;
             self.round(tenant, full)?;
         }
         self.quiet()
@@ -131,7 +156,7 @@ impl World {
         let times = |chance: &mut Chance, times: usize| {
             if chance.once_in(2) { times } else { 0 }
         };
-        let chance = &mut self.chance;
+        let chance = &mut self.chance.lock().unwrap();
         let trouble = Trouble {
             fails: times(chance, 12),
             page_dies: times(chance, 6),
@@ -139,13 +164,14 @@ impl World {
             odd: times(chance, 12),
             busy: times(chance, 4),
             empty: times(chance, 6),
+            lag: if self.look_ups { times(chance, 3) } else { 0 },
         };
         self.graph.state().trouble = trouble;
     }
 
     /// Time passes; now and then the clock is set.
     fn jump(&mut self) {
-        let by = match self.chance.below(12) {
+        let by = match self.below(12) {
             0 => -7_200,
             1 => 30 * 86_400,
             4 => -40 * 86_400,
@@ -157,43 +183,51 @@ impl World {
         self.now_s.fetch_add(by, Relaxed);
     }
 
-    /// One round of the real code, and a commit that may be cut off by a crash.
+    /// One round of the real code, and a commit that may be cut off by a crash. Look-ups come in
+    /// between, as often as Graph makes others wait.
     fn round(&mut self, index: usize, full: bool) -> Result<(), String> {
-        let tenant = tenant_id(index);
-        self.runs += 1;
+        let (tenant, at_first) = (tenant_id(index), self.graph.state().tenants[index].now);
         let key = SourceKey::directory(tenant);
-        let started = (self.clock)();
-        let trigger = Trigger::Schedule;
-        let mut begun = Begun { id: RunId(self.runs), key, trigger, full, started };
-        let view = self.mirror.tenant(tenant).map_or_else(
-            || {
-                let heard_of = crate::domain::Tenant::heard_of(tenant, None);
-                Arc::new(TenantView::unread(heard_of))
-            },
-            Arc::clone,
-        );
-        let limits = Limits {
-            sweep: SignedDuration::from_hours(24),
-            remove_limit: Share::FIFTH,
-            groups: SignedDuration::from_hours(1),
-        };
-        let (desk, clock) = (&self.desk, &self.clock);
-        let unfinished = self.mirror.unfinished(tenant).cloned();
+        let view = || view_of(&self.mirror(), tenant);
         let with = With {
             graph: &self.graph,
             catalog: &self.catalog,
-            limits,
-            clock,
-            desk,
+            limits: Limits {
+                sweep: SignedDuration::from_hours(24),
+                remove_limit: Share::FIFTH,
+                groups: SignedDuration::from_hours(1),
+            },
+            clock: &self.clock,
+            unfinished: self.mirror().unfinished(tenant).cloned(),
+            desk: &self.desk,
             sizes: self.sizes,
-            unfinished,
+            order: &self.order,
+            view: &view,
         };
-        let changed_before = self.graph.state().tenants[index].now;
-        let done = round(&with, &view, &mut begun, &Gauge::new(key, Vec::new())).now_or_never();
-        let done = done.ok_or("the round waits for something")?;
-        self.say(|| {
-            format!("round {} of tenant {index}: {:?} {:?}", self.runs, done.run, done.error)
-        });
+        let (id, trigger, started) = (self.next_run(), Trigger::Schedule, (self.clock)());
+        let mut begun = Begun { id, key, trigger, full, started };
+        let (gauge, next_run) = (Gauge::new(key, Vec::new()), || self.next_run());
+        let look_up = async || {
+            let users: Vec<UserId> = self.graph.state().somebody();
+            let mut listed = self.listed.lock().unwrap().clone();
+            let looked = look(&with, &mut listed, (tenant, &users), &gauge, &next_run).await;
+            *self.listed.lock().unwrap() = listed;
+            looked
+        };
+        let (mut run, mut looking) = (pin!(round(&with, &mut begun, &gauge)), None);
+        let mut steps = 0..10_000;
+        let done = loop {
+            steps.next().ok_or("the round waits for something")?;
+            if let Some(done) = run.as_mut().now_or_never() {
+                break done;
+            }
+            let under_way = looking.get_or_insert_with(|| Box::pin(look_up()));
+            if let Some(looked) = under_way.as_mut().now_or_never() {
+                looking = None;
+                self.looked(looked, (index, at_first))?;
+            }
+        };
+        self.say(|| format!("round {id} of tenant {index}: {:?} {:?}", done.run, done.error));
         self.say(|| {
             let state = self.graph.state();
             format!("   now {:?}\n   {:?}", state.trouble, state.tenants[index])
@@ -201,27 +235,61 @@ impl World {
         if done.error.is_some() && !(done.commit.users.is_empty() && done.commit.skus.is_empty()) {
             return Err("a failed read changes what users hold".into());
         }
-        let lied = self.graph.state().was_empty && !self.lied;
-        self.lied |= lied;
-        let before = self.mirror.clone();
         for part in self.desk.kept() {
             // Parts that were laid down stay whatever becomes of the round, and nobody sees them.
             if !(part.users.is_empty() && part.skus.is_empty() && part.sources.is_empty()) {
                 return Err("a part of a reading changes what is known".into());
             }
-            self.mirror = self.mirror.applied(&part);
+            let mut mirror = self.mirror();
+            *mirror = mirror.applied(&part);
         }
-        self.commit(done.commit)?;
+        self.apply(done.commit, (index, at_first))?;
+        drop(done.turn);
+        while let Some(under_way) = &mut looking {
+            steps.next().ok_or("the look-up waits for something")?;
+            if let Some(looked) = under_way.as_mut().now_or_never() {
+                looking = None;
+                self.looked(looked, (index, at_first))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A look-up has ended.
+    fn looked(
+        &self,
+        looked: Result<Looked, MicrosoftError>,
+        (index, at_first): (usize, u64),
+    ) -> Result<(), String> {
+        let Ok(Looked { commit: Some(commit), turn, .. }) = looked else { return Ok(()) };
+        self.say(|| format!("   looked up: {:?}", commit.users));
+        if commit.sources.iter().any(|(_, it)| it.last_full.is_some()) {
+            return Err("a look-up says how far the tenant was read".into());
+        }
+        self.apply(commit, (index, at_first))?;
+        drop(turn);
+        Ok(())
+    }
+
+    /// Commits what was made of a tenant that stood at `at_first` when reading began.
+    fn apply(&self, commit: Commit, (index, at_first): (usize, u64)) -> Result<(), String> {
+        // A lie of a list counts once, in the commit of the run that it was told.
+        let told = self.graph.state().was_empty
+            && !commit.runs.iter().any(|it| it.trigger == Trigger::Notification);
+        let lied = told && !self.lied.swap(true, Relaxed);
+        let before = self.mirror().clone();
+        self.commit(commit)?;
+        let after = self.mirror().clone();
         for other in (0..self.tenants()).filter(|it| *it != index) {
             let of = |mirror: &Mirror| mirror.tenant(tenant_id(other)).map(Arc::as_ptr);
-            if of(&before) != of(&self.mirror) {
+            if of(&before) != of(&after) {
                 return Err(format!("a round over tenant {index} changes tenant {other}"));
             }
         }
         let state = self.graph.state();
-        if state.tenants[index].now == changed_before {
+        if state.tenants[index].now == at_first {
             // Nothing happened meanwhile: what Microsoft has now it had all the time.
-            let lost = lost(&before, &self.mirror, index, &state.tenants[index].truth());
+            let lost = lost(&before, &after, index, &state.tenants[index].truth());
             if lost > if lied { 5 } else { 0 } {
                 return Err(format!("{lost} right(s) lost that Microsoft showed all the time"));
             }
@@ -230,11 +298,13 @@ impl World {
     }
 
     /// Commits, unless a crash comes before it.
-    fn commit(&mut self, commit: Commit) -> Result<(), String> {
-        let before = self.mirror.clone();
-        let crashes = self.chance.once_in(8);
+    fn commit(&self, commit: Commit) -> Result<(), String> {
+        let before = self.mirror().clone();
         let mut left = parts(commit);
-        let kept = if crashes { self.chance.below(left.len() + 1) } else { left.len() };
+        let kept = {
+            let chance = &mut self.chance.lock().unwrap();
+            if chance.once_in(8) { chance.below(left.len() + 1) } else { left.len() }
+        };
         let lost = left.split_off(kept);
         for part in &left {
             self.desk.apply(part);
@@ -242,8 +312,9 @@ impl World {
         let of = |parts: Vec<Commit>, mirror: &Mirror| {
             parts.iter().fold(mirror.clone(), |mirror, part| mirror.applied(part))
         };
-        self.mirror = of(left, &before);
-        if kept > 0 && !lost.is_empty() && !same(&of(lost, &self.mirror), &self.mirror) {
+        let after = of(left, &before);
+        *self.mirror() = after.clone();
+        if kept > 0 && !lost.is_empty() && !same(&of(lost, &after), &after) {
             return Err("a crash leaves half of a round".into());
         }
         Ok(())
@@ -264,14 +335,15 @@ impl World {
                 self.now_s.fetch_add(passed_s, Relaxed);
                 // No crash any more.
                 self.round_to_the_end(index, false)?;
-                let view = self.mirror.tenant(tenant_id(index)).ok_or("no such tenant")?;
+                let mirror = self.mirror().clone();
+                let view = mirror.tenant(tenant_id(index)).ok_or("no such tenant")?;
                 let state = self.graph.state();
                 let truth = state.tenants[index].truth();
                 rounds += 1;
                 // After a list that lied only a full read helps, and when that is due hangs on the
                 // clock.
                 if rounds == 2
-                    && !self.lied
+                    && !self.lied.load(Relaxed)
                     && !self.set_back
                     && assigned(&holdings(view)) != assigned(&truth)
                 {
@@ -290,7 +362,7 @@ impl World {
                 if *view.skus != *state.tenants[index].our_skus() {
                     return Err(format!("tenant {index}: SKUs {:?}", view.skus));
                 }
-                if self.mirror.unfinished(tenant_id(index)).is_some()
+                if mirror.unfinished(tenant_id(index)).is_some()
                     || !self.desk.is_clear(tenant_id(index))
                 {
                     return Err(format!("tenant {index}: parts of a reading are left"));
@@ -304,10 +376,11 @@ impl World {
     }
 
     fn round_to_the_end(&mut self, index: usize, full: bool) -> Result<(), String> {
-        let runs = self.runs;
+        let runs = self.runs.load(Relaxed);
         for _ in 0..20 {
             self.round(index, full)?;
-            let view = self.mirror.tenant(tenant_id(index));
+            let mirror = self.mirror().clone();
+            let view = mirror.tenant(tenant_id(index));
             if view.is_some_and(|it| it.directory.last_run == Some((self.clock)())) {
                 return Ok(());
             }
@@ -407,6 +480,8 @@ fn planted_mistakes_are_caught() {
         Mistake::NoBrake,
         Mistake::ForeignTenant,
         Mistake::KeepDeadCursor,
+        Mistake::OvertakeLookups,
+        Mistake::LateLookup,
         Mistake::WallClock,
     ] {
         is_caught(mistake);

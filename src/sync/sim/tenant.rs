@@ -25,6 +25,11 @@ pub(super) fn user_id(user: u8) -> UserId {
     UserId::from_uuid(Uuid::from_u128((0x05e7 << 64) + u128::from(user) + 1))
 }
 
+/// Which user this is.
+pub(super) fn user_number(user: UserId) -> u8 {
+    (user.as_uuid().as_u128() & 0xff) as u8 - 1
+}
+
 pub(super) fn sku_id(sku: u8) -> SkuId {
     SkuId::from_uuid(Uuid::from_u128((0x5c << 64) + u128::from(sku) + 1))
 }

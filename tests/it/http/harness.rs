@@ -104,6 +104,7 @@ impl World {
             webhooks: webhook_rules(),
             watch: watch.clone(),
             entra: Arc::clone(&entra),
+            lookups: entitled::sync::lookups::Lookups::default(),
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
             rates: setup.rates,

@@ -33,7 +33,7 @@ async fn a_purchase_that_waits_is_seen_active_before_the_next_list() {
     set_status(&world, id, "Subscribed");
     world.advance(minutes(3));
     wake(&world).await;
-    until(&world, "the activation", |it| mirrored(it, id).status.as_str() == "Subscribed").await;
+    world.until("the activation", |it| mirrored(it, id).status.as_str() == "Subscribed").await;
 
     let run = world.daemon.store.runs(&RunFilter::default()).unwrap().pop().unwrap();
     assert_eq!((run.key, run.trigger), (SourceKey::SUBSCRIPTIONS, Trigger::Schedule));
@@ -53,8 +53,7 @@ async fn a_suspension_is_looked_at_and_what_lives_well_is_not() {
     // Nobody saw how long it has been suspended: it is looked at as one that is new.
     world.advance(minutes(3));
     wake(&world).await;
-    until(&world, "the reinstatement", |it| mirrored(it, pia).status.as_str() == "Subscribed")
-        .await;
+    world.until("the reinstatement", |it| mirrored(it, pia).status.as_str() == "Subscribed").await;
     assert_eq!(mirrored(&world, mia).status.as_str(), "Subscribed", "the list will tell");
     assert_eq!(reads(&world, mia.as_uuid()), 0);
     assert!(
@@ -85,10 +84,9 @@ async fn looks_are_budgeted_and_those_that_change_nothing_are_no_run() {
         at_microsoft(&world, *id, |it| it.auto_renew = false);
     }
     wake(&world).await;
-    until(&world, "a round", |it| {
-        it.daemon.store.runs(&RunFilter::default()).unwrap().len() > runs
-    })
-    .await;
+    world
+        .until("a round", |it| it.daemon.store.runs(&RunFilter::default()).unwrap().len() > runs)
+        .await;
     let first = all(&world) - before;
     assert!((25..=30).contains(&first), "{first} in one round");
     // The next round is a minute later at the earliest.
@@ -98,10 +96,9 @@ async fn looks_are_budgeted_and_those_that_change_nothing_are_no_run() {
     assert_eq!(all(&world) - before, first);
     world.advance(minutes(1));
     wake(&world).await;
-    until(&world, "all of them", |it| {
-        ids.iter().all(|id| mirrored(it, *id).auto_renew == Some(false))
-    })
-    .await;
+    world
+        .until("all of them", |it| ids.iter().all(|id| mirrored(it, *id).auto_renew == Some(false)))
+        .await;
     assert_eq!(all(&world) - before, 40, "those that were read rest");
 }
 

@@ -42,7 +42,7 @@ async fn long_after_the_end_only_what_keeps_answers_right_stays() {
 
     world.advance(SignedDuration::from_hours(2));
     wake(&world).await;
-    until(&world, "the purge", |it| is_purged(it, quin)).await;
+    world.until("the purge", |it| is_purged(it, quin)).await;
     names_nobody(&world, quin);
     let after = mirrored(&world, quin);
     assert_eq!(
@@ -96,7 +96,7 @@ async fn seats_that_were_held_and_what_the_journal_says_of_them_go_too() {
     world.sync().await;
     world.advance(days(KEEP_DAYS));
     wake(&world).await;
-    until(&world, "the purge", |it| is_purged(it, team)).await;
+    world.until("the purge", |it| is_purged(it, team)).await;
     assert!(world.mirror().holders(team).is_none());
     names_nobody(&world, team);
     assert_eq!(world.answer(story::WIM, SUITE).await, "expired subscription_ended stale");
@@ -121,7 +121,7 @@ async fn a_record_that_nobody_understood_goes_with_the_subscription_it_was_of() 
     world.sync().await;
     world.advance(days(KEEP_DAYS));
     wake(&world).await;
-    until(&world, "the purge", |it| is_purged(it, quin)).await;
+    world.until("the purge", |it| is_purged(it, quin)).await;
     assert_eq!(held(&world), 0);
     world.daemon.store.export(world.now()).await.unwrap();
 }

@@ -78,7 +78,7 @@ async fn a_closer_look_understands_it_before_the_next_list_does() {
     offered(&world, &fixed);
     world.advance(SignedDuration::from_mins(3));
     wake(&world).await;
-    until(&world, "a look", |it| it.mirror().unread().count() == 0).await;
+    world.until("a look", |it| it.mirror().unread().count() == 0).await;
     assert_eq!(world.answer(story::JO, SUITE).await, "active subscription_active");
 }
 
