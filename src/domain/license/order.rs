@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ANONYMOUS_FOR;
 
 /// A place in the order in which places were taken: when, in seconds, and whose. Of two users with
-/// one digest both are counted, so that it need not be unique.
+/// one tag both are counted, so that it need not be unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot {
     pub(super) taken: i64,
