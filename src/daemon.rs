@@ -168,6 +168,7 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
+            reports: sync::reports::Turn::default(),
             lookups: Lookups::default(),
             limits: settings::limits(&config),
         };
@@ -175,7 +176,8 @@ impl Daemon {
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
         let lookups = sources.lookups.clone();
-        let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
+        let also = settings::also_looked_at(&sources);
+        let looking = lookups::worker(sources.clone(), sync.clone(), also, cancel.clone());
         let alarm_after = config.marketplace.alarm_after;
         let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;

@@ -10,6 +10,7 @@ mod demo;
 pub mod groups;
 pub mod held;
 pub mod keys;
+mod learn;
 pub mod licenses;
 mod life;
 pub mod log;
@@ -19,6 +20,7 @@ pub mod output;
 mod products;
 pub mod query;
 pub mod remote;
+pub mod reports;
 mod sandbox;
 pub mod seats;
 mod serve;
@@ -132,6 +134,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)
+        | Command::Reports(_)
         | Command::Licenses(_)
         | Command::Activations(_)
         | Command::Keys(_) => {

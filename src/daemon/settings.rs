@@ -12,7 +12,9 @@ use crate::http::admin::ConsentLink;
 use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
-use crate::sync::{Clock, Limits, Schedule};
+use crate::sync::lookups::AlsoLook;
+use crate::sync::rights::UsageRights;
+use crate::sync::{Clock, Limits, Schedule, Sources};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -58,8 +60,18 @@ fn credential(credential: &config::Credential) -> microsoft::Credential {
 
 pub(super) fn limits(config: &Config) -> Limits {
     let directory = &config.sync.directory;
-    let groups = config.sync.groups;
-    Limits { sweep: directory.sweep, remove_limit: directory.remove_limit, groups }
+    Limits {
+        sweep: directory.sweep,
+        remove_limit: directory.remove_limit,
+        groups: config.sync.groups,
+        rights: directory.rights,
+    }
+}
+
+/// What is looked at beside the licences of whoever was refused.
+pub(super) fn also_looked_at(sources: &Sources) -> Vec<Arc<dyn AlsoLook>> {
+    let rights = sources.limits.rights.map(|_| UsageRights::new(sources.clone()));
+    rights.into_iter().map(|it| Arc::new(it) as Arc<dyn AlsoLook>).collect()
 }
 
 pub(super) fn schedule(config: &Config) -> Schedule {

@@ -15,6 +15,7 @@ mod login;
 mod marketplace;
 mod meter;
 mod pace;
+mod partner_center;
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use uuid::Uuid;
 pub use self::error::{ErrorKind, MicrosoftError};
 pub use self::graph::{
     AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, MemberKind, MemberRow,
-    Organization, PageEnd, Removed, UserRow,
+    Organization, PageEnd, Removed, RightRow, RightsOf, UserRow,
 };
 pub use self::json::Read;
 pub use self::keys::EntraKeySource;
@@ -36,6 +37,9 @@ pub use self::marketplace::{
 };
 pub use self::meter::{Meter, Step};
 pub use self::pace::{Clock, Jitter, Sleep};
+pub use self::partner_center::{
+    LicenceRow, LicenceTable, NoLicenceTable, OddRow, REPORT_ROWS_MAX, licence_table,
+};
 
 use self::http::Http;
 use self::login::TokenSource;
@@ -132,6 +136,11 @@ impl Microsoft {
     /// Microsoft Graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Our app's client id: what Graph shows may depend on who asks.
+    pub fn app(&self) -> &str {
+        &self.client_id
     }
 
     /// Signs people in with our app, or with another one that has a secret of its own.

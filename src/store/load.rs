@@ -14,14 +14,14 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, SkusV1,
-    SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1,
-    UserCountV1,
+    self, AskedV1, DealV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1,
+    ReportedV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1,
+    UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
+    AskedWrite, Commit, Deal, Document, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
     SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
@@ -187,6 +187,7 @@ impl Facts {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
             }
+            Kind::Reported | Kind::Deal => of_reports(commit, key, kind, payload)?,
             Kind::Unfinished => unfinished(commit, key, payload)?,
             Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
                 self.licenses.take(commit, key, kind, payload)?;
@@ -227,6 +228,25 @@ fn remembered(
     } else {
         let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
         commit.asked.push(AskedWrite::New(Arc::new(it)));
+    }
+    Ok(())
+}
+
+/// Lines of the licence report of one tenant, or a deal.
+fn of_reports(
+    commit: &mut Commit,
+    key: &[u8],
+    kind: Kind,
+    payload: &[u8],
+) -> Result<(), StoreError> {
+    if kind == Kind::Reported {
+        // The tenant is only in the key.
+        let tenant = Parts(key).skip(1)?.tenant()?;
+        let lines = record::decode::<ReportedV1>(kind, payload)?.of(tenant)?;
+        commit.reported.push((tenant, lines));
+    } else {
+        let deal: Deal = record::decode::<DealV1>(kind, payload)?.try_into()?;
+        commit.deals.push((deal.id, Some(Arc::new(deal))));
     }
     Ok(())
 }

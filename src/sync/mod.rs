@@ -15,6 +15,7 @@
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
 //! | [`lookups`] | a refusal has its user looked up at once |
+//! | [`rights`] | usage rights: the second witness, and what plans are called |
 //! | `agenda` | which source is due when |
 //! | `lanes` | room for many short runs and a few long ones |
 //! | `upstream` | what a round asks of Graph, as a seam |
@@ -26,6 +27,7 @@
 //! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 //! | [`life`] | closer looks, deadlines, retention |
+//! | [`reports`] | the licence report of Partner Center |
 //! | [`seats`] | seats in figures: bought, assigned, really used |
 //! | [`sign_in`] | people sign in to the landing page |
 
@@ -43,6 +45,8 @@ pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
+pub mod reports;
+pub mod rights;
 pub mod seats;
 pub mod sign_in;
 #[cfg(test)]
@@ -60,7 +64,7 @@ use crate::config::Share;
 use crate::domain::{
     Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, Trigger,
 };
-use crate::microsoft::{ErrorKind, Microsoft, MicrosoftError};
+use crate::microsoft::{ErrorKind, Meter, Microsoft, MicrosoftError};
 use crate::store::{Store, StoreError};
 
 use progress::Gauge;
@@ -84,6 +88,8 @@ pub struct Sources {
     pub clock: Clock,
     /// Which reading of a subscription is the newer one.
     pub ledger: inbox::Ledger,
+    /// Whose licence report is being compared.
+    pub reports: reports::Turn,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
     /// Look-ups after a refusal, and what keeps them and runs in order.
@@ -100,6 +106,8 @@ pub struct Limits {
     pub remove_limit: Share,
     /// How often a tenant's licensed groups are read (`[sync.groups] every`).
     pub groups: SignedDuration,
+    /// How often known usage rights are read again (`[sync.directory] rights`); `None`: never.
+    pub rights: Option<SignedDuration>,
 }
 
 /// A run that began: what all its commits and log lines share.
@@ -175,23 +183,7 @@ pub(crate) fn closed(
     tally: Tally,
     end: End,
 ) -> (Run, SourceState) {
-    let run = Run {
-        id: begun.id,
-        key: begun.key,
-        trigger: begun.trigger,
-        full: begun.full,
-        started: begun.started,
-        ended,
-        outcome: end.outcome,
-        seen: tally.seen,
-        added: tally.added,
-        changed: tally.changed,
-        removed: tally.removed,
-        odd: tally.odd,
-        requests: gauge.meter.requests(),
-        throttled: SignedDuration::try_from(gauge.meter.throttled()).unwrap_or(SignedDuration::MAX),
-        error: end.error.clone(),
-    };
+    let run = logged(ended, begun, &gauge.meter, tally, &end);
     let failures = match end.outcome {
         Outcome::Failed => before.failures.saturating_add(1),
         Outcome::Complete | Outcome::Partial => 0,
@@ -204,6 +196,33 @@ pub(crate) fn closed(
         ..before
     };
     (run, state)
+}
+
+/// The log line of a run.
+pub(crate) fn logged(
+    ended: Timestamp,
+    begun: &Begun,
+    meter: &Meter,
+    tally: Tally,
+    end: &End,
+) -> Run {
+    Run {
+        id: begun.id,
+        key: begun.key,
+        trigger: begun.trigger,
+        full: begun.full,
+        started: begun.started,
+        ended,
+        outcome: end.outcome,
+        seen: tally.seen,
+        added: tally.added,
+        changed: tally.changed,
+        removed: tally.removed,
+        odd: tally.odd,
+        requests: meter.requests(),
+        throttled: SignedDuration::try_from(meter.throttled()).unwrap_or(SignedDuration::MAX),
+        error: end.error.clone(),
+    }
 }
 
 /// How a run ended, and what an operator should know about it.

@@ -29,6 +29,8 @@ mod notify;
 mod orders;
 mod power;
 mod recorded;
+mod reports;
+mod rights;
 mod sandbox;
 mod store;
 mod sync;

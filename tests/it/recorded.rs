@@ -75,6 +75,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
     Sources {
         lookups: entitled::sync::lookups::Lookups::default(),
         ledger: entitled::sync::inbox::Ledger::default(),
+        reports: entitled::sync::reports::Turn::default(),
         store: store.clone(),
         microsoft: Arc::new(microsoft),
         catalog: Arc::default(),
@@ -83,6 +84,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
             sweep: SignedDuration::from_hours(24),
             remove_limit: Share::FIFTH,
             groups: SignedDuration::from_hours(1),
+            rights: None,
         },
     }
 }

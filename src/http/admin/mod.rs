@@ -11,6 +11,8 @@
 //! | `GET /seats`, `/seats/usage`, `/seats/figures` | rows; used against bought; all figures |
 //! | `GET /groups`, `/groups/users` | rows; how each user stands with a group |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
+//! | `GET /tenants/{id}/learn`, `/tenants/{id}/rights` | what plans are called there; how far usage rights are believed |
+//! | `POST /tenants/{id}/learn/{mapping}/confirm`, `…/reject` | the mapping |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
@@ -19,6 +21,7 @@
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
 //! | `GET /notify`, `/notify/dead`, `POST /notify/replay`, `/notify/test` | rows; what is sent again; an answer |
+//! | `POST /reports/import` | the run, and the rows that it skipped |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
@@ -27,6 +30,7 @@
 mod figures;
 mod groups;
 mod held;
+mod learn;
 mod licenses;
 mod life;
 mod lines;
@@ -34,6 +38,7 @@ mod log;
 mod notify;
 mod orders;
 mod query;
+mod reports;
 mod rows;
 mod seats;
 mod socket;
@@ -209,8 +214,10 @@ fn router(admin: Admin) -> Router {
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
         .merge(groups::routes())
+        .merge(learn::routes())
         .merge(licenses::routes())
         .merge(usage::routes())
+        .merge(reports::routes())
         .merge(notify::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })
         .layer(CatchPanicLayer::custom(|_panic| {

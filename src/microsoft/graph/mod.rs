@@ -6,6 +6,7 @@ mod endpoint;
 mod groups;
 mod parse;
 mod requests;
+mod rights;
 mod verdict;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use self::endpoint::{DELTA, Endpoint, ORGANIZATION, SKUS, SUBSCRIPTIONS, USERS};
 pub use self::groups::{GroupRow, MemberKind, MemberRow};
 pub use self::parse::{AssignedLicence, Removed, UserRow};
 use self::requests::Requests;
+pub use self::rights::{RightRow, RightsOf};
 use self::verdict::{Asked, Linked};
 use super::Page;
 use super::error::{ErrorKind, MicrosoftError};

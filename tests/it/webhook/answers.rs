@@ -159,11 +159,13 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         catalog: Arc::new(catalog()),
         clock,
         ledger: Ledger::default(),
+        reports: entitled::sync::reports::Turn::default(),
         lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {
             sweep: SignedDuration::from_hours(24),
             remove_limit: Share::FIFTH,
             groups: SignedDuration::from_hours(1),
+            rights: None,
         },
     };
     let action = scene.0.lock().unwrap().operation["action"].as_str().unwrap().to_owned();
