@@ -5,6 +5,7 @@
 //! ends the daemon in order, and systemd starts all of it afresh, through the one startup path
 //! that is tested every day.
 
+mod background;
 mod housekeeping;
 mod landing;
 mod settings;
@@ -20,6 +21,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::background::Background;
 use crate::config::Config;
 use crate::domain::{Cause, Change, Commit, Tenant};
 use crate::http::admin::{self, AdminSettings, AdminState, SocketError};
@@ -84,6 +86,9 @@ pub enum DaemonError {
     /// The TLS files cannot be used.
     #[error("listen.tls_certificate and listen.tls_key cannot be used")]
     Tls(#[source] io::Error),
+    /// The system gives no threads.
+    #[error("no threads to read from Microsoft: are there limits (ulimit -u, systemd's TasksMax)?")]
+    Threads(#[source] io::Error),
     /// A task ended that should not.
     #[error(
         "{task} ended unasked; the log says why; the daemon stops so that it is started afresh"
@@ -172,6 +177,7 @@ impl Daemon {
             lookups: Lookups::default(),
             limits: settings::limits(&config),
         };
+        let background = Background::new().map_err(DaemonError::Threads)?;
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let ledger = sources.ledger.clone();
@@ -210,7 +216,10 @@ impl Daemon {
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "look-ups", looking);
-        tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
+        tasks.spawn(async {
+            let result = background.run(scheduler).await.map_err(SyncError::Panicked).flatten();
+            Exit { task: "the scheduler", result }
+        });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
         tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });

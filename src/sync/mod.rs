@@ -62,7 +62,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Share;
 use crate::domain::{
-    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, Trigger,
+    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, TenantView,
+    Trigger,
 };
 use crate::microsoft::{ErrorKind, Meter, Microsoft, MicrosoftError};
 use crate::store::{Store, StoreError};
@@ -160,6 +161,12 @@ pub enum SyncError {
 pub fn needs_directory(catalog: &Catalog) -> bool {
     let per_user = [Channel::Appsource, Channel::IsvApp];
     catalog.products().any(|product| per_user.iter().any(|channel| product.sells_on(*channel)))
+}
+
+/// Whether a tenant's directory is read, or was: where no plan needs it, that it never was is no
+/// trouble to show.
+pub fn reads_directory(catalog: &Catalog, tenant: &TenantView) -> bool {
+    needs_directory(catalog) || tenant.directory.last_run.is_some()
 }
 
 /// The log line of a run and the state of its source, whatever became of it.

@@ -25,6 +25,7 @@ mod landing;
 mod life;
 mod long;
 mod microsoft;
+mod moving;
 mod notify;
 mod orders;
 mod power;

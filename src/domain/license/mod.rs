@@ -20,6 +20,7 @@ mod book;
 mod change;
 mod code;
 mod order;
+mod restore;
 mod step;
 mod users;
 
@@ -36,6 +37,7 @@ pub use self::anomaly::Anomaly;
 pub use self::bind::{BindRequest, Binding};
 pub use self::book::{LicenseBook, LicenseCoverage, Sighted, SightedKind, Sightings};
 pub use self::code::{ActivationId, ActivationKey, InvalidKey, LicenseId};
+pub use self::restore::LicenseLife;
 pub use self::step::{
     Credit, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale, Stepped,
 };

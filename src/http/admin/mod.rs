@@ -16,6 +16,7 @@
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
+//! | `GET /licenses/export`, `POST /licenses/import` | rows as files carry them; what each comes to |
 //! | `POST /licenses`, `/licenses/{id}/{step}` | the license, issued or afterwards |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |

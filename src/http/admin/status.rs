@@ -11,7 +11,7 @@ use super::{Admin, Shared, life, rows};
 use crate::decision::{LicenseFigures, is_distrusted, is_stale};
 use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
 use crate::http::problem::Problem;
-use crate::sync::TaskStatus;
+use crate::sync::{TaskStatus, reads_directory};
 
 /// Records that could not be understood are counted up to here.
 const ODD_MAX: usize = 1000;
@@ -70,7 +70,8 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
     let unread = SourceState::default();
     let list = mirror.source(SourceKey::SUBSCRIPTIONS).unwrap_or(&unread);
     let list = (SourceKey::SUBSCRIPTIONS, None, None, list);
-    let views = mirror.tenants().map(|it| {
+    let read = mirror.tenants().filter(|it| reads_directory(&admin.catalog, it));
+    let views = read.map(|it| {
         let consent = Some(it.tenant.consent.as_str());
         (SourceKey::directory(it.tenant.id), it.tenant.name.clone(), consent, &it.directory)
     });

@@ -7,6 +7,7 @@ pub(super) mod fields;
 mod issue_anew;
 mod package;
 pub(super) mod rows;
+mod transfer;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -21,6 +22,7 @@ use crate::store::{Once, Store, StoreError, UsageRepeat};
 
 pub(super) use issue_anew::{reissue, unbind};
 pub(super) use package::package;
+pub(super) use transfer::{ImportHow, ImportRow, exported, import};
 
 /// Who asks for it, when, and whether he may be repeating himself.
 pub(super) struct Order {
