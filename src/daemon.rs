@@ -303,8 +303,12 @@ impl Parts {
         let (clock, grace) = (Arc::clone(&self.clock), self.config.policy().grace);
         let aging = licenses::run(self.store.clone(), grace, clock, self.cancel.clone());
         spawn(tasks, "the watch over licenses", aging);
-        let (clock, rotate_keys) = (Arc::clone(&self.clock), self.config.visuals.rotate_keys);
-        let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
+        let upkeep = housekeeping::Upkeep {
+            rotate_keys: self.config.visuals.rotate_keys,
+            release_after: self.config.policy().release_after,
+        };
+        let clock = Arc::clone(&self.clock);
+        let kept = housekeeping::run(self.store.clone(), upkeep, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }

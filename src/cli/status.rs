@@ -87,6 +87,20 @@ fn figures(status: &Value) -> Vec<String> {
             field(status, "/store/guard")
         ),
     ];
+    if count("/licenses/total") > 0 {
+        lines.push(format!(
+            "licenses       {}{}, {} tenants bound, {} users; {} end within 30 days, {} nearly full, {} over \
+             their maximum",
+            count("/licenses/total"),
+            parts(status, "/licenses/by_state"),
+            count("/licenses/activations"),
+            count("/licenses/users"),
+            count("/licenses/ending/count"),
+            count("/licenses/nearly_full/count"),
+            count("/licenses/over_limit"),
+        ));
+    }
+    lines.extend(odd_licenses(status));
     if count("/seats/short") > 0 {
         lines.push(format!(
             "seats short    {} times: `entitled seats --figures` names who is without one",
@@ -124,6 +138,18 @@ fn figures(status: &Value) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Licenses that look as if they were passed on, a line each.
+fn odd_licenses(status: &Value) -> Vec<String> {
+    let some = status.pointer("/licenses/odd/some").and_then(Value::as_array);
+    let line = |it: &Value| {
+        let says = it.get("says").and_then(Value::as_array).into_iter().flatten();
+        let says: Vec<&str> = says.filter_map(Value::as_str).collect();
+        let (id, says) = (field(it, "/id"), says.join("; "));
+        format!("odd license    {id} {says}: `entitled licenses reissue` ends what was passed on")
+    };
+    some.into_iter().flatten().map(line).collect()
 }
 
 /// ` (326 Unsubscribed, 47 Subscribed)`, the most first.
@@ -171,6 +197,9 @@ mod tests {
             "store": {"disk_bytes": 3_300_000, "live_bytes": 2048, "free_bytes": 5_368_709_120_u64,
                       "writable": false, "error": "the disk is full", "guard": "on"},
             "odd_records": 2,
+            "licenses": {"total": 3, "by_state": {"active": 2, "grace": 1}, "activations": 2,
+                "users": 12, "ending": {"count": 1}, "nearly_full": {"count": 1}, "over_limit": 0,
+                "odd": {"some": [{"id": "L-1", "says": ["used from 3 tenants within 7 days"]}]}},
         });
         let text = figures(&status).join("\n");
         for wanted in [
@@ -178,6 +207,8 @@ mod tests {
             "373 (326 Unsubscribed, 47 Subscribed)",
             "3.1 MiB on disk, 2.0 KiB of it live, 5.0 GiB free; guard on",
             "takes no writes: the disk is full",
+            "3 (2 active, 1 grace), 2 tenants bound, 12 users; 1 end within 30 days, 1 nearly full, 0 over",
+            "odd license    L-1 used from 3 tenants within 7 days: `entitled licenses reissue`",
             "2 that could not be understood",
         ] {
             assert!(text.contains(wanted), "{wanted} in\n{text}");

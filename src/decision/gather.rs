@@ -33,8 +33,12 @@ pub fn gather<'a>(
         refused: false,
         unread: holds_unread(mirror, question),
     };
-    let mut knowledge =
-        Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
+    let mut knowledge = Knowledge {
+        subscriptions,
+        directory: Known::default(),
+        licenses_forgotten: mirror.licenses().is_forgotten(),
+        cloud: Cloud::Public,
+    };
     licensed(mirror, question, policy, now, &mut pieces);
     let Some(tenant) = question.keyed_tenant() else { return (pieces, knowledge) };
     subscribed(mirror, question, tenant, now, &mut pieces);

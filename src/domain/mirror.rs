@@ -237,6 +237,13 @@ impl Mirror {
         &self.licenses
     }
 
+    /// The mirror of a moment in the past of which it is not on record which licenses there were.
+    #[must_use]
+    pub fn without_record_of_licenses(mut self) -> Self {
+        self.licenses.forget();
+        self
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)

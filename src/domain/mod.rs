@@ -65,7 +65,7 @@ pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
 pub use license::{
-    ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
+    ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite, Anomaly,
     BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
     LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseLife, LicenseRefused,
     LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale,

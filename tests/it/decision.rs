@@ -343,6 +343,7 @@ impl Case {
         let knowledge = Knowledge {
             subscriptions: known(self.ages.0, false),
             directory: known(self.ages.1, self.refused),
+            licenses_forgotten: false,
             cloud: self.cloud,
         };
         let decision = decide(&question, &evidence, &knowledge, &self.policy, now());

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Admin, Shared, life, rows};
-use crate::decision::{is_distrusted, is_stale};
+use crate::decision::{LicenseFigures, is_distrusted, is_stale};
 use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
 use crate::http::problem::Problem;
 use crate::sync::{TaskStatus, reads_directory};
@@ -62,6 +62,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "usage_rights": super::learn::status(&mirror),
         "seats": super::figures::status(&admin),
         "covered_twice": covered_twice,
+        "licenses": licenses(&LicenseFigures::of(&mirror, &admin.policy, now)),
         "usage": super::usage::status(&admin),
         "reports": super::reports::status(&admin, &mirror),
         "notify": super::notify::rows(&admin.notify),
@@ -133,6 +134,35 @@ fn consents(mirror: &Mirror) -> Value {
         *count = count.saturating_add(1);
     }
     json!({"total": mirror.tenants().count(), "by_consent": by_consent})
+}
+
+/// Licenses of the publisher; those that somebody should look at by name.
+fn licenses(figures: &LicenseFigures) -> Value {
+    let by_state: BTreeMap<&str, u64> =
+        figures.by_state().into_iter().map(|(state, count)| (state.as_str(), count)).collect();
+    let ending = figures.ending.some.iter().map(|(id, product, state, at)| {
+        json!({
+            "id": id.as_str(), "product": product.as_str(), "state": state.as_str(),
+            "ends": at.to_string(),
+        })
+    });
+    let nearly_full = figures.nearly_full.some.iter().map(|(id, product, _, (users, max))| {
+        json!({"id": id.as_str(), "product": product.as_str(), "users": users, "max": max})
+    });
+    let odd = figures.odd.some.iter().map(|(id, product, _, odd)| {
+        let says: Vec<String> = odd.iter().map(ToString::to_string).collect();
+        json!({"id": id.as_str(), "product": product.as_str(), "says": says})
+    });
+    json!({
+        "total": figures.total(),
+        "by_state": by_state,
+        "activations": figures.activations,
+        "users": figures.places,
+        "ending": {"count": figures.ending.count, "some": ending.collect::<Vec<_>>()},
+        "nearly_full": {"count": figures.nearly_full.count, "some": nearly_full.collect::<Vec<_>>()},
+        "over_limit": figures.over,
+        "odd": {"count": figures.odd.count, "some": odd.collect::<Vec<_>>()},
+    })
 }
 
 /// Seats of subscriptions with `coverage = "seats"` that somebody has taken, live or not.

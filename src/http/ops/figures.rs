@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::reports::ReportFigures;
 use super::webhooks::WebhookFigures;
 use super::{Ops, life};
-use crate::decision::State;
+use crate::decision::{LicenseFigures, State};
 use crate::domain::{
     CapabilityStatus, Catalog, Change, Deadline, Freshness, Mirror, Run, Source, SourceKey,
     SourceState, SubscriptionId,
@@ -34,6 +34,7 @@ pub(super) struct Figures {
     pub(super) subscriptions: BTreeMap<&'static str, i64>,
     pub(super) deadlines: Vec<(Deadline, SubscriptionId)>,
     pub(super) seats: Vec<PlanSeats>,
+    pub(super) licenses: LicenseFigures,
     pub(super) tenants: BTreeMap<&'static str, u64>,
     pub(super) licensed_users: usize,
     pub(super) held_seats: usize,
@@ -126,6 +127,7 @@ impl Figures {
             subscriptions: subscriptions_by_status(&mirror),
             deadlines: life::all(&mirror, now),
             seats: seats_by_plan(&mirror, &ops.catalog),
+            licenses: LicenseFigures::of(&mirror, &ops.policy, now),
             tenants,
             licensed_users: mirror.tenants().map(|it| it.users.len()).sum(),
             held_seats: mirror.all_holders().map(|(_, it)| it.iter().count()).sum(),

@@ -11,6 +11,7 @@
 mod facts;
 mod figures;
 mod health;
+mod licenses;
 mod life;
 mod notify;
 mod page;
@@ -110,6 +111,7 @@ impl OpsState {
         let facts = Facts {
             store: settings.store.clone(),
             catalog: Arc::clone(&settings.catalog),
+            policy: settings.policy.clone(),
             clock: Arc::clone(&settings.clock),
         };
         registry.register_collector(Box::new(facts));

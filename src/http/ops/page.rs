@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::figures::{DAY, Figures, Fresh, Scope};
+use super::licenses;
 use super::life;
 use super::notify;
 use super::seats;
@@ -34,6 +35,8 @@ pub(super) fn render(figures: &Figures) -> String {
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
     let about = "of the plans that Microsoft manages, by product";
     section(&mut page, "Seats", about, &seats::picture(&figures.by_tenant));
+    let about = "of the publisher's own, by where they stand";
+    section(&mut page, "Licenses", about, &licenses::picture(&figures.licenses, figures.now));
     if !figures.reports.is_empty() {
         let about = "against what Graph shows, by product";
         section(&mut page, "Licence report", about, &figures.reports.picture());
@@ -373,7 +376,7 @@ fn entity_class(entity: Entity) -> &'static str {
     }
 }
 
-fn state_class(state: &str) -> &'static str {
+pub(super) fn state_class(state: &str) -> &'static str {
     match state {
         "active" | "trial" => "ok",
         "grace" => "warn",

@@ -13,6 +13,7 @@ mod packages;
 mod page;
 mod question;
 mod revocations;
+mod sighted;
 mod signed;
 mod usage;
 mod usage_report;
