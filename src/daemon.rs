@@ -180,13 +180,10 @@ impl Daemon {
         let background = Background::new().map_err(DaemonError::Threads)?;
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
-        let ledger = sources.ledger.clone();
-        let lookups = sources.lookups.clone();
+        let (ledger, lookups) = (sources.ledger.clone(), sources.lookups.clone());
         let also = settings::also_looked_at(&sources);
         let looking = lookups::worker(sources.clone(), sync.clone(), also, cancel.clone());
-        let alarm_after = config.marketplace.alarm_after;
-        let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
-        let accept = config.marketplace.accept_changes;
+        let watch = Watch::new(store.clone(), Arc::clone(&clock), config.marketplace.alarm_after);
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
         let sending = usage.clone().worker(cancel.clone());
@@ -196,7 +193,7 @@ impl Daemon {
         let lives = Lives::new(sources.clone(), config.marketplace.keep_cancelled);
         let watched = lives.figures();
         let lives = lives.run(cancel.clone());
-        let inbox = inbox::worker(sources, accept, cancel.clone());
+        let inbox = inbox::worker(sources, config.marketplace.accept_changes, cancel.clone());
         let parts = Parts {
             config,
             store,
@@ -216,17 +213,16 @@ impl Daemon {
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "look-ups", looking);
-        tasks.spawn(async {
-            let result = background.run(scheduler).await.map_err(SyncError::Panicked).flatten();
-            Exit { task: "the scheduler", result }
-        });
+        let scheduled =
+            async { background.run(scheduler).await.map_err(SyncError::Panicked).flatten() };
+        tasks.spawn(async { Exit { task: "the scheduler", result: scheduled.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
         tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });
         tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
+        let telling = async { telling.await.map_err(SyncError::Panicked) };
         tasks.spawn(async {
-            let result = telling.await.map_err(SyncError::Panicked);
-            Exit { task: "telling the publisher's systems", result }
+            Exit { task: "telling the publisher's systems", result: telling.await }
         });
         tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;

@@ -414,6 +414,14 @@ fn asked() -> BoxedStrategy<AskedWrite> {
     prop_oneof![new, moved, operation().prop_map(AskedWrite::Forget)].boxed()
 }
 
+fn unread_write() -> BoxedStrategy<(Arc<str>, Option<Unread>)> {
+    prop_oneof![
+        3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
+        1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
+    ]
+    .boxed()
+}
+
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
@@ -431,13 +439,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
         vec(change(), 0..6),
         vec(run(), 0..2),
         vec((subscription_id(), life()), 0..2),
-        vec(
-            prop_oneof![
-                3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
-                1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
-            ],
-            0..2,
-        ),
+        vec(unread_write(), 0..2),
         vec(asked(), 0..3),
         (
             vec(grouped::groups(), 0..2),
