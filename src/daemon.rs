@@ -8,6 +8,7 @@
 mod background;
 mod housekeeping;
 mod landing;
+mod licenses;
 mod settings;
 
 use std::io;
@@ -23,7 +24,6 @@ use tracing::{error, info, warn};
 
 use self::background::Background;
 use crate::config::Config;
-use crate::domain::{Cause, Change, Commit, Tenant};
 use crate::http::admin::{self, AdminSettings, AdminState, SocketError};
 use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
@@ -164,7 +164,7 @@ impl Daemon {
         let cancel = CancellationToken::new();
         // Before the first commit, so that none goes untold.
         let (notify, telling) = settings::notifier(&config, &store, &clock, &cancel)?;
-        introduce(&config, &store, &clock).await?;
+        settings::introduce(&config, &store, &clock).await?;
         let to = settings::microsoft(&config);
         let microsoft = Arc::new(Microsoft::new(to, Arc::clone(&clock), Arc::clone(&sleep))?);
         let sources = Sources {
@@ -301,9 +301,12 @@ impl Parts {
         spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
+        let (clock, policy) = (Arc::clone(&self.clock), self.config.policy());
+        let aging = licenses::run(self.store.clone(), policy.grace, clock, self.cancel.clone());
+        spawn(tasks, "the watch over licenses", aging);
         let upkeep = housekeeping::Upkeep {
             rotate_keys: self.config.visuals.rotate_keys,
-            release_after: self.config.policy().release_after,
+            release_after: policy.release_after,
         };
         let clock = Arc::clone(&self.clock);
         let kept = housekeeping::run(self.store.clone(), upkeep, clock, self.cancel.clone());
@@ -483,29 +486,4 @@ async fn open(config: &Config, guard: Guard, clock: &Clock) -> Result<Store, Dae
     let (store, opened) = opened.map_err(DaemonError::Cut)??;
     settings::report_opened(&opened, &store);
     Ok(store)
-}
-
-/// Makes the configured tenants known, and takes over the names that the operator gives them.
-async fn introduce(config: &Config, store: &Store, clock: &Clock) -> Result<(), DaemonError> {
-    let mirror = store.snapshot();
-    let mut commit = Commit::default();
-    for configured in &config.tenants {
-        let known = mirror.tenant(configured.id).map(|it| &it.tenant);
-        let mut tenant = known.cloned().unwrap_or_else(|| Tenant::heard_of(configured.id, None));
-        if configured.name.is_some() {
-            tenant.name.clone_from(&configured.name);
-        }
-        if known == Some(&tenant) {
-            continue;
-        }
-        if known.is_none() {
-            let change = Change::of_tenant(clock(), Cause::Command, None, &tenant);
-            commit.changes.push(change);
-        }
-        commit.tenants.push(tenant);
-    }
-    if !commit.tenants.is_empty() {
-        store.commit(commit).await?;
-    }
-    Ok(())
 }

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{self, Config};
+use crate::domain::{Cause, Change, Commit, Tenant};
 use crate::http::admin::ConsentLink;
 use crate::microsoft::{self, Hosts};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
-use crate::store::{Opened, Store};
+use crate::store::{Opened, Store, StoreError};
 use crate::sync::lookups::AlsoLook;
 use crate::sync::rights::UsageRights;
 use crate::sync::{Clock, Limits, Schedule, Sources};
@@ -166,4 +167,37 @@ pub(super) fn consent_link(config: &Config) -> ConsentLink {
         client_id: config.identity.client_id.clone(),
         public_url: config.listen.public_url.clone(),
     }
+}
+
+/// Makes the configured tenants known, and takes over the names that the operator gives them.
+///
+/// # Errors
+///
+/// [`StoreError`]: they are not written down.
+pub(super) async fn introduce(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    let mirror = store.snapshot();
+    let mut commit = Commit::default();
+    for configured in &config.tenants {
+        let known = mirror.tenant(configured.id).map(|it| &it.tenant);
+        let mut tenant = known.cloned().unwrap_or_else(|| Tenant::heard_of(configured.id, None));
+        if configured.name.is_some() {
+            tenant.name.clone_from(&configured.name);
+        }
+        if known == Some(&tenant) {
+            continue;
+        }
+        if known.is_none() {
+            let change = Change::of_tenant(clock(), Cause::Command, None, &tenant);
+            commit.changes.push(change);
+        }
+        commit.tenants.push(tenant);
+    }
+    if !commit.tenants.is_empty() {
+        store.commit(commit).await?;
+    }
+    Ok(())
 }

@@ -134,12 +134,16 @@ pub struct License {
 }
 
 words!(
-    /// How far the passing of time was told to the publisher's systems.
+    /// How far the passing of time was told to the publisher's systems: later ones are greater.
     LicenseTold, "told" {
         /// Nothing yet in this period.
         Nothing = "nothing",
         /// That its trial ends soon.
         TrialEnding = "trial_ending",
+        /// That its trial is over, and what was paid for began.
+        TrialOver = "trial_over",
+        /// That what was paid for ends soon.
+        Ending = "ending",
         /// That its grace began.
         Lapsed = "lapsed",
         /// That it is over.

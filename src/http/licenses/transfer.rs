@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
-use super::{refused, rows, unwritten};
+use super::{refused, rows};
 use crate::domain::{
     ActivatedBy, Activation, ActivationWrite, Catalog, Cause, Change, Commit, License, LicenseBook,
     LicenseId, LicenseLife, LicenseTold, Mirror, Sale,
@@ -107,7 +107,7 @@ pub(in crate::http) async fn import(
     let rows = if how.dry_run {
         judge(&store.snapshot()).1
     } else {
-        store.decide(judge).await.map_err(unwritten)?
+        store.decide(judge).await.map_err(Problem::unwritten)?
     };
     Ok(json!({ "rows": rows, "ignored": ignored }))
 }

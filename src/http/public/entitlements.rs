@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -13,10 +13,10 @@ use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::question::{Asked, QuestionBody};
-use super::{Public, Shared, body, client_of};
+use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
-use crate::domain::{Language, PlaceRequest, SeatOutcome, SeatRequest};
+use crate::domain::{Language, NoticeKind, PlaceRequest, SeatOutcome, SeatRequest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::Asker;
@@ -60,7 +60,7 @@ pub(super) async fn answer_one(
     if from.is_some() {
         public.may_show(&question, ip)?;
     }
-    Ok(json(public.answer(&question, from).await?))
+    Ok(json(StatusCode::OK, public.answer(&question, from).await?))
 }
 
 /// Up to a hundred questions at once, for servers.
@@ -138,7 +138,7 @@ pub(super) async fn answer_batch(
     whole.extend_from_slice(br#"{"answers":["#);
     whole.extend_from_slice(&answers.join(&b','));
     whole.extend_from_slice(b"]}");
-    Ok(json(whole.into()))
+    Ok(json(StatusCode::OK, whole))
 }
 
 async fn answer_or_problem(
@@ -163,11 +163,6 @@ fn accepted(headers: &HeaderMap) -> Option<Language> {
     Language::accepted(headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?)
 }
 
-fn json(body: Bytes) -> Response {
-    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (head, body).into_response()
-}
-
 impl Public {
     /// Answers a question. A seat that the answer rests on is on disk before the answer is given.
     /// `from` is the address of somebody who shows a license and is nobody we know: should it be
@@ -181,6 +176,8 @@ impl Public {
             }
             if decision.reason == Reason::NoFreeSeat {
                 self.tell_refused(asked, now);
+            } else if decision.reason == Reason::OverLimit {
+                self.tell_over_limit(asked, now);
             }
             self.note_sighted(asked, &decision, from, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
@@ -213,13 +210,24 @@ impl Public {
 
     /// The publisher may want to sell more seats: he is told, and nobody waits for it.
     fn tell_refused(&self, asked: &Asked, now: jiff::Timestamp) {
-        if !self.store.tells_seat_refusals() {
+        if !self.store.tells(NoticeKind::SeatsRefused) {
             return;
         }
         let Some(who) = asked.tenant.zip(asked.user) else { return };
         if let Some(id) = decision::full_subscription(&self.store.mirror(), &asked.question(), now)
         {
             self.store.tell_seat_refused(id, who, now);
+        }
+    }
+
+    /// As [`Self::tell_refused`], of a license that has its maximum of users.
+    fn tell_over_limit(&self, asked: &Asked, now: jiff::Timestamp) {
+        if !self.store.tells(NoticeKind::LicenseUserRefused) {
+            return;
+        }
+        let (mirror, question) = (self.store.mirror(), asked.question());
+        if let Some((id, users)) = decision::full_license(&mirror, &question, &self.policy, now) {
+            self.store.tell_license_refused(id, (users, question.license_user()), now);
         }
     }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
-use super::{arbitrary_licenses, arbitrary_reports, arbitrary_rights};
+use super::{arbitrary_events, arbitrary_licenses, arbitrary_reports, arbitrary_rights};
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
@@ -50,7 +50,7 @@ pub(super) fn user_id() -> BoxedStrategy<UserId> {
     (0_u128..200).prop_map(|it| UserId::from_uuid(Uuid::from_u128(it))).boxed()
 }
 
-fn subscription_id() -> BoxedStrategy<SubscriptionId> {
+pub(super) fn subscription_id() -> BoxedStrategy<SubscriptionId> {
     uuid().prop_map(SubscriptionId::from_uuid).boxed()
 }
 
@@ -421,6 +421,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             vec(grouped::series(), 0..2),
             vec(read(), 0..2),
             arbitrary_rights::writes(),
+            (arbitrary_events::usage(), arbitrary_events::outbox()),
         ),
     );
     let licenses = (
@@ -444,9 +445,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             documents: rest.1,
             odd: rest.2,
             inbox: Vec::new(),
-            usage: Vec::new(),
+            usage: rest.8.5.0,
             notices: Vec::new(),
-            outbox: Vec::new(),
+            outbox: rest.8.5.1,
             asked: rest.7,
             reported: reports.0,
             deals: reports.1,
