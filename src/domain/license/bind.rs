@@ -41,9 +41,12 @@ impl LicenseBook {
     pub fn bind_by_key(&self, request: &BindRequest) -> Binding {
         let BindRequest { product, key_hash, tenant, user, id, now } = request;
         let found = self.license_by_key(key_hash);
-        // Of a key that is none some license is looked at in its place: it must not be told by the
-        // time it takes whether a key is one of another customer's.
-        let Some(license) = found.or_else(|| self.all().next()) else { return Binding::Refused };
+        // Of a key that is none some license is looked up in its place, and which one is found out
+        // for every key: the time it takes must not tell whether a key is another customer's.
+        let Some(some) = self.all().next() else { return Binding::Refused };
+        let Some(license) = found.or_else(|| self.license(some.id)) else {
+            return Binding::Refused;
+        };
         let counts = found.is_some()
             & (license.product == *product)
             & (license.standing() != Standing::Revoked);
