@@ -52,6 +52,9 @@ pub struct Surroundings {
     pub sleep: Sleep,
     /// Whether sled is kept from believing that it has synced.
     pub guard: Guard,
+    /// Whether reading from Microsoft has threads of its own, below those that answer. Without, one
+    /// thread can run all of it in an order that repeats.
+    pub read_apart: bool,
 }
 
 /// Why the daemon could not start, or ended without being asked.
@@ -158,7 +161,7 @@ impl Daemon {
         config: Config,
         surroundings: Surroundings,
     ) -> Result<(Self, Running), DaemonError> {
-        let Surroundings { clock, sleep, guard } = surroundings;
+        let Surroundings { clock, sleep, guard, read_apart } = surroundings;
         let bound = bind(&config).await?;
         let store = open(&config, guard, &clock).await?;
         let cancel = CancellationToken::new();
@@ -177,7 +180,7 @@ impl Daemon {
             lookups: Lookups::default(),
             limits: settings::limits(&config),
         };
-        let background = Background::new().map_err(DaemonError::Threads)?;
+        let background = Background::new(read_apart).map_err(DaemonError::Threads)?;
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let (ledger, lookups) = (sources.ledger.clone(), sources.lookups.clone());
@@ -213,9 +216,9 @@ impl Daemon {
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "look-ups", looking);
-        let scheduled =
-            async { background.run(scheduler).await.map_err(SyncError::Panicked).flatten() };
-        tasks.spawn(async { Exit { task: "the scheduler", result: scheduled.await } });
+        tasks.spawn(async {
+            Exit { task: "the scheduler", result: background.run(scheduler).await }
+        });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
         tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });
@@ -226,8 +229,7 @@ impl Daemon {
         });
         tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
-        let running = Running { tasks, cancel: parts.cancel, store: parts.store };
-        Ok((daemon, running))
+        Ok((daemon, Running { tasks, cancel: parts.cancel, store: parts.store }))
     }
 }
 

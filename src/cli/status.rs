@@ -87,20 +87,7 @@ fn figures(status: &Value) -> Vec<String> {
             field(status, "/store/guard")
         ),
     ];
-    if count("/licenses/total") > 0 {
-        lines.push(format!(
-            "licenses       {}{}, {} tenants bound, {} users; {} end within 30 days, {} nearly full, {} over \
-             their maximum",
-            count("/licenses/total"),
-            parts(status, "/licenses/by_state"),
-            count("/licenses/activations"),
-            count("/licenses/users"),
-            count("/licenses/ending/count"),
-            count("/licenses/nearly_full/count"),
-            count("/licenses/over_limit"),
-        ));
-    }
-    lines.extend(odd_licenses(status));
+    lines.extend(licenses(status));
     if count("/seats/short") > 0 {
         lines.push(format!(
             "seats short    {} times: `entitled seats --figures` names who is without one",
@@ -137,6 +124,27 @@ fn figures(status: &Value) -> Vec<String> {
             count("/odd_records")
         ));
     }
+    lines
+}
+
+/// The publisher's own licenses in figures, where some were sold, and those that are odd.
+fn licenses(status: &Value) -> Vec<String> {
+    let count = |pointer: &str| number(status, pointer);
+    let mut lines = Vec::new();
+    if count("/licenses/total") > 0 {
+        lines.push(format!(
+            "licenses       {}{}, {} tenants bound, {} users; {} end within 30 days, {} nearly full, {} over \
+             their maximum",
+            count("/licenses/total"),
+            parts(status, "/licenses/by_state"),
+            count("/licenses/activations"),
+            count("/licenses/users"),
+            count("/licenses/ending/count"),
+            count("/licenses/nearly_full/count"),
+            count("/licenses/over_limit"),
+        ));
+    }
+    lines.extend(odd_licenses(status));
     lines
 }
 

@@ -38,6 +38,7 @@ pub enum ErrorKind {
 /// token, secret or e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}{}", request_note(request_id.as_deref()))]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own to a caller")]
 pub struct MicrosoftError {
     kind: ErrorKind,
     what: String,

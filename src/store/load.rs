@@ -165,15 +165,7 @@ impl Facts {
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);
             }
-            Kind::Access => {
-                let it = record::decode::<AccessV1>(kind, payload)?.try_into()?;
-                commit.access.push((Parts(key).skip(1)?.tenant()?, it));
-            }
-            Kind::HeldBack => {
-                let it = record::decode::<Option<HeldBackV1>>(kind, payload)?;
-                let it = it.map(TryInto::try_into).transpose()?;
-                commit.held.push((Parts(key).skip(1)?.tenant()?, it));
-            }
+            Kind::Access | Kind::HeldBack => of_tenant(commit, key, kind, payload)?,
             Kind::Skus => {
                 let skus = record::decode::<SkusV1>(kind, payload)?.try_into()?;
                 commit.skus.push((Parts(key).skip(1)?.tenant()?, skus));
@@ -219,6 +211,23 @@ impl Facts {
         let holders = |(id, seats): (SubscriptionId, Vec<_>)| (id, Holders::new(seats));
         Commit { holders: self.seats.into_iter().map(holders).collect(), ..self.commit }
     }
+}
+
+/// What a tenant permits, and what the brake holds of it.
+fn of_tenant(
+    commit: &mut Commit,
+    key: &[u8],
+    kind: Kind,
+    payload: &[u8],
+) -> Result<(), StoreError> {
+    let tenant = Parts(key).skip(1)?.tenant()?;
+    if kind == Kind::Access {
+        commit.access.push((tenant, record::decode::<AccessV1>(kind, payload)?.try_into()?));
+    } else {
+        let it = record::decode::<Option<HeldBackV1>>(kind, payload)?;
+        commit.held.push((tenant, it.map(TryInto::try_into).transpose()?));
+    }
+    Ok(())
 }
 
 /// What we remember of subscriptions ourselves.

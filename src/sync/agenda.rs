@@ -311,7 +311,7 @@ mod tests {
         agenda.add(key(1), Trigger::Start, start);
         agenda.call_due(start);
         let (of, id, _) = agenda.begin(|| RunId(1)).unwrap();
-        agenda.end(&run(of, id), true, Duration::from_secs(3600), start);
+        agenda.end(&run(of, id), true, Duration::from_hours(1), start);
         let due = agenda.first_due().unwrap();
         assert!(due > start);
         agenda.nudge(key(1), Trigger::Notification, start);
@@ -322,7 +322,7 @@ mod tests {
         agenda.call_due(start);
         let (of, id, _) = agenda.begin(|| RunId(2)).unwrap();
         assert!(agenda.look_now(key(1), Trigger::Manual, start));
-        agenda.end(&run(of, id), true, Duration::from_secs(3600), start);
+        agenda.end(&run(of, id), true, Duration::from_hours(1), start);
         assert_eq!(agenda.first_due(), Some(start));
     }
 }

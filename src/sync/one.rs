@@ -42,7 +42,7 @@ async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performe
     let (run, error) = match begun.key.tenant {
         Some(tenant) => {
             let full = begun.full;
-            let read = directory::run(sources, tenant, &mut begun, gauge).await?;
+            let read = Box::pin(directory::run(sources, tenant, &mut begun, gauge)).await?;
             if read.1.is_none() {
                 groups::follow(sources, &begun, full).await?;
                 rights::follow(sources, &begun).await?;

@@ -1,7 +1,7 @@
 //! A customer's administrator consents, takes it back, or lives in another cloud.
 
 use entitled::domain::{Cloud, Consent, Grant, Outcome, Permission, TenantId, TenantView};
-use entitled::sandbox::story;
+use entitled::sandbox::{NewUser, story};
 use entitled::store::ChangeFilter;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -20,6 +20,13 @@ fn tenant(id: Uuid) -> TenantId {
 
 fn view(world: &World, id: Uuid) -> Arc<TenantView> {
     Arc::clone(world.mirror().tenant(tenant(id)).unwrap())
+}
+
+/// A world whose daemon knows of Litware, by its subscription.
+async fn known() -> World {
+    let world = World::new().await;
+    world.until("Litware is known", |it| it.mirror().tenant(tenant(LITWARE)).is_some()).await;
+    world
 }
 
 /// The link that an operator sends to a tenant's administrator.
@@ -120,7 +127,7 @@ async fn nothing_in_the_address_is_believed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_declined_consent_comes_back_with_a_way_to_try_again() {
-    let world = World::new().await;
+    let world = known().await;
     let declined = format!("{}&decline=1", link(&world, LITWARE).await);
     let page = open(&follow(&world, &declined).await).await.shows(403, "has not consented");
     assert!(page.html.contains("Try again"), "{}", page.html);
@@ -174,7 +181,7 @@ async fn what_is_missing_is_named_with_what_works_without_it() {
 async fn ladder(policy: &str, steps: &[(i64, &str, &str)]) {
     let world = World::with(entitled::sandbox::Options::default(), policy).await;
     world.sync().await;
-    let stranger = world.microsoft(|it| it.add_user(CONTOSO, Default::default())).unwrap();
+    let stranger = world.microsoft(|it| it.add_user(CONTOSO, NewUser::default())).unwrap();
     let stranger = story::Person { user: stranger, ..story::ANA };
     world.microsoft(|it| it.consent(CONTOSO, None)).unwrap();
     let mut now = 0;
@@ -225,7 +232,7 @@ async fn who_takes_the_consent_back_keeps_what_is_known_until_it_is_too_old() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_of_a_government_cloud_is_recognized_and_answered_by_rule_6() {
-    let world = World::new().await;
+    let world = known().await;
     world.microsoft(|it| it.nationalize(LITWARE)).unwrap();
     world.advance(SignedDuration::from_hours(2));
     let run = world.sync_tenant(LITWARE).await;

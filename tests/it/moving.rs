@@ -39,14 +39,14 @@ async fn what_is_exported_and_imported_elsewhere_is_exported_the_same() {
     for form in ["", " --json"] {
         let away = with(&a, &format!("licenses export{form}")).await.ok().out;
         assert!(!away.contains("EK1-"), "no key leaves: {away}");
-        assert!(form != "" || away.contains("'=HYPERLINK"), "no cell is a formula: {away}");
+        assert!(!form.is_empty() || away.contains("'=HYPERLINK"), "no cell is a formula: {away}");
         let file = write(folder.path(), "licenses", &format!("\u{feff}{away}"));
 
         let dry = with(&b, &format!("licenses import {file} --dry-run")).await.ok();
         assert!(dry.out.contains("nothing was written"), "{}", dry.out);
         let before = elsewhere.mirror().licenses().count();
         with(&b, &format!("licenses import {file}")).await.ok();
-        assert!(before == 0 || form != "");
+        assert!(before == 0 || !form.is_empty());
         let there = with(&b, &format!("licenses export{form}")).await.ok().out;
         assert_eq!(there, away);
         let again = with(&b, &format!("licenses import {file} --replace --json")).await.ok().rows();
@@ -65,19 +65,20 @@ async fn a_file_of_many_rows_goes_on_behind_the_odd_ones_and_gives_them_back() {
     let config = world.config_path();
     let folder = tempfile::tempdir().unwrap();
     let id = |it: u8| entitled::domain::LicenseId::from_random([it; 18]);
+    let row =
+        |it: u8, max: &str| format!("{},synoptic-panel,user,{max},Customer {it},monthly\n", id(it));
     let mut text = format!("{HEAD}\n");
     for it in 0..32 {
         let max = if it == 7 { "seven".to_owned() } else { it.max(1).to_string() };
-        text += &format!("{},synoptic-panel,user,{max},Customer {it},monthly\n", id(it));
+        text.extend([row(it, &max)]);
     }
     // Rows again, so that there is more than one commit: the file says each of them once.
     for it in 0..32 {
         for _ in 0..4 {
-            text +=
-                &format!("{},synoptic-panel,user,{},Customer {it},monthly\n", id(it), it.max(1));
+            text.extend([row(it, &it.max(1).to_string())]);
         }
     }
-    text += &format!("{},synoptic-panel,user,99,Somebody else,monthly\n", id(3));
+    text.extend([format!("{},synoptic-panel,user,99,Somebody else,monthly\n", id(3))]);
     let file = write(folder.path(), "many.csv", &text);
     let rejected = folder.path().join("rejected.csv").display().to_string();
     let line = format!("licenses import {file} --rejected {rejected} --json");

@@ -59,7 +59,20 @@ impl LicenseFacts {
         match change.entity {
             Entity::License => self.undo_license(change),
             Entity::HeldSeat => self.undo_place(change),
-            _ => {}
+            Entity::Subscription
+            | Entity::Seat
+            | Entity::Sku
+            | Entity::Tenant
+            | Entity::Key
+            | Entity::Usage
+            | Entity::Notice
+            | Entity::Operation
+            | Entity::Webhook
+            | Entity::Report
+            | Entity::Deal
+            | Entity::Group
+            | Entity::UsageRight
+            | Entity::Mapping => {}
         }
     }
 

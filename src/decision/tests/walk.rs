@@ -17,7 +17,7 @@ const RENEW: LicenseStep = LicenseStep::Renew(NewPeriod { end: None, cycle: None
 fn sold(kind: LicenseKind) -> Sale {
     let domain = (kind == LicenseKind::Site).then(|| "bi.contoso.example".into());
     let max = (kind != LicenseKind::Site).then_some(10);
-    Sale { kind, domain, max, ..sale() }
+    Sale { kind, max, domain, ..sale() }
 }
 
 /// How somebody asks who proves a license of this kind like this.
@@ -35,6 +35,8 @@ fn asks(product: &Product, kind: LicenseKind, proof: Proof) -> Question<'_> {
 
 /// What is done on which day, and what is answered from then on.
 fn story(kind: LicenseKind) -> Vec<(i64, Option<LicenseStep>, &'static str)> {
+    use LicenseStep::{Cancel, Change, Reinstate, Revoke, Suspend};
+
     let upgrade = match kind {
         LicenseKind::User | LicenseKind::Capacity => {
             LicenseChange { max: Some(50), ..LicenseChange::default() }
@@ -43,7 +45,6 @@ fn story(kind: LicenseKind) -> Vec<(i64, Option<LicenseStep>, &'static str)> {
             LicenseChange { domain: Some("contoso.example".into()), ..LicenseChange::default() }
         }
     };
-    use LicenseStep::{Cancel, Change, Reinstate, Revoke, Suspend};
     vec![
         (0, None, "trial/license_trial"),
         (30, None, "active/license_active"),
@@ -197,7 +198,7 @@ fn obeys(before: &License, step: &LicenseStep, day: i64) -> Result<Option<Licens
     }
     match after.stepped(step, at(day)) {
         Ok(again) => {
-            prop_assert!(again.already && again.license == after, "{step:?} twice differs")
+            prop_assert!(again.already && again.license == after, "{step:?} twice differs");
         }
         // What is cancelled is not reinstated but renewed, also where it was suspended before.
         Err(refused) => {

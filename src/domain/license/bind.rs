@@ -47,9 +47,10 @@ impl LicenseBook {
         let Some(license) = found.or_else(|| self.license(some.id)) else {
             return Binding::Refused;
         };
-        let counts = found.is_some()
-            & (license.product == *product)
-            & (license.standing() != Standing::Revoked);
+        // All three are looked at, whatever the first says: as above.
+        let said =
+            [found.is_some(), license.product == *product, license.standing() != Standing::Revoked];
+        let counts = said.iter().filter(|it| **it).count() == said.len();
         let by_key = |it: &&std::sync::Arc<Activation>| !matches!(it.by, ActivatedBy::Licensee);
         let bound = || self.activations_of(license.id).filter(by_key);
         let already = bound().filter(|it| it.tenant == Some(*tenant)).last();

@@ -51,8 +51,8 @@ impl Order {
     }
 
     pub(super) fn remove(&mut self, it: Use, is_anonymous: bool) {
-        take(&mut self.taken, it.slot);
-        take(self.group(is_anonymous), it);
+        take(&mut self.taken, &it.slot);
+        take(self.group(is_anonymous), &it);
     }
 
     /// How many places were taken before this one. `looks` is told of each place that is looked at.
@@ -136,9 +136,9 @@ fn put<T: Clone + Ord>(all: &mut Vector<T>, it: T) {
     all.insert(place, it);
 }
 
-fn take<T: Clone + Ord>(all: &mut Vector<T>, it: T) {
-    let place = first_not(all, |other| *other < it, || ());
-    if all.get(place) == Some(&it) {
+fn take<T: Clone + Ord>(all: &mut Vector<T>, it: &T) {
+    let place = first_not(all, |other| other < it, || ());
+    if all.get(place) == Some(it) {
         all.remove(place);
     }
 }

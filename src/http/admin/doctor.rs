@@ -27,14 +27,9 @@ pub(super) async fn examine(State(admin): Shared) -> Response {
     let (send, receive) = mpsc::channel(STEPS);
     let work = async move {
         let (mirror, now) = (admin.store.snapshot(), admin.now());
-        let mut told = Vec::new();
-        told.push(store(
-            &admin.store.report(),
-            admin.store.writable().err().map(|it| it.to_string()),
-        ));
-        told.push(keys(&admin));
-        told.push(public_url(&admin));
-        for checked in told {
+        let unwritable = admin.store.writable().err().map(|it| it.to_string());
+        let own = [store(&admin.store.report(), unwritable), keys(&admin), public_url(&admin)];
+        for checked in own {
             tell(&send, &checked).await;
         }
         tell(&send, &admin.upstreams.clock().await).await;

@@ -87,7 +87,7 @@ fn twice(
     let (evidence, knowledge) = gather(mirror, &question, &admin.policy, now);
     let judged = |it: &Evidence<'_>| {
         let verdict = judge(it, &question, &knowledge, &admin.policy, now);
-        verdict.state.is_usable().then(|| (verdict.state, verdict.reason, verdict.period_end))
+        verdict.state.is_usable().then_some((verdict.state, verdict.reason, verdict.period_end))
     };
     let seat = evidence.iter().find_map(|it| match it {
         Evidence::Seat(seat) => Some((seat.plan, judged(it)?)),

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Admin, Shared, lines, needed, parsed, rows, unreadable};
-use crate::domain::{Deal, DealId, Mirror, SourceKey, TenantId};
+use crate::domain::{Deal, DealId, Mirror, ProductId, SourceKey, TenantId};
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::sync::reports::{
@@ -102,7 +102,7 @@ async fn list(
     Ok(lines::rows(move |sink| {
         let all = compare(&mirror, &admin.catalog, &seats, day(now));
         let wanted = all.iter().filter(|it| {
-            let product = it.product.as_ref().map(|it| it.as_str());
+            let product = it.product.as_ref().map(ProductId::as_str);
             tenant.is_none_or(|tenant| it.tenant == tenant)
                 && query.product.as_deref().is_none_or(|wanted| product == Some(wanted))
                 && (!query.differences || it.differs())

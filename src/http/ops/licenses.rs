@@ -52,12 +52,10 @@ pub(super) fn picture(figures: &LicenseFigures, now: Timestamp) -> String {
     let most = figures.by_state().into_values().max().unwrap_or(0);
     let bars: Vec<Bar> = figures.by_state().into_iter().map(|it| bar(figures, it)).collect();
     let mut html = svg::bars(&bars, float(most), &[]);
-    html.push_str(&format!(
-        "<p>{} licenses · {} tenants bound · {} users have a place</p>\n",
-        figures.total(),
-        figures.activations,
-        figures.places,
-    ));
+    let (total, bound, places) = (figures.total(), figures.activations, figures.places);
+    html.extend([format!(
+        "<p>{total} licenses · {bound} tenants bound · {places} users have a place</p>\n"
+    )]);
     let nearly_full = figures.nearly_full.some.iter().map(|(id, product, _, (users, max))| Bar {
         name: id.to_string(),
         parts: vec![Part {
@@ -104,7 +102,7 @@ fn heading<T>(title: &str, named: &Named<T>) -> String {
     format!("<h3>{title}: {}</h3>\n", named.count)
 }
 
-fn rows<T>(named: &Named<T>, names: &[&str], says: impl Fn(&T) -> String) -> String {
+fn rows<T>(named: &Named<T>, heads: &[&str], says: impl Fn(&T) -> String) -> String {
     let row = |(id, product, state, what): &(LicenseId, ProductId, State, T)| {
         let class = page::state_class(state.as_str());
         format!(
@@ -112,7 +110,7 @@ fn rows<T>(named: &Named<T>, names: &[&str], says: impl Fn(&T) -> String) -> Str
             svg::Text(&says(what)),
         )
     };
-    page::table(names, named.some.iter().take(SHOWN).map(row))
+    page::table(heads, named.some.iter().take(SHOWN).map(row))
 }
 
 fn percent(users: u64, max: u64) -> f64 {

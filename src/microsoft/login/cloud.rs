@@ -1,6 +1,6 @@
 //! In which of Microsoft's clouds a tenant lives, as its public metadata say.
 //!
-//! Source: graph-licensing.md section 11; OpenID provider metadata of Entra.
+//! Source: `graph-licensing.md` section 11; `OpenID` provider metadata of Entra.
 
 use serde_json::Value;
 
@@ -14,9 +14,12 @@ use crate::microsoft::meter::Meter;
 
 const METADATA: &str = "GET /{tenant}/v2.0/.well-known/openid-configuration";
 
+/// A member of the metadata, its words for the public cloud, and its words for national ones.
+type Member = (&'static str, &'static [&'static str], &'static [&'static str]);
+
 /// What metadata call a cloud, and which one it is. `tenant_region_scope` of the government's says
 /// so too; a tenant of GCC, which lives in the public cloud, has another one.
-const MEMBERS: [(&str, &[&str], &[&str]); 3] = [
+const MEMBERS: [Member; 3] = [
     (
         "cloud_instance_name",
         &["microsoftonline.com"],
@@ -65,9 +68,7 @@ impl TokenSource {
 /// What the metadata say. One member that names a national cloud is enough; a word that nobody has
 /// told us about says nothing.
 fn told(metadata: &Value) -> Option<Cloud> {
-    let is = |of: fn(
-        &(&str, &'static [&'static str], &'static [&'static str]),
-    ) -> &'static [&'static str]| {
+    let is = |of: fn(&Member) -> &'static [&'static str]| {
         MEMBERS.iter().any(|row| {
             let word = json::word(metadata, row.0).unwrap_or_default();
             of(row).iter().any(|it| it.eq_ignore_ascii_case(word.trim()))

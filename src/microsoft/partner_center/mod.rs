@@ -167,7 +167,7 @@ impl PartnerCenter {
         meter: &Meter,
     ) -> Result<Option<LicenceQuery>, MicrosoftError> {
         let sets = self.rows(meter, "GET /ScheduledDataset", "/ScheduledDataset", &[]).await?;
-        let own = sets.iter().filter_map(own_query).next();
+        let own = sets.iter().find_map(own_query);
         if own.is_some() {
             return Ok(own);
         }

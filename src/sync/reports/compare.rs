@@ -326,15 +326,15 @@ fn was_so(mirror: &Mirror, report: &ReportSays, seats: &[&SeatFigures]) -> bool 
 
 /// Whether the deals say the same as the report.
 fn of_deals(it: &Compared, deals: &[&Deal], today: Date) -> Option<Difference> {
-    let dealt = it.dealt?;
+    let agreed = it.dealt?;
     let provisioned = match &it.report {
         Some(report) => report.provisioned?,
-        None => return (dealt > 0).then_some(Difference::DealNotProvisioned),
+        None => return (agreed > 0).then_some(Difference::DealNotProvisioned),
     };
     if deals.iter().all(|it| it.is_over(today)) {
         return (provisioned > 0).then_some(Difference::DealEnded);
     }
-    (dealt != provisioned).then_some(Difference::DealDiffers)
+    (agreed != provisioned).then_some(Difference::DealDiffers)
 }
 
 #[cfg(test)]

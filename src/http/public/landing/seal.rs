@@ -75,7 +75,7 @@ struct Sealed {
 
 /// Seals and opens.
 pub(super) struct Seal {
-    seal: seal::Seal,
+    cipher: seal::Seal,
     name: &'static str,
     attributes: String,
 }
@@ -90,7 +90,7 @@ impl Seal {
             ("entitled_landing", "")
         };
         Some(Self {
-            seal: seal::Seal::new(secret, "entitled landing cookie 1")?,
+            cipher: seal::Seal::new(secret, "entitled landing cookie 1")?,
             name,
             attributes: format!("; Path={path}; HttpOnly; SameSite=Lax{more}"),
         })
@@ -104,7 +104,7 @@ impl Seal {
         };
         let until = now.as_second().saturating_add(life.as_secs());
         let sealed = Sealed { until, ticket: ticket.clone() };
-        let value = self.seal.seal(self.name, &sealed)?;
+        let value = self.cipher.seal(self.name, &sealed)?;
         if value.len() > VALUE_MAX {
             return None;
         }
@@ -120,7 +120,7 @@ impl Seal {
         let all = headers.get_all(header::COOKIE).iter().filter_map(|it| it.to_str().ok());
         let mut pairs = all.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));
         let value = pairs.find(|(name, _)| *name == self.name)?.1;
-        let sealed: Sealed = self.seal.open(self.name, value)?;
+        let sealed: Sealed = self.cipher.open(self.name, value)?;
         (now.as_second() < sealed.until).then_some(sealed.ticket)
     }
 }
