@@ -228,6 +228,10 @@ pub fn scheduler(
 
 type Ended = (SourceKey, Performed);
 
+/// How long after the start the licence report is read at the earliest: it explains, and Partner
+/// Center takes minutes to make it.
+const REPORT_AFTER: Duration = Duration::from_mins(5);
+
 struct Scheduler {
     sources: Sources,
     schedule: Schedule,
@@ -296,14 +300,14 @@ impl Scheduler {
     }
 
     /// Puts the licence report on the agenda, if it is read at all: a period after the last run, not
-    /// at each start.
+    /// at each start, and never before what decides had its turn.
     fn adopt_reports(&self, agenda: &mut Agenda, mirror: &Mirror, trigger: Trigger) -> bool {
         let Ok(every) = self.sources.reports.every() else { return false };
         let (key, now) = (SourceKey::REPORTS, (self.sources.clock)());
         let last = mirror.source(key).and_then(|it| it.last_run);
         let due = last.and_then(|it| it.checked_add(every).ok()).unwrap_or(now);
         let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
-        agenda.add(key, trigger, Instant::now() + wait);
+        agenda.add(key, trigger, Instant::now() + wait.max(REPORT_AFTER));
         true
     }
 
