@@ -1,3 +1,5 @@
+//! Discovery, schedules, quotas and downloads, by tables.
+
 use super::*;
 
 fn now() -> Timestamp {

@@ -1,3 +1,5 @@
+//! Each difference, by tables.
+
 use jiff::civil::date;
 
 use super::*;
