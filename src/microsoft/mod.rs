@@ -39,7 +39,8 @@ pub use self::meter::{Meter, Step};
 pub use self::pace::{Clock, Jitter, Sleep};
 pub use self::partner_center::{
     Execution, LicenceQuery, LicenceRow, LicenceTable, NoLicenceTable, OddRow, PartnerCenter,
-    REPORT_BYTES_MAX, REPORT_ROWS_MAX, Recurrence, ReportJob, SavedQuery, licence_table,
+    REPORT_BYTES_MAX, REPORT_ROWS_MAX, Recurrence, ReportJob, SavedQuery, licence_table, separator,
+    separator_said,
 };
 
 use self::http::Http;

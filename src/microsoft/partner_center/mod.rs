@@ -27,6 +27,7 @@ use super::meter::Meter;
 use super::pace::Pace;
 
 use self::call::{Call, member, words};
+pub use self::cell::{separator, separator_said};
 use self::table::Column;
 pub use self::table::{
     LicenceRow, LicenceTable, NoLicenceTable, OddRow, REPORT_ROWS_MAX, licence_table,
