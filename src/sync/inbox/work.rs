@@ -13,7 +13,8 @@ use super::{Ticket, window};
 use crate::config::AcceptChanges;
 use crate::domain::{
     Action, Answered, AskedChange, Cause, Commit, EventOutcome, EventState, EventWrite, OddRecord,
-    OperationStatus, RawRecord, SourceKey, Subscription, SubscriptionId, WebhookEvent,
+    OperationStatus, RawRecord, SourceKey, Subscription, SubscriptionId, SubscriptionStatus,
+    WebhookEvent,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Operation, Read};
 use crate::planted;
@@ -29,8 +30,11 @@ pub(super) const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(9);
 /// How long one look may take once nobody waits for it.
 const LOOK_MAX: Duration = Duration::from_mins(1);
 
-/// How long an operation that is not over is looked at; the list goes on after that.
-const FOLLOW_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// How long an operation that is not over is looked at, every few minutes; the list goes on after that.
+///
+/// Source: `marketplace-saas.md` section 10, step 3. No operation is known to take so long: one that
+/// does will not end at all.
+const FOLLOW_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long an operation that asks for a change and that Microsoft does not know is looked for.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
@@ -397,9 +401,11 @@ fn agrees(event: &WebhookEvent, operation: &Operation) -> bool {
 /// it was accepted.
 fn is_settled(operation: &Operation, subscription: &Subscription) -> bool {
     if !operation.status.is_over() {
-        // Only what is decided somewhere has an end to wait for.
-        let decided = operation.action.asks() || operation.action == Action::Reinstate;
-        return !decided;
+        // Only what is decided somewhere has an end to wait for; a reinstatement ends with what the
+        // subscription shows, whatever becomes of its operation.
+        let reinstated = subscription.status == SubscriptionStatus::Subscribed;
+        let waits = operation.action == Action::Reinstate && !reinstated;
+        return !(operation.action.asks() || waits);
     }
     if operation.status != OperationStatus::Succeeded {
         return true;
@@ -421,7 +427,7 @@ fn is_settled(operation: &Operation, subscription: &Subscription) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Announcement, Mirror, Party, SubscriptionStatus};
+    use crate::domain::{Announcement, Mirror, Party};
     use crate::planted::{Mistake, prove};
     use uuid::Uuid;
 
