@@ -137,6 +137,10 @@ impl Work {
     }
 
     async fn look(&self, event: &WebhookEvent, id: SubscriptionId) -> Result<Next, Trouble> {
+        if event.answered == Some(Answered::Refused) && self.sources.store.webhook_overtaken(event)
+        {
+            return self.leave_to_the_later_one(event).await;
+        }
         let meter = Meter::new();
         let (operation, answered) = self.in_time(event, self.operation(&meter, event, id)).await?;
         let event = &WebhookEvent { answered, ..event.clone() };
@@ -175,12 +179,23 @@ impl Work {
             if settled { EventState::Done { at: now, outcome } } else { EventState::Waiting }
         });
         let state = state.await?;
-        if state.over_since().is_none() {
-            return Ok(Next::Later);
-        }
+        Ok(if state.over_since().is_none() { Next::Later } else { self.over(&state) })
+    }
+
+    /// What was refused is not watched any more once its customer asks again: what the subscription
+    /// then shows would be put down to the wrong one.
+    async fn leave_to_the_later_one(&self, event: &WebhookEvent) -> Result<Next, Trouble> {
+        let outcome = if event.changed { EventOutcome::Changed } else { EventOutcome::Known };
+        let state = EventState::Done { at: (self.sources.clock)(), outcome };
+        let event = WebhookEvent { state: state.clone(), ..event.clone() };
+        self.write(Commit { inbox: put(event), ..Commit::default() }).await?;
+        Ok(self.over(&state))
+    }
+
+    fn over(&self, state: &EventState) -> Next {
         self.sources.ledger.ended(state.as_str());
         info!(webhook.outcome = state.as_str(), "Worked a webhook off");
-        Ok(Next::Over)
+        Next::Over
     }
 
     /// Whether a change was made and replaced since: the subscription will never show it. A change
