@@ -29,10 +29,12 @@ use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
+use crate::sync::freshness::Ages;
 use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::lookups::{self, Lookups};
+use crate::sync::notifications::{self, Notifications};
 use crate::sync::orders::{self, Orders};
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
@@ -169,6 +171,7 @@ impl Daemon {
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
             lookups: Lookups::default(),
+            freshness: Ages::default(),
             limits: settings::limits(&config),
         };
         let (sync, scheduler) =
@@ -177,6 +180,13 @@ impl Daemon {
         let lookups = sources.lookups.clone();
         let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
         let alarm_after = config.marketplace.alarm_after;
+        let notifications = settings::notifications(&config);
+        let told = notifications::worker(
+            sources.clone(),
+            sync.clone(),
+            notifications.clone(),
+            cancel.clone(),
+        );
         let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
@@ -197,6 +207,7 @@ impl Daemon {
             orders,
             ledger,
             lookups,
+            notifications,
             watch,
             watched,
             usage,
@@ -208,6 +219,7 @@ impl Daemon {
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "look-ups", looking);
+        spawn(&mut tasks, "change notifications", told);
         tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
@@ -233,6 +245,7 @@ struct Parts {
     orders: Orders,
     ledger: Ledger,
     lookups: Lookups,
+    notifications: Notifications,
     watch: Watch,
     watched: LifeFigures,
     usage: UsageSender,
@@ -272,7 +285,7 @@ impl Parts {
     ) -> Result<(), DaemonError> {
         let metrics = Metrics::default();
         let limits = Limits::default();
-        let entra = Arc::new(self.entra_keys());
+        let entra = Arc::new(settings::entra_keys(&self.store, &self.microsoft, &self.clock));
         let tls = self.config.listen.tls.as_ref().map(crate::http::tls::acceptor).transpose();
         let tls = tls.map_err(DaemonError::Tls)?;
 
@@ -320,6 +333,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         self.lookups.register(&mut registry);
+        self.notifications.register(&mut registry);
         self.usage.register(&mut registry);
         self.seats.register(&mut registry);
         self.watch.register(&mut registry);
@@ -342,18 +356,6 @@ impl Parts {
         }
     }
 
-    fn entra_keys(&self) -> EntraKeys {
-        let microsoft = Arc::clone(&self.microsoft);
-        let fetch: sync::keys::Fetch = Arc::new(move || {
-            let microsoft = Arc::clone(&microsoft);
-            Box::pin(async move {
-                let fetched = microsoft.keys().fetch().await;
-                fetched.map_err(|error| sync::keys::FetchError(Box::new(error)))
-            })
-        });
-        EntraKeys::new(self.store.clone(), fetch, Arc::clone(&self.clock))
-    }
-
     fn public_settings(
         &self,
         public: SocketAddr,
@@ -371,6 +373,7 @@ impl Parts {
             watch: self.watch.clone(),
             entra: Arc::clone(entra),
             lookups: self.lookups.clone(),
+            notifications: self.notifications.clone(),
             landing: Some(landing::settings(
                 &self.config,
                 &self.microsoft,

@@ -54,6 +54,24 @@ fn errors(sources: &[Value]) -> Vec<String> {
     }
 }
 
+/// How soon answers followed what Microsoft changed: when somebody asked or told, and by schedule.
+fn followed(status: &Value) -> Vec<String> {
+    let ways = status.get("freshness").and_then(Value::as_array).cloned().unwrap_or_default();
+    let of = |paths: [&str; 2]| {
+        let ways = ways.iter().filter(|it| paths.contains(&field(it, "/path").as_str()));
+        let way = |it: &Value| {
+            let count = |name| number(it, name);
+            let (path, changes) = (field(it, "/path"), count("/changes"));
+            let (median, slowest) = (count("/median_s"), count("/slowest_s"));
+            format!("{path} {median} s, at most {slowest} s ({changes} changes)")
+        };
+        ways.map(way).collect::<Vec<_>>().join("; ")
+    };
+    let lines = [("followed by", of(["lookup", "notification"])), ("and by", of(["delta", "sweep"]))];
+    let told = lines.into_iter().filter(|(_, ways)| !ways.is_empty());
+    told.map(|(title, ways)| format!("{title:<15}{ways}")).collect()
+}
+
 fn figures(status: &Value) -> Vec<String> {
     let count = |pointer: &str| number(status, pointer);
     let mut lines = vec![
@@ -87,6 +105,7 @@ fn figures(status: &Value) -> Vec<String> {
             field(status, "/store/guard")
         ),
     ];
+    lines.extend(followed(status));
     if count("/seats/short") > 0 {
         lines.push(format!(
             "seats short    {} times: `entitled seats --figures` names who is without one",
@@ -161,12 +180,18 @@ mod tests {
             "store": {"disk_bytes": 3_300_000, "live_bytes": 2048, "free_bytes": 5_368_709_120_u64,
                       "writable": false, "error": "the disk is full", "guard": "on"},
             "odd_records": 2,
+            "freshness": [
+                {"path": "lookup", "changes": 12, "median_s": 1, "slowest_s": 4},
+                {"path": "delta", "changes": 7, "median_s": 310, "slowest_s": 640},
+            ],
         });
         let text = figures(&status).join("\n");
         for wanted in [
             "1 running, 0 waiting for their turn, 4 scheduled",
             "373 (326 Unsubscribed, 47 Subscribed)",
             "3.1 MiB on disk, 2.0 KiB of it live, 5.0 GiB free; guard on",
+            "followed by    lookup 1 s, at most 4 s (12 changes)",
+            "and by         delta 310 s, at most 640 s (7 changes)",
             "takes no writes: the disk is full",
             "2 that could not be understood",
         ] {

@@ -43,6 +43,8 @@ pub struct DirectorySchedule {
     /// The brake: a removal of more than this share of a tenant's seats, and of more than 5, in
     /// one run needs a second complete read.
     pub remove_limit: Share,
+    /// Whether Graph is asked to notify of changes; takes effect with a `listen.public_url`.
+    pub notifications: bool,
 }
 
 impl SyncSection {
@@ -108,8 +110,9 @@ impl DirectorySchedule {
                 "at 100% nothing ever brakes a mass removal; \"20%\" is the default",
             );
         }
+        let notifications = it.or("notifications", false);
         let SourceSchedule { every, max_age, trust_for } = times;
-        Self { every, sweep, max_age, trust_for, remove_limit }
+        Self { every, sweep, max_age, trust_for, remove_limit, notifications }
     }
 }
 

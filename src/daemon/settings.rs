@@ -9,9 +9,11 @@ use tracing::{error, info};
 
 use crate::config::{self, Config};
 use crate::http::admin::ConsentLink;
-use crate::microsoft::{self, Hosts};
+use crate::microsoft::{self, Hosts, Microsoft};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
+use crate::sync::keys::{EntraKeys, Fetch, FetchError};
+use crate::sync::notifications::{Address, Notifications};
 use crate::sync::{Clock, Limits, Schedule};
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -60,6 +62,12 @@ pub(super) fn limits(config: &Config) -> Limits {
     let directory = &config.sync.directory;
     let groups = config.sync.groups;
     Limits { sweep: directory.sweep, remove_limit: directory.remove_limit, groups }
+}
+
+/// Where Graph notifies us, if it is asked to.
+pub(super) fn notifications(config: &Config) -> Notifications {
+    let address = config.listen.public_url.as_ref().map(Address::below);
+    Notifications::new(address.filter(|_| config.sync.directory.notifications))
 }
 
 pub(super) fn schedule(config: &Config) -> Schedule {
@@ -154,4 +162,17 @@ pub(super) fn consent_link(config: &Config) -> ConsentLink {
         client_id: config.identity.client_id.clone(),
         public_url: config.listen.public_url.clone(),
     }
+}
+
+/// Entra's signing keys, fetched when they are needed.
+pub(super) fn entra_keys(store: &Store, microsoft: &Arc<Microsoft>, clock: &Clock) -> EntraKeys {
+    let microsoft = Arc::clone(microsoft);
+    let fetch: Fetch = Arc::new(move || {
+        let microsoft = Arc::clone(&microsoft);
+        Box::pin(async move {
+            let fetched = microsoft.keys().fetch().await;
+            fetched.map_err(|error| FetchError(Box::new(error)))
+        })
+    });
+    EntraKeys::new(store.clone(), fetch, Arc::clone(clock))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, Groups, Holders,
+    ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, GraphSubscriptionWrite, Groups, Holders,
     License, LicenseId, LicenseUser, LicenseUserWrites, Life, MappingWrite, Notice, ReadWrite,
     RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription,
     SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences,
@@ -69,6 +69,8 @@ pub struct Commit {
     pub rights_sources: Vec<(TenantId, RightsSource)>,
     /// What was learned of tenants, and decided.
     pub mappings: Vec<(TenantId, MappingWrite)>,
+    /// Subscriptions to Graph's change notifications.
+    pub graph_subscriptions: Vec<GraphSubscriptionWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Groups, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
+    AskedChange, AskedWrite, Commit, GraphSubscriptions, Groups, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
     Mapping, Plan, ProductId, ReadWrite, RightsSource, RightsTable, Series, SeriesWrite, Sightings,
     Sku, SkuId, SkuMatch, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
     TenantId, TenantUsers, Unfinished, Unread, UseTable, UserTable, UserWrites, mapped, sku_match,
@@ -74,6 +74,7 @@ pub struct Mirror {
     uses: OrdMap<(TenantId, ProductId), UseTable>,
     series: OrdMap<(TenantId, SkuId), Arc<Series>>,
     licenses: LicenseBook,
+    graph_subscriptions: GraphSubscriptions,
     revision: u64,
 }
 
@@ -219,6 +220,11 @@ impl Mirror {
         &self.licenses
     }
 
+    /// The subscriptions to Graph's change notifications.
+    pub const fn graph_subscriptions(&self) -> &GraphSubscriptions {
+        &self.graph_subscriptions
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -288,6 +294,7 @@ impl Mirror {
             next.put_asked(write);
         }
         next.licenses.apply(commit);
+        commit.graph_subscriptions.iter().for_each(|it| next.graph_subscriptions.apply(it));
         next
     }
 

@@ -14,14 +14,14 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, SkusV1,
+    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, SkusV1,
     SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1,
     UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Document, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
+    AskedWrite, Commit, Document, GraphSubscriptionWrite, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
     SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
@@ -188,6 +188,10 @@ impl Facts {
                 self.odd.take(&it);
             }
             Kind::Unfinished => unfinished(commit, key, payload)?,
+            Kind::GraphSubscription => {
+                let it = record::decode::<GraphSubscriptionV1>(kind, payload)?.try_into()?;
+                commit.graph_subscriptions.push(GraphSubscriptionWrite::Put(Arc::new(it)));
+            }
             Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
                 self.licenses.take(commit, key, kind, payload)?;
             }

@@ -12,12 +12,12 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, HeldSeatV1, LifeV1, NoteV1, OddV1, PartV1, RunV1, SkusV1,
+    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, NoteV1, OddV1, PartV1, RunV1, SkusV1,
     SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1,
     UserCountV1,
 };
 use crate::domain::{
-    AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord,
+    AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, GraphSubscriptionWrite, Holders, Mirror, OddRecord,
     ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
 };
 
@@ -58,6 +58,9 @@ impl Plan {
             }
             for it in &commit.outbox {
                 plan.delivery(it)?;
+            }
+            for it in &commit.graph_subscriptions {
+                plan.graph_subscription(it)?;
             }
             for it in &commit.odd {
                 plan.odd(it, odd)?;
@@ -220,6 +223,20 @@ impl Plan {
             DeliveryWrite::Forget(number, endpoint) => {
                 let key = layout::delivery(*number, endpoint);
                 self.set(Table::Facts, key, Kind::Delivery, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn graph_subscription(&mut self, it: &GraphSubscriptionWrite) -> Result<(), StoreError> {
+        let (facts, kind) = (Table::Facts, Kind::GraphSubscription);
+        match it {
+            GraphSubscriptionWrite::Put(it) => {
+                let key = layout::graph_subscription(it.tenant, it.watched);
+                self.put(facts, key, kind, &GraphSubscriptionV1::from(&**it))?;
+            }
+            GraphSubscriptionWrite::Forget(tenant, watched) => {
+                self.set(facts, layout::graph_subscription(*tenant, *watched), kind, None);
             }
         }
         Ok(())

@@ -15,6 +15,8 @@
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
 //! | [`lookups`] | a refusal has its user looked up at once |
+//! | [`notifications`] | Microsoft tells that a user changed |
+//! | [`freshness`] | how old changes are when answers follow them |
 //! | `agenda` | which source is due when |
 //! | `lanes` | room for many short runs and a few long ones |
 //! | `upstream` | what a round asks of Graph, as a seam |
@@ -31,6 +33,7 @@
 
 mod agenda;
 pub mod directory;
+pub mod freshness;
 mod groups;
 pub mod inbox;
 pub mod keys;
@@ -38,6 +41,7 @@ mod lanes;
 pub mod life;
 pub mod lookups;
 mod metrics;
+pub mod notifications;
 mod one;
 pub mod orders;
 pub mod plan;
@@ -88,6 +92,8 @@ pub struct Sources {
     pub limits: Limits,
     /// Look-ups after a refusal, and what keeps them and runs in order.
     pub lookups: lookups::Lookups,
+    /// How old changes were when they were committed.
+    pub freshness: freshness::Ages,
 }
 
 /// What decides how a run reads and what it may remove.
@@ -145,6 +151,17 @@ pub enum SyncError {
     /// A task of the scheduler ended in a way that it cannot.
     #[error("a run ended without saying how")]
     Panicked(#[source] tokio::task::JoinError),
+}
+
+/// A part of this span that is a tenant's own, always the same: for what many tenants must not do
+/// all at once.
+pub(crate) fn spread(tenant: TenantId, over: SignedDuration) -> SignedDuration {
+    // Tenant ids are random, but not all of them were made by Microsoft.
+    let (high, low) = tenant.as_uuid().as_u64_pair();
+    let mixed = (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let seconds = u64::try_from(over.as_secs()).unwrap_or(0);
+    let part = (u128::from(mixed) * u128::from(seconds)) >> 31;
+    SignedDuration::from_secs(i64::try_from(part).unwrap_or(0))
 }
 
 /// Whether any plan of the catalog is licensed per user in customers' tenants: without one no

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, entitlements, keys, landing, licenses, question, revocations, usage,
+    activations, answer, entitlements, graph, keys, landing, licenses, question, revocations, usage,
     usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
@@ -31,6 +31,8 @@ use crate::http::problem::ProblemBody;
         licenses::reinstate,
         licenses::revoke,
         webhook::receive,
+        graph::notifications,
+        graph::lifecycle,
         landing::open,
         landing::account,
         landing::come_back,

@@ -6,6 +6,7 @@ mod endpoint;
 mod groups;
 mod parse;
 mod requests;
+mod subscriptions;
 mod verdict;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use self::delta::{DeltaFrom, DeltaPage, PageEnd};
 use self::endpoint::{DELTA, Endpoint, ORGANIZATION, SKUS, SUBSCRIPTIONS, USERS};
 pub use self::groups::{GroupRow, MemberKind, MemberRow};
 pub use self::parse::{AssignedLicence, Removed, UserRow};
+pub use self::subscriptions::{MadeGraphSubscription, NewGraphSubscription};
 use self::requests::Requests;
 use self::verdict::{Asked, Linked};
 use super::Page;

@@ -35,6 +35,7 @@ use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
 use super::graph::throttle::{Bucket, GraphUse};
 use super::keys::KeyRing;
+use super::notify::Hooks;
 use super::sign_in::Visits;
 use super::stumble::Stumble;
 use super::usage::Meter;
@@ -55,6 +56,7 @@ pub struct World {
     shelf: Shelf,
     pub(super) orders: Orders,
     pub(super) post: Post,
+    pub(super) hooks: Hooks,
     pub(super) meter: Meter,
     pub(super) visits: Visits,
     keys: KeyRing,
@@ -108,6 +110,7 @@ impl World {
             shelf: Shelf::default(),
             orders: Orders::default(),
             post: Post::default(),
+            hooks: Hooks::default(),
             meter: Meter::default(),
             visits: Visits::default(),
             keys: options.keys.as_deref().map_or_else(KeyRing::new, KeyRing::kept)?,

@@ -1,6 +1,7 @@
 //! Commits with anything in them.
 
 mod grouped;
+mod watched;
 
 use std::sync::Arc;
 
@@ -421,6 +422,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             vec(grouped::series(), 0..2),
             vec(read(), 0..2),
             arbitrary_rights::writes(),
+            watched::writes(),
         ),
     );
     let licenses = (
@@ -459,6 +461,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             rights: rest.8.4.0,
             rights_sources: rest.8.4.1,
             mappings: rest.8.4.2,
+            graph_subscriptions: rest.8.5,
         })
         .boxed()
 }

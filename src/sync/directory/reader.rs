@@ -1,8 +1,9 @@
 //! Reads a tenant by the mode that its mirror asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::unfinished::Laying;
@@ -35,6 +36,8 @@ pub(super) struct Complete {
     relevant: Relevant,
     /// A look-up found a SKU that was not listed yet: who else holds it only a sweep shows.
     pub(super) overtaken: bool,
+    /// When Microsoft says that it changed a user's licences, where that is news.
+    pub(super) changed_at: BTreeMap<UserId, Timestamp>,
 }
 
 /// A delta sequence, read to its end.
@@ -132,6 +135,8 @@ impl<G: DirectoryReads> Reader<'_, G> {
         // this run.
         let keeps = (odd_count > 0).then(|| Arc::clone(self.view));
         let ours = relevant.clone();
+        let mut changed_at = std::mem::take(&mut told.changed_at);
+        changed_at.extend(swept.iter_mut().flat_map(|it| std::mem::take(&mut it.changed_at)));
         let found = apart(seen, move || {
             let mut found = Found { skus, name, ..Found::default() };
             let keeps = keeps.as_ref().map(|it| &it.users);
@@ -146,7 +151,18 @@ impl<G: DirectoryReads> Reader<'_, G> {
         });
         let found = found.await;
         let overtaken = false;
-        Ok(Complete { found, cursor, full, seen, odd, odd_count, parts, relevant, overtaken })
+        Ok(Complete {
+            found,
+            cursor,
+            full,
+            seen,
+            odd,
+            odd_count,
+            parts,
+            relevant,
+            overtaken,
+            changed_at,
+        })
     }
 
     /// What was read, made as new as what look-ups found since: whomever it would change although
@@ -185,6 +201,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         turn.lately().filter(of_concern).for_each(|user| again.put(user, Said::Ask));
         let odd_before = read.odd.len();
         self.ask(&mut again, &read.relevant, &mut read.odd).await?;
+        read.changed_at.append(&mut again.changed_at);
         let odd = read.odd.len().saturating_sub(odd_before);
         read.odd_count = read.odd_count.saturating_add(u64::try_from(odd).unwrap_or(u64::MAX));
         // Whoever is not found keeps what the run says of him.

@@ -159,6 +159,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         catalog: Arc::new(catalog()),
         clock,
         ledger: Ledger::default(),
+        freshness: entitled::sync::freshness::Ages::default(),
         lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {
             sweep: SignedDuration::from_hours(24),
