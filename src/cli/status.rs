@@ -58,7 +58,7 @@ fn errors(sources: &[Value]) -> Vec<String> {
 fn followed(status: &Value) -> Vec<String> {
     let ways = status.get("freshness").and_then(Value::as_array).cloned().unwrap_or_default();
     let of = |paths: [&str; 2]| {
-        let ways = ways.iter().filter(|it| paths.contains(&field(it, "/path").as_str()));
+        let ways = ways.iter().filter(|it| paths.contains(&field(it, "/path")));
         let way = |it: &Value| {
             let count = |name| number(it, name);
             let (path, changes) = (field(it, "/path"), count("/changes"));
@@ -67,7 +67,8 @@ fn followed(status: &Value) -> Vec<String> {
         };
         ways.map(way).collect::<Vec<_>>().join("; ")
     };
-    let lines = [("followed by", of(["lookup", "notification"])), ("and by", of(["delta", "sweep"]))];
+    let lines =
+        [("followed by", of(["lookup", "notification"])), ("and by", of(["delta", "sweep"]))];
     let told = lines.into_iter().filter(|(_, ways)| !ways.is_empty());
     told.map(|(title, ways)| format!("{title:<15}{ways}")).collect()
 }

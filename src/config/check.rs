@@ -27,9 +27,12 @@ pub(super) fn whole(config: &Config, report: &mut Report) {
 /// Graph notifies https addresses only; a stand-in on this machine is not that strict.
 fn notifications(config: &Config, report: &mut Report) {
     let reachable = |it: &Url| {
-        it.scheme() == "https" || it.host_str().is_some_and(|it| ["127.0.0.1", "localhost"].contains(&it))
+        it.scheme() == "https"
+            || it.host_str().is_some_and(|it| ["127.0.0.1", "localhost"].contains(&it))
     };
-    if config.sync.directory.notifications && !config.listen.public_url.as_ref().is_some_and(reachable) {
+    if config.sync.directory.notifications
+        && !config.listen.public_url.as_ref().is_some_and(reachable)
+    {
         report.warning(
             "sync.directory.notifications",
             "it has no effect without an https address as listen.public_url that Microsoft reaches",

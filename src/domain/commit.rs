@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, GraphSubscriptionWrite, Groups, Holders,
-    License, LicenseId, LicenseUser, LicenseUserWrites, Life, MappingWrite, Notice, ReadWrite,
-    RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences,
-    UserRights, UserTable,
+    ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, GraphSubscriptionWrite,
+    Groups, Holders, License, LicenseId, LicenseUser, LicenseUserWrites, Life, MappingWrite,
+    Notice, ReadWrite, RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState,
+    Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId,
+    UserLicences, UserRights, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the

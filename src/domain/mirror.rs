@@ -5,10 +5,11 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, GraphSubscriptions, Groups, Holders, LicenseBook, LicenseId, LicenseUsers, Life,
-    Mapping, Plan, ProductId, ReadWrite, RightsSource, RightsTable, Series, SeriesWrite, Sightings,
-    Sku, SkuId, SkuMatch, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
-    TenantId, TenantUsers, Unfinished, Unread, UseTable, UserTable, UserWrites, mapped, sku_match,
+    AskedChange, AskedWrite, Commit, GraphSubscriptions, Groups, Holders, LicenseBook, LicenseId,
+    LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite, RightsSource, RightsTable, Series,
+    SeriesWrite, Sightings, Sku, SkuId, SkuMatch, Source, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread, UseTable, UserTable,
+    UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.

@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 pub use self::error::{ErrorKind, MicrosoftError};
 pub use self::graph::{
-    AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, MadeGraphSubscription, MemberKind, MemberRow, NewGraphSubscription, Organization, PageEnd, Removed, UserRow,
+    AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, MadeGraphSubscription,
+    MemberKind, MemberRow, NewGraphSubscription, Organization, PageEnd, Removed, UserRow,
 };
 pub use self::json::Read;
 pub use self::keys::EntraKeySource;

@@ -182,9 +182,7 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
     match (&ask.method, path) {
         (&Method::GET, []) => Reply::json(200, &figures(world)),
         (&Method::GET, ["webhooks"]) => Reply::json(200, &json!({"tries": world.deliveries()})),
-        (&Method::GET, ["notifications"]) => {
-            Reply::json(200, &json!({"tries": world.notified()}))
-        }
+        (&Method::GET, ["notifications"]) => Reply::json(200, &json!({"tries": world.notified()})),
         (&Method::GET, ["usage"]) => Reply::json(200, &super::usage::figures(world)),
         (&Method::POST, []) => commands(world, &ask.body),
         (&Method::POST, ["token"]) => match serde_json::from_slice::<TokenRequest>(&ask.body) {

@@ -164,7 +164,8 @@ impl World {
     /// Writes letters about what happened since they were last written.
     fn write_letters(&mut self) {
         let now = self.now();
-        let lag = SignedDuration::try_from(self.faults().notification).unwrap_or(SignedDuration::ZERO);
+        let lag =
+            SignedDuration::try_from(self.faults().notification).unwrap_or(SignedDuration::ZERO);
         let due = later(now, lag);
         let ids: Vec<Uuid> = self.hooks.hooks.keys().copied().collect();
         let mut value: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -398,7 +399,9 @@ fn expiration(world: &World, body: &Value) -> Result<Timestamp, String> {
     let (longest, shortest) = LIFE_MIN;
     let minutes = |it| later(world.now(), SignedDuration::from_mins(it));
     if asked > minutes(longest) {
-        return Err(format!("Subscription expiration can only be {longest} minutes in the future."));
+        return Err(format!(
+            "Subscription expiration can only be {longest} minutes in the future."
+        ));
     }
     Ok(asked.max(minutes(shortest)))
 }

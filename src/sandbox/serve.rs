@@ -24,7 +24,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves and delivers webhooks until dropped; the connections end with it.
 pub(crate) async fn run(listener: TcpListener, sandbox: Sandbox) {
-    tokio::join!(accept(listener, sandbox.clone()), webhook::pump(&sandbox), notify::pump(&sandbox));
+    tokio::join!(
+        accept(listener, sandbox.clone()),
+        webhook::pump(&sandbox),
+        notify::pump(&sandbox)
+    );
 }
 
 async fn accept(listener: TcpListener, sandbox: Sandbox) {

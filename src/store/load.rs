@@ -14,15 +14,15 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, SkusV1,
-    SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1,
-    UserCountV1,
+    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, ManifestV1,
+    NoteV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1,
+    UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Document, GraphSubscriptionWrite, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
-    SubscriptionId, TenantId, Unread, UserId, UserTable,
+    AskedWrite, Commit, Document, GraphSubscriptionWrite, HeldSeat, Holders, Mirror, OddRecord,
+    ProductId, ReadWrite, SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
 /// What was in the store.

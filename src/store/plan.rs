@@ -12,13 +12,13 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, NoteV1, OddV1, PartV1, RunV1, SkusV1,
-    SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1,
-    UserCountV1,
+    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, NoteV1, OddV1,
+    PartV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1,
+    UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
-    AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, GraphSubscriptionWrite, Holders, Mirror, OddRecord,
-    ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
+    AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, GraphSubscriptionWrite, Holders,
+    Mirror, OddRecord, ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.

@@ -21,9 +21,7 @@ use super::lookups::order::{Order, Turn};
 use super::plan::{self, Planned};
 use super::progress::Gauge;
 use super::upstream::DirectoryReads;
-use super::{
-    Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure, spread,
-};
+use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure, spread};
 use crate::domain::{
     Catalog, Change, Commit, Consent, Mirror, Outcome, ReadWrite, Run, SourceState, Tenant,
     TenantId, TenantView, Trigger, Unfinished, UserId, UserWrites,

@@ -62,7 +62,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Share;
 use crate::domain::{
-    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, Trigger,
+    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, TenantId, Trigger,
 };
 use crate::microsoft::{ErrorKind, Microsoft, MicrosoftError};
 use crate::store::{Store, StoreError};

@@ -75,7 +75,8 @@ async fn receive(shared: &Shared, request: Request) -> Result<Response, Problem>
     let bytes = body::read(body, &head.headers, BYTES_MAX).await?;
     let mirror = public.store.snapshot();
     let taken = public.notifications.receive(&mirror, &bytes, public.now(), Instant::now());
-    taken.ok_or_else(|| Problem::malformed("send a delivery of Graph: an object with a `value`"))?;
+    taken
+        .ok_or_else(|| Problem::malformed("send a delivery of Graph: an object with a `value`"))?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
@@ -106,7 +107,10 @@ mod tests {
         let check = |query, token: Option<&str>| {
             assert_eq!(validation_token(query).as_deref(), token, "{query}");
         };
-        check("validationToken=Validation%3a+Testing+%2B+%C3%A9", Some("Validation: Testing + \u{e9}"));
+        check(
+            "validationToken=Validation%3a+Testing+%2B+%C3%A9",
+            Some("Validation: Testing + \u{e9}"),
+        );
         check("a=b&validationToken=%3Cb%3E", Some("<b>"));
         check("validationtoken=x", None);
         check("", None);

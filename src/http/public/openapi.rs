@@ -8,8 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, entitlements, graph, keys, landing, licenses, question, revocations, usage,
-    usage_report, webhook,
+    activations, answer, entitlements, graph, keys, landing, licenses, question, revocations,
+    usage, usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 

@@ -57,7 +57,8 @@ pub struct AssignedLicence {
 pub(super) fn user(value: &Value) -> Result<UserRow, String> {
     let assigned = json::list(value, "assignedLicenses")?;
     let states = json::list(value, "licenseAssignmentStates")?;
-    let changed = states.iter().flatten().filter_map(|it| json::moment(it, "lastUpdatedDateTime"));
+    let changed =
+        states.unwrap_or_default().iter().filter_map(|it| json::moment(it, "lastUpdatedDateTime"));
     Ok(UserRow {
         changed: changed.max(),
         id: json::id(value, "id")?,

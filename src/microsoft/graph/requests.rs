@@ -200,7 +200,10 @@ mod tests {
         check(batch, "/$batch");
         let body = serde_json::json!({ "resource": "users" });
         let made = requests.subscribe(&body).await.unwrap();
-        assert_eq!((&made.method, made.body.as_deref()), (&Method::POST, Some(&br#"{"resource":"users"}"#[..])));
+        assert_eq!(
+            (&made.method, made.body.as_deref()),
+            (&Method::POST, Some(&br#"{"resource":"users"}"#[..]))
+        );
         check(made, "/subscriptions");
         let renewed = requests.renew_subscription("b-1", &body).await.unwrap();
         assert_eq!(renewed.method, Method::PATCH);

@@ -111,9 +111,9 @@ impl<G: DirectoryReads> Looker<'_, G> {
             Err(BatchMiss::Gone) | Ok(_) => None,
         };
         let odd: Vec<_> = rows.iter().filter_map(odd).collect();
-        let gone = rows.iter().any(|(user, row)| {
-            matches!(row, Err(BatchMiss::Gone)) && view.users.contains(*user)
-        });
+        let gone = rows
+            .iter()
+            .any(|(user, row)| matches!(row, Err(BatchMiss::Gone)) && view.users.contains(*user));
         loop {
             let mut reading = Reading::default();
             for row in rows.iter().filter_map(|(_, row)| row.as_ref().ok()) {

@@ -161,12 +161,7 @@ impl Worker {
     }
 
     /// Notes how old changes are, by what brought their users here.
-    fn date(
-        &self,
-        tenant: TenantId,
-        changed: &[UserId],
-        changed_at: &BTreeMap<UserId, Timestamp>,
-    ) {
+    fn date(&self, tenant: TenantId, changed: &[UserId], changed_at: &BTreeMap<UserId, Timestamp>) {
         let now = (self.sources.clock)();
         let queue = self.sources.lookups.queue();
         for user in changed {

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn whatever_comes_is_read_or_refused_and_never_a_panic() {
-        for none in ["", "[]", "{}", "null", "{\"value\":7}", "\u{0}", "{\"value\":[", "\"value\""] {
+        for none in ["", "[]", "{}", "null", "{\"value\":7}", "\u{0}", "{\"value\":[", "\"value\""]
+        {
             assert_eq!(read(none.as_bytes()), None, "{none}");
         }
         assert_eq!(read(b"\xff\xfe"), None);

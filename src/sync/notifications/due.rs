@@ -260,7 +260,10 @@ mod tests {
         }
         assert_eq!(rests[..4], [2, 4, 8, 16]);
         assert_eq!(rests[11], 360);
-        assert!(!failures.rests(other, at(0)) && !failures.rests(key, at(-24)), "the clock is back");
+        assert!(
+            !failures.rests(other, at(0)) && !failures.rests(key, at(-24)),
+            "the clock is back"
+        );
         let unverified = MicrosoftError::new(ErrorKind::Unreadable, "x");
         let told: Vec<_> = (3..9_u128)
             .map(|it| failures.failed((tenant(it), Watched::Users), &unverified, at(0)))

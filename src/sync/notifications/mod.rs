@@ -95,7 +95,13 @@ impl Notifications {
     ///
     /// What names no subscription of ours, or does not know its `clientState`, is counted and has no
     /// effect.
-    pub fn receive(&self, mirror: &Mirror, bytes: &[u8], at: Timestamp, now: Instant) -> Option<()> {
+    pub fn receive(
+        &self,
+        mirror: &Mirror,
+        bytes: &[u8],
+        at: Timestamp,
+        now: Instant,
+    ) -> Option<()> {
         for told in body::read(bytes)? {
             let outcome = match genuine(mirror, &told) {
                 Some(subscription) => self.take(mirror, subscription, &told.what, (at, now)),
@@ -190,9 +196,7 @@ fn genuine<'a>(mirror: &'a Mirror, told: &Told) -> Option<&'a GraphSubscription>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        ClientState, Cloud, Commit, Consent, GraphSubscriptionWrite, Tenant,
-    };
+    use crate::domain::{ClientState, Cloud, Commit, Consent, GraphSubscriptionWrite, Tenant};
     use serde_json::{Value, json};
     use uuid::Uuid;
 
@@ -258,15 +262,24 @@ mod tests {
 
     #[test]
     fn a_genuine_one_starts_what_it_is_about() {
-        let is = |fields, word: &str, nudges| assert_eq!(outcome(fields), (word.to_owned(), nudges));
+        let is =
+            |fields, word: &str, nudges| assert_eq!(outcome(fields), (word.to_owned(), nudges));
         is(json!({}), "user", true);
         is(json!({ "changeType": "deleted" }), "user", true);
         is(json!({ "resourceData": null }), "unnamed", true);
-        is(json!({ "resourceData": null, "resource": "Users/11111111-2222-4333-8444-555566667777" }), "user", true);
+        is(
+            json!({ "resourceData": null, "resource": "Users/11111111-2222-4333-8444-555566667777" }),
+            "user",
+            true,
+        );
         is(json!({ "subscriptionId": "groups" }), "other_group", false);
         is(json!({ "lifecycleEvent": "missed" }), "missed", true);
         is(json!({ "lifecycleEvent": "subscriptionRemoved" }), "subscription_removed", true);
-        is(json!({ "lifecycleEvent": "reauthorizationRequired" }), "reauthorization_required", false);
+        is(
+            json!({ "lifecycleEvent": "reauthorizationRequired" }),
+            "reauthorization_required",
+            false,
+        );
         is(json!({ "lifecycleEvent": "somethingNew" }), "unrecognized", false);
     }
 }

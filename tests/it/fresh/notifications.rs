@@ -122,12 +122,19 @@ async fn where_graph_takes_no_subscription_delta_goes_on_and_one_is_made_later()
     let world = read().await;
     faults(&world, "notification.unverified=1");
     two_hours_later(&world).await;
-    world.until("tries", |it| {
-        let asked = it.sandbox.requests();
-        asked.iter().filter(|it| it.target.ends_with("/subscriptions") && it.status == 400).count() > 0
-    })
-    .await;
-    world.microsoft(|it| it.assign(story::CONTOSO.tenant, story::DAN.user, story::SYNOPTIC_SKU, &[])).unwrap();
+    world
+        .until("tries", |it| {
+            let asked = it.sandbox.requests();
+            asked
+                .iter()
+                .filter(|it| it.target.ends_with("/subscriptions") && it.status == 400)
+                .count()
+                > 0
+        })
+        .await;
+    world
+        .microsoft(|it| it.assign(story::CONTOSO.tenant, story::DAN.user, story::SYNOPTIC_SKU, &[]))
+        .unwrap();
     assert_eq!(world.sync_tenant(story::CONTOSO.tenant).await.outcome, Outcome::Complete);
     assert_eq!(world.answer(story::DAN, PRODUCT).await, "active seat_direct");
     faults(&world, "");

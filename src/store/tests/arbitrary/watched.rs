@@ -27,6 +27,7 @@ pub(super) fn writes() -> BoxedStrategy<Vec<GraphSubscriptionWrite>> {
             }))
         },
     );
-    let forget = key().prop_map(|(tenant, watched)| GraphSubscriptionWrite::Forget(tenant, watched));
+    let forget =
+        key().prop_map(|(tenant, watched)| GraphSubscriptionWrite::Forget(tenant, watched));
     vec(prop_oneof![3 => put, 1 => forget], 0..3).boxed()
 }
