@@ -304,3 +304,27 @@ fn after_refusal(view: &TenantView, kind: ErrorKind) -> Option<Tenant> {
 pub fn introduce(tenants: impl IntoIterator<Item = Tenant>) -> Commit {
     Commit { tenants: tenants.into_iter().collect(), ..Commit::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_is_due_within_its_period_and_always_at_the_tenants_own_hour() {
+        let sweep = SignedDuration::from_hours(24);
+        for n in 1..=50_u128 {
+            let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(n << 70)).unwrap();
+            let mut hours = std::collections::BTreeSet::new();
+            for hour in 0..48 {
+                let now = Timestamp::from_second(1_795_000_000 + hour * 3_600).unwrap();
+                let noted = at_its_hour(tenant, now, sweep);
+                assert!(noted <= now && now.duration_since(noted) < sweep);
+                hours.insert(noted.as_second().rem_euclid(86_400));
+            }
+            assert_eq!(hours.len(), 1, "whenever it was read in full");
+        }
+        let now = Timestamp::from_second(7).unwrap();
+        let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(1)).unwrap();
+        assert_eq!(at_its_hour(tenant, now, SignedDuration::ZERO), now);
+    }
+}

@@ -315,6 +315,21 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    fn what_is_spread_over_a_day_fills_every_hour_of_it() {
+        let day = SignedDuration::from_hours(24);
+        for base in [0, 0x0000_a100_dada_4000_8000_0000_0000_0000_u128, u128::MAX - 5_000] {
+            let mut hours = [0_u32; 24];
+            for n in 1..=4_800_u128 {
+                let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(base + n)).unwrap();
+                let part = spread(tenant, day);
+                assert_eq!(part, spread(tenant, day), "always the same");
+                hours[usize::try_from(part.as_hours()).unwrap()] += 1;
+            }
+            assert!(hours.iter().all(|it| (100..300).contains(it)), "{hours:?}");
+        }
+    }
+
+    #[test]
     fn what_passes_by_itself_is_tried_again_soon_and_what_a_person_must_mend_later() {
         let every = SignedDuration::from_mins(10);
         let check = |failures, failure, seconds| {

@@ -42,12 +42,14 @@ pub(super) enum Deed {
     Renew(Arc<GraphSubscription>),
     /// It notifies another address than ours is now.
     Replace(Arc<GraphSubscription>),
+    /// It has run out, and nobody wants another.
+    Forget(Key),
 }
 
 impl Deed {
     pub(super) fn key(&self) -> Key {
         match self {
-            Self::Make(key) => *key,
+            Self::Make(key) | Self::Forget(key) => *key,
             Self::Renew(it) | Self::Replace(it) => (it.tenant, it.watched),
         }
     }
@@ -111,11 +113,14 @@ pub(super) fn due(
                 continue;
             }
             let there = mirror.graph_subscriptions().of(key.0, watched);
-            let there = there.filter(|it| now < it.expires);
+            let wanted = wanted(mirror, view, watched);
             match there {
-                None if wanted(mirror, view, watched) && count < COUNT_MAX => {
+                None if wanted && count < COUNT_MAX => {
                     count = count.saturating_add(1);
                     due.push(Deed::Make(key));
+                }
+                Some(it) if it.expires <= now => {
+                    due.push(if wanted { Deed::Make(key) } else { Deed::Forget(key) });
                 }
                 Some(it) if it.url != address.notifications => {
                     due.push(Deed::Replace(Arc::clone(it)));
@@ -220,6 +225,7 @@ mod tests {
             Deed::Make(_) => "make",
             Deed::Renew(_) => "renew",
             Deed::Replace(_) => "replace",
+            Deed::Forget(_) => "forget",
         };
         due.iter().map(|it| format!("{} {}", word(it), it.key().0.as_uuid().as_u128())).collect()
     }
@@ -241,6 +247,9 @@ mod tests {
         assert_eq!(words(&mirror, &none, 29 * 24), ["make 1"], "it has run out");
         let care = BTreeSet::from([(tenant(1), Watched::Users)]);
         assert_eq!(words(&mirror, &care, 1), ["renew 1"], "reauthorizationRequired");
+        let revoked = mirror.applied(&read(1, Consent::Revoked));
+        assert_eq!(words(&revoked, &none, 1), [""; 0], "it may come back");
+        assert_eq!(words(&revoked, &none, 29 * 24), ["forget 1"]);
         let moved = mirror.applied(&subscribed(1, "https://old.example"));
         assert_eq!(words(&moved, &none, 1), ["replace 1"]);
     }

@@ -177,8 +177,8 @@ impl Notifications {
         let help = "Change notifications from Graph, by what they told; unknown: of no subscription \
                     of ours, or with a wrong clientState";
         registry.register("notifications", help, it.received.clone());
-        let help = "Subscriptions to change notifications that were made, renewed, found gone, or \
-                    could not be had (failed)";
+        let help = "Subscriptions to change notifications that were made, renewed, made anew, forgotten, \
+                    or could not be had (failed)";
         registry.register("graph_subscriptions_kept", help, it.kept.clone());
         let help = "Subscriptions to change notifications";
         registry.register("graph_subscriptions", help, it.subscriptions.clone());

@@ -21,7 +21,7 @@ use crate::microsoft::{ErrorKind, Meter, MicrosoftError, NewGraphSubscription};
 use crate::sync::{Sources, SyncError, SyncHandle};
 
 /// Deeds under way at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 /// How often it is looked what is due, if nothing happens.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// And if commits come one after the other.
@@ -159,6 +159,10 @@ async fn perform(sources: Sources, address: Address, deed: Deed) -> Done {
     let (key, graph, meter) = (deed.key(), sources.microsoft.graph(), Meter::default());
     let result = match deed {
         Deed::Make(key) => make(&sources, &address, key).await.map(|()| "made"),
+        Deed::Forget((tenant, watched)) => {
+            let forget = GraphSubscriptionWrite::Forget(tenant, watched);
+            write(&sources, forget).await.map(|()| "forgotten")
+        }
         Deed::Renew(it) => {
             let now = (sources.clock)();
             let expires = now.saturating_add(LIFE).unwrap_or(now);
@@ -206,6 +210,10 @@ async fn make(sources: &Sources, address: &Address, key: Key) -> Result<(), Sync
 }
 
 async fn keep(sources: &Sources, it: GraphSubscription) -> Result<(), SyncError> {
-    let graph_subscriptions = vec![GraphSubscriptionWrite::Put(Arc::new(it))];
+    write(sources, GraphSubscriptionWrite::Put(Arc::new(it))).await
+}
+
+async fn write(sources: &Sources, it: GraphSubscriptionWrite) -> Result<(), SyncError> {
+    let graph_subscriptions = vec![it];
     Ok(sources.store.commit(Commit { graph_subscriptions, ..Commit::default() }).await?)
 }
