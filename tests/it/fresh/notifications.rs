@@ -47,7 +47,7 @@ async fn subscribed() -> World {
     // Before it was told where the daemon is, Microsoft may have refused.
     two_hours_later(&world).await;
     world.until("a subscription", |it| subscription(it).is_some()).await;
-    assert_eq!(world.microsoft(|it| it.subscribers(story::CONTOSO.tenant)) % 2, 1);
+    assert!(world.microsoft(|it| it.subscribers(story::CONTOSO.tenant)) >= 1);
     world
 }
 
