@@ -34,7 +34,7 @@ use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::lookups::{self, Lookups};
-use crate::sync::notifications::{self, Notifications};
+use crate::sync::notifications::Notifications;
 use crate::sync::orders::{self, Orders};
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
@@ -180,13 +180,7 @@ impl Daemon {
         let lookups = sources.lookups.clone();
         let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
         let alarm_after = config.marketplace.alarm_after;
-        let notifications = settings::notifications(&config);
-        let told = notifications::worker(
-            sources.clone(),
-            sync.clone(),
-            notifications.clone(),
-            cancel.clone(),
-        );
+        let (notifications, told) = settings::notifications(&config, &sources, &sync, &cancel);
         let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
         let accept = config.marketplace.accept_changes;
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
@@ -226,8 +220,7 @@ impl Daemon {
         tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });
         tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
         tasks.spawn(async {
-            let result = telling.await.map_err(SyncError::Panicked);
-            Exit { task: "telling the publisher's systems", result }
+            Exit { task: "telling the publisher's systems", result: telling.await }
         });
         tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;

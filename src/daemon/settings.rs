@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -13,8 +12,8 @@ use crate::microsoft::{self, Hosts, Microsoft};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store};
 use crate::sync::keys::{EntraKeys, Fetch, FetchError};
-use crate::sync::notifications::{Address, Notifications};
-use crate::sync::{Clock, Limits, Schedule};
+use crate::sync::notifications::{self, Address, Notifications};
+use crate::sync::{Clock, Limits, Schedule, Sources, SyncError, SyncHandle};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -64,10 +63,19 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits { sweep: directory.sweep, remove_limit: directory.remove_limit, groups }
 }
 
-/// Where Graph notifies us, if it is asked to.
-pub(super) fn notifications(config: &Config) -> Notifications {
+/// Where Graph notifies us, if it is asked to, and the task that follows.
+pub(super) fn notifications(
+    config: &Config,
+    sources: &Sources,
+    sync: &SyncHandle,
+    cancel: &CancellationToken,
+) -> (Notifications, impl Future<Output = ()> + Send + use<>) {
     let address = config.listen.public_url.as_ref().map(Address::below);
-    Notifications::new(address.filter(|_| config.sync.directory.notifications))
+    let address = address.filter(|_| config.sync.directory.notifications);
+    let notifications = Notifications::new(address);
+    let (sources, sync, cancel) = (sources.clone(), sync.clone(), cancel.clone());
+    let worker = notifications::worker(sources, sync, notifications.clone(), cancel);
+    (notifications, worker)
 }
 
 pub(super) fn schedule(config: &Config) -> Schedule {
@@ -144,14 +152,16 @@ pub(super) fn notifier(
     store: &Store,
     clock: &Clock,
     cancel: &CancellationToken,
-) -> Result<(NotifyHandle, impl Future<Output = Result<(), JoinError>> + Send + use<>), NotifyError>
+) -> Result<(NotifyHandle, impl Future<Output = Result<(), SyncError>> + Send + use<>), NotifyError>
 {
     let patience = Patience {
         subscriptions: config.sync.subscriptions.max_age,
         directory: config.sync.directory.max_age,
     };
     let (store, clock) = (store.clone(), Arc::clone(clock));
-    notify::notifier(store, &config.notify, patience, clock, cancel.clone())
+    let (handle, telling) =
+        notify::notifier(store, &config.notify, patience, clock, cancel.clone())?;
+    Ok((handle, async move { telling.await.map_err(SyncError::Panicked) }))
 }
 
 /// What a link to admin consent is made of.

@@ -82,7 +82,7 @@ struct Letter {
 /// All subscriptions, and what is on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
-    hooks: BTreeMap<Uuid, Hook>,
+    made: BTreeMap<Uuid, Hook>,
     /// Where an address really is: what a name service would say.
     reach: Option<(String, String)>,
     queue: BTreeMap<(Timestamp, u64), Letter>,
@@ -119,7 +119,7 @@ impl World {
 
     /// How many subscriptions to change notifications there are in a tenant.
     pub fn subscribers(&self, tenant: Uuid) -> usize {
-        self.hooks.hooks.values().filter(|it| it.tenant == tenant && it.live).count()
+        self.hooks.made.values().filter(|it| it.tenant == tenant && it.live).count()
     }
 
     /// Tells what becomes of a tenant's subscriptions: `reauthorizationRequired`, `missed`, or
@@ -136,7 +136,7 @@ impl World {
         let now = self.now();
         let of = |it: &(&Uuid, &Hook)| it.1.tenant == tenant && it.1.live;
         let hooks: Vec<_> =
-            self.hooks.hooks.iter().filter(of).map(|(id, it)| (*id, it.clone())).collect();
+            self.hooks.made.iter().filter(of).map(|(id, it)| (*id, it.clone())).collect();
         for (id, hook) in hooks {
             let Some(url) = hook.lifecycle.clone() else { continue };
             let mut told = notification(id, &hook, "updated", None);
@@ -145,7 +145,7 @@ impl World {
             }
             self.hooks.put(now, Letter { url, since: now, value: vec![told] });
             if event == "subscriptionRemoved" {
-                self.hooks.hooks.remove(&id);
+                self.hooks.made.remove(&id);
             }
         }
         Ok(())
@@ -154,7 +154,7 @@ impl World {
     /// Sends any text to every address of a tenant's subscriptions: what only a forger thinks of.
     pub fn forge_notification(&mut self, tenant: Uuid) {
         let now = self.now();
-        let hooks = self.hooks.hooks.iter().filter(|(_, it)| it.tenant == tenant && it.live);
+        let hooks = self.hooks.made.iter().filter(|(_, it)| it.tenant == tenant && it.live);
         let forged: Vec<_> = hooks.map(|(id, it)| (it.url.clone(), forged(*id, it))).collect();
         for (url, told) in forged {
             self.hooks.put(now, Letter { url, since: now, value: vec![told] });
@@ -167,19 +167,19 @@ impl World {
         let lag =
             SignedDuration::try_from(self.faults().notification).unwrap_or(SignedDuration::ZERO);
         let due = later(now, lag);
-        let ids: Vec<Uuid> = self.hooks.hooks.keys().copied().collect();
+        let ids: Vec<Uuid> = self.hooks.made.keys().copied().collect();
         let mut value: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for id in ids {
-            let Some(hook) = self.hooks.hooks.get(&id).cloned() else { continue };
+            let Some(hook) = self.hooks.made.get(&id).cloned() else { continue };
             if hook.expires <= now {
-                self.hooks.hooks.remove(&id);
+                self.hooks.made.remove(&id);
                 continue;
             }
             let tenant = self.settled(hook.tenant).filter(|it| hook.live && it.version > hook.told);
             let Some(tenant) = tenant else { continue };
             let (version, changed) =
                 (tenant.version, changed_since(tenant, hook.watched, hook.told));
-            if let Some(it) = self.hooks.hooks.get_mut(&id) {
+            if let Some(it) = self.hooks.made.get_mut(&id) {
                 it.told = version;
             }
             for (object, gone) in changed {
@@ -315,32 +315,32 @@ pub(crate) fn subscribes(ask: &Ask) -> bool {
 /// A subscription, not live yet. Source: graph-licensing.md 6.
 pub(crate) fn create(world: &mut World, ask: &Ask, tenant: Uuid) -> Result<Reply, String> {
     let body: Value = serde_json::from_slice(&ask.body).map_err(|it| it.to_string())?;
-    let word = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
-    let watched = match word("resource").as_deref().map(|it| it.trim_matches('/')) {
+    let text_of = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+    let watched = match text_of("resource").as_deref().map(|it| it.trim_matches('/')) {
         Some("users") => Watched::Users,
         Some("groups") => Watched::Groups,
         _ => return Err("The sandbox notifies of users and groups.".to_owned()),
     };
-    let kinds = word("changeType").unwrap_or_default();
+    let kinds = text_of("changeType").unwrap_or_default();
     if kinds.split(',').any(|it| !["updated", "deleted"].contains(&it.trim())) {
         return Err("changeType is updated or deleted for this resource.".to_owned());
     }
-    let url = word("notificationUrl").ok_or("notificationUrl is missing.")?;
-    let state = word("clientState");
+    let url = text_of("notificationUrl").ok_or("notificationUrl is missing.")?;
+    let state = text_of("clientState");
     if state.as_ref().is_some_and(|it| it.len() > 128) {
         return Err("clientState is longer than 128 characters.".to_owned());
     }
     let expires = expiration(world, &body)?;
-    let of_tenant = world.hooks.hooks.values().filter(|it| it.tenant == tenant).count();
+    let of_tenant = world.hooks.made.values().filter(|it| it.tenant == tenant).count();
     if of_tenant >= OF_TENANT_MAX {
         return Err("There are too many subscriptions in this tenant.".to_owned());
     }
     let told = world.tenant(tenant).map_or(0, |it| it.version);
-    let lifecycle = word("lifecycleNotificationUrl");
+    let lifecycle = text_of("lifecycleNotificationUrl");
     let hook = Hook { tenant, watched, url, lifecycle, state, expires, told, live: false };
     let id = world.fresh_id();
     let reply = Reply::json(201, &shown(id, &hook));
-    world.hooks.hooks.insert(id, hook);
+    world.hooks.made.insert(id, hook);
     Ok(reply.about(tenant))
 }
 
@@ -354,13 +354,13 @@ pub(crate) fn renew(
     let id: Uuid = id.parse().ok()?;
     let now = world.now();
     let there = |it: &&Hook| it.tenant == tenant && it.expires > now;
-    world.hooks.hooks.get(&id).filter(there)?;
+    world.hooks.made.get(&id).filter(there)?;
     let body: Value = serde_json::from_slice(&ask.body).unwrap_or_default();
     let expires = match expiration(world, &body) {
         Ok(expires) => expires,
         Err(error) => return Some(Err(error)),
     };
-    let hook = world.hooks.hooks.get_mut(&id)?;
+    let hook = world.hooks.made.get_mut(&id)?;
     hook.expires = expires;
     Some(Ok(Reply::json(200, &shown(id, hook))))
 }
@@ -368,14 +368,14 @@ pub(crate) fn renew(
 /// Ends one.
 pub(crate) fn delete(world: &mut World, tenant: Uuid, id: &str) -> Option<Reply> {
     let id: Uuid = id.parse().ok()?;
-    world.hooks.hooks.get(&id).filter(|it| it.tenant == tenant)?;
-    world.hooks.hooks.remove(&id);
+    world.hooks.made.get(&id).filter(|it| it.tenant == tenant)?;
+    world.hooks.made.remove(&id);
     Some(Reply::empty(204))
 }
 
 /// Those of a tenant.
 pub(crate) fn list(world: &World, tenant: Uuid) -> Reply {
-    let hooks = world.hooks.hooks.iter().filter(|(_, it)| it.tenant == tenant && it.live);
+    let hooks = world.hooks.made.iter().filter(|(_, it)| it.tenant == tenant && it.live);
     let rows: Vec<_> = hooks.map(|(id, it)| shown(*id, it)).collect();
     Reply::json(200, &json!({ "value": rows }))
 }
@@ -417,18 +417,16 @@ impl Sandbox {
         for url in urls.iter().filter_map(|it| body.get(*it)?.as_str()) {
             verified = verified && self.is_verified(url).await;
         }
-        self.with_world(|world| match world.hooks.hooks.get_mut(&id).filter(|_| verified) {
-            Some(hook) => {
+        self.with_world(|world| {
+            if let Some(hook) = world.hooks.made.get_mut(&id).filter(|_| verified) {
                 hook.live = true;
-                reply
+                return reply;
             }
-            None => {
-                world.hooks.hooks.remove(&id);
-                let message = "Subscription validation request failed. Notification endpoint must \
-                               respond with 200 OK to validation request.";
-                let error = json!({ "code": "ValidationError", "message": message });
-                Reply::json(400, &json!({ "error": error }))
-            }
+            world.hooks.made.remove(&id);
+            let message = "Subscription validation request failed. Notification endpoint must \
+                           respond with 200 OK to validation request.";
+            let error = json!({ "code": "ValidationError", "message": message });
+            Reply::json(400, &json!({ "error": error }))
         })
     }
 

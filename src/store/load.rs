@@ -188,10 +188,7 @@ impl Facts {
                 self.odd.take(&it);
             }
             Kind::Unfinished => unfinished(commit, key, payload)?,
-            Kind::GraphSubscription => {
-                let it = record::decode::<GraphSubscriptionV1>(kind, payload)?.try_into()?;
-                commit.graph_subscriptions.push(GraphSubscriptionWrite::Put(Arc::new(it)));
-            }
+            Kind::GraphSubscription => subscribed(commit, payload)?,
             Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
                 self.licenses.take(commit, key, kind, payload)?;
             }
@@ -232,6 +229,13 @@ fn remembered(
         let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
         commit.asked.push(AskedWrite::New(Arc::new(it)));
     }
+    Ok(())
+}
+
+/// What Graph notifies us of.
+fn subscribed(commit: &mut Commit, payload: &[u8]) -> Result<(), StoreError> {
+    let it = record::decode::<GraphSubscriptionV1>(Kind::GraphSubscription, payload)?.try_into()?;
+    commit.graph_subscriptions.push(GraphSubscriptionWrite::Put(Arc::new(it)));
     Ok(())
 }
 

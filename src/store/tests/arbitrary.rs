@@ -343,6 +343,14 @@ fn unread() -> BoxedStrategy<Unread> {
         .boxed()
 }
 
+fn unreads() -> BoxedStrategy<Vec<(Arc<str>, Option<Unread>)>> {
+    let one = prop_oneof![
+        3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
+        1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
+    ];
+    vec(one, 0..2).boxed()
+}
+
 fn asked() -> BoxedStrategy<AskedWrite> {
     let operation = || select(vec!["a", "b", "c"]).prop_map(Arc::<str>::from);
     let terms =
@@ -408,13 +416,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
         vec(change(), 0..6),
         vec(run(), 0..2),
         vec((subscription_id(), life()), 0..2),
-        vec(
-            prop_oneof![
-                3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
-                1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
-            ],
-            0..2,
-        ),
+        unreads(),
         vec(asked(), 0..3),
         (
             vec(grouped::groups(), 0..2),

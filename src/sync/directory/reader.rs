@@ -110,17 +110,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             swept = Some(self.sweep(&relevant, &mut odd).await?);
         }
         if told.to_ask().len() > self.with.sizes.ask_max {
-            // So many are read sooner page by page than by name.
-            let list = match &mut swept {
-                Some(swept) => swept,
-                none => none.insert(self.sweep(&relevant, &mut odd).await?),
-            };
-            self.ask(list, &relevant, &mut odd).await?;
-            for user in told.to_ask() {
-                if let Some(said) = list.users.get(&user) {
-                    told.put(user, said.clone());
-                }
-            }
+            self.ask_by_list(&mut told, &mut swept, &relevant, &mut odd).await?;
         }
         self.ask(&mut told, &relevant, &mut odd).await?;
         if let Some(swept) = &mut swept {
@@ -412,6 +402,28 @@ impl<G: DirectoryReads> Reader<'_, G> {
                 None => return Ok(reading),
             }
         }
+    }
+
+    /// So many users whose rows did not say what they hold that they are read sooner page by page
+    /// than by name.
+    async fn ask_by_list(
+        &self,
+        told: &mut Reading,
+        swept: &mut Option<Reading>,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<(), MicrosoftError> {
+        let list = match swept {
+            Some(swept) => swept,
+            none => none.insert(self.sweep(relevant, odd).await?),
+        };
+        self.ask(list, relevant, odd).await?;
+        for user in told.to_ask() {
+            if let Some(said) = list.users.get(&user) {
+                told.put(user, said.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Asks by name for the users whose rows did not say what they hold. What cannot be understood

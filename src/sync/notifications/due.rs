@@ -82,7 +82,16 @@ impl Failures {
         let asked = error.asked_wait().and_then(|it| SignedDuration::try_from(it).ok());
         let rest = match error.kind() {
             ErrorKind::Consent | ErrorKind::National => AGAIN_MAX,
-            _ => asked.unwrap_or(doubled).max(doubled).min(AGAIN_MAX),
+            ErrorKind::Transient
+            | ErrorKind::Throttled
+            | ErrorKind::Credential
+            | ErrorKind::Resync
+            | ErrorKind::RestartSequence
+            | ErrorKind::NotFound
+            | ErrorKind::Unreadable
+            | ErrorKind::Refused
+            | ErrorKind::Rejected
+            | ErrorKind::Locked => asked.unwrap_or(doubled).max(doubled).min(AGAIN_MAX),
         };
         self.of.insert(key, (times, now.saturating_add(rest).unwrap_or(now)));
         if error.kind() != ErrorKind::Unreadable {
@@ -262,7 +271,7 @@ mod tests {
         let mut rests = Vec::new();
         for _ in 0..12 {
             assert!(!failures.failed(key, &transient, at(0)), "nobody needs to hear of it");
-            let minutes = (0..).find(|it| {
+            let minutes = (0..1_000).find(|it| {
                 !failures.rests(key, at(0).saturating_add(SignedDuration::from_mins(*it)).unwrap())
             });
             rests.push(minutes.unwrap());

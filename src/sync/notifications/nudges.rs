@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Users who are looked up by name; of more a run reads what changed.
 pub(super) const BY_NAME_MAX: usize = 20;
 /// Between two runs over one tenant that notifications start.
-const RUNS_APART: Duration = Duration::from_secs(60);
+const RUNS_APART: Duration = Duration::from_mins(1);
 /// Tenants that are remembered as run over before those of long ago are forgotten.
 const RAN_MAX: usize = 1_024;
 
