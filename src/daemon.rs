@@ -176,12 +176,10 @@ impl Daemon {
         };
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
-        let ledger = sources.ledger.clone();
-        let lookups = sources.lookups.clone();
+        let (ledger, lookups) = (sources.ledger.clone(), sources.lookups.clone());
         let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
-        let alarm_after = config.marketplace.alarm_after;
         let (notifications, told) = settings::notifications(&config, &sources, &sync, &cancel);
-        let watch = Watch::new(store.clone(), Arc::clone(&clock), alarm_after);
+        let watch = Watch::new(store.clone(), Arc::clone(&clock), config.marketplace.alarm_after);
         let accept = config.marketplace.accept_changes;
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
