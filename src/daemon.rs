@@ -170,6 +170,7 @@ impl Daemon {
             catalog: Arc::new(config.catalog.clone()),
             clock: Arc::clone(&clock),
             ledger: Ledger::default(),
+            reports: sync::reports::Turn::default(),
             lookups: Lookups::default(),
             freshness: Ages::default(),
             limits: settings::limits(&config),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::groups::GroupsArgs;
 use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
+use super::reports::ReportsCommand;
 pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
@@ -83,6 +84,9 @@ pub enum Command {
     Usage(super::usage::UsageArgs),
     /// The publisher's own systems that are told what happens: how they fare
     Notify(NotifyArgs),
+    /// The licence report of Partner Center
+    #[command(subcommand)]
+    Reports(ReportsCommand),
     /// What is sold, and where it counts
     #[command(subcommand)]
     Products(ProductsCommand),

@@ -19,6 +19,7 @@ pub mod output;
 mod products;
 pub mod query;
 pub mod remote;
+pub mod reports;
 mod sandbox;
 pub mod seats;
 mod serve;
@@ -132,6 +133,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Tenants(_)
         | Command::Usage(_)
         | Command::Notify(_)
+        | Command::Reports(_)
         | Command::Licenses(_)
         | Command::Activations(_)
         | Command::Keys(_) => {

@@ -5,15 +5,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
 use super::{
-    changes, groups, keys, licenses, log, notify, query, seats, status, subscriptions, sync,
-    tenants, usage, webhooks,
+    changes, groups, keys, licenses, log, notify, query, reports, seats, status, subscriptions,
+    sync, tenants, usage, webhooks,
 };
 use crate::config::Config;
 
@@ -59,6 +59,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
                 licenses::activations(&remote, printer, *command).await
             }
             Command::Notify(args) => notify::run(&remote, printer, args).await,
+            Command::Reports(command) => reports::run(&remote, printer, command).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
             Command::Serve(_)
             | Command::Demo(_)
@@ -99,6 +100,22 @@ impl Remote {
         pairs: &Pairs,
     ) -> Result<Value, anyhow::Error> {
         let response = self.send(method, path, pairs).await?;
+        response.json().await.map_err(|error| self.cut(error).into())
+    }
+
+    /// Sends a file, and hears what became of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::one`].
+    pub async fn upload(
+        &self,
+        path: &str,
+        pairs: &Pairs,
+        file: Vec<u8>,
+    ) -> Result<Value, anyhow::Error> {
+        let request = self.request(Method::POST, path, pairs).body(file);
+        let response = self.answered(request).await?;
         response.json().await.map_err(|error| self.cut(error).into())
     }
 
@@ -160,7 +177,14 @@ impl Remote {
         path: &str,
         pairs: &Pairs,
     ) -> Result<Response, anyhow::Error> {
-        let request = self.http.request(method, format!("http://entitled{path}")).query(pairs);
+        self.answered(self.request(method, path, pairs)).await
+    }
+
+    fn request(&self, method: Method, path: &str, pairs: &Pairs) -> RequestBuilder {
+        self.http.request(method, format!("http://entitled{path}")).query(pairs)
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<Response, anyhow::Error> {
         let response = request.send().await.map_err(|error| self.cut(error))?;
         if response.status().is_success() {
             return Ok(response);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ActivationWrite, AskedWrite, Cause, Change, DeliveryWrite, EventWrite, GraphSubscriptionWrite,
-    Groups, Holders, License, LicenseId, LicenseUser, LicenseUserWrites, Life, MappingWrite,
-    Notice, ReadWrite, RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState,
-    Subscription, SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId,
-    UserLicences, UserRights, UserTable,
+    ActivationWrite, AskedWrite, Cause, Change, Deal, DealId, DeliveryWrite, EventWrite,
+    GraphSubscriptionWrite, Groups, Holders, License, LicenseId, LicenseUser, LicenseUserWrites,
+    Life, MappingWrite, Notice, ReadWrite, ReportedLicence, RightsSource, Run, SeriesWrite,
+    Sighted, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread,
+    UsageWrite, UseWrite, UserId, UserLicences, UserRights, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -55,6 +55,10 @@ pub struct Commit {
     pub outbox: Vec<DeliveryWrite>,
     /// Changes that customers asked for, and what became of them.
     pub asked: Vec<AskedWrite>,
+    /// Lines of the licence report, all of a tenant's, in place of those before.
+    pub reported: Vec<(TenantId, Vec<ReportedLicence>)>,
+    /// Deals that were entered by hand; `None` once they are removed.
+    pub deals: Vec<(DealId, Option<Arc<Deal>>)>,
     /// Licenses of the publisher that are new or differ. Never removed.
     pub licenses: Vec<License>,
     /// Tenants that were bound to licenses, and that no longer are.

@@ -1,15 +1,17 @@
 //! All facts of one moment, indexed, immutable.
 
+mod reports;
+
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, GraphSubscriptions, Groups, Holders, LicenseBook, LicenseId,
-    LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite, RightsSource, RightsTable, Series,
-    SeriesWrite, Sightings, Sku, SkuId, SkuMatch, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread, UseTable, UserTable,
-    UserWrites, mapped, sku_match,
+    AskedChange, AskedWrite, Commit, Deal, DealId, GraphSubscriptions, Groups, Holders,
+    LicenseBook, LicenseId, LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite,
+    ReportedLicence, RightsSource, RightsTable, Series, SeriesWrite, Sightings, Sku, SkuId,
+    SkuMatch, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
+    TenantUsers, Unfinished, Unread, UseTable, UserTable, UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.
@@ -71,6 +73,8 @@ pub struct Mirror {
     unread: OrdMap<Arc<str>, Arc<Unread>>,
     documents: HashMap<Arc<str>, Arc<[u8]>>,
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
+    reported: OrdMap<TenantId, Arc<[ReportedLicence]>>,
+    deals: OrdMap<DealId, Arc<Deal>>,
     unfinished: HashMap<TenantId, Arc<Unfinished>>,
     uses: OrdMap<(TenantId, ProductId), UseTable>,
     series: OrdMap<(TenantId, SkuId), Arc<Series>>,
@@ -294,6 +298,7 @@ impl Mirror {
         for write in &commit.asked {
             next.put_asked(write);
         }
+        next.put_reports(commit);
         next.licenses.apply(commit);
         commit.graph_subscriptions.iter().for_each(|it| next.graph_subscriptions.apply(it));
         next

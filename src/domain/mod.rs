@@ -24,6 +24,7 @@ mod policy;
 mod product;
 mod purchase_token;
 mod remembered;
+mod report;
 mod rights;
 mod run;
 mod series;
@@ -83,6 +84,7 @@ pub use product::{
 };
 pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
+pub use report::{Deal, DealId, ReportOrigin, ReportedLicence};
 pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use series::{Forecast, Point, SERIES_KEPT, Series, SeriesWrite};

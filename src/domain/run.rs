@@ -79,6 +79,10 @@ words!(
         Operation = "operation",
         /// A webhook of the marketplace, by its place in the inbox.
         Webhook = "webhook",
+        /// A line of the licence report; its id is the Service ID, with the SKU's name.
+        Report = "report",
+        /// A deal that was entered by hand.
+        Deal = "deal",
         /// A group of a tenant that carries licences.
         Group = "group",
         /// What usage rights one user was shown to hold in one tenant.
@@ -101,6 +105,9 @@ pub struct SourceKey {
 impl SourceKey {
     /// The one list of subscriptions.
     pub const SUBSCRIPTIONS: Self = Self { source: Source::Subscriptions, tenant: None };
+
+    /// The one licence report.
+    pub const REPORTS: Self = Self { source: Source::Reports, tenant: None };
 
     /// The directory of a tenant.
     pub const fn directory(tenant: TenantId) -> Self {

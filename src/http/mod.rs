@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `serve` | the accept loop and its limits |
 //! | `edge` | around every request: limits, time, panics, CORS, the log line |
+//! | `body` | bodies of requests, bounded |
 //! | `problem` | every way to fail, and what the caller hears |
 //! | `who` | who asks |
 //! | `markup` | text inside HTML |
@@ -14,6 +15,7 @@
 //! | `admin` | the command line's other end, on a Unix socket |
 
 pub mod admin;
+mod body;
 mod edge;
 mod failures;
 mod licenses;

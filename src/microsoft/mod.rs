@@ -15,6 +15,7 @@ mod login;
 mod marketplace;
 mod meter;
 mod pace;
+mod partner_center;
 
 use std::sync::Arc;
 
@@ -36,6 +37,9 @@ pub use self::marketplace::{
 };
 pub use self::meter::{Meter, Step};
 pub use self::pace::{Clock, Jitter, Sleep};
+pub use self::partner_center::{
+    LicenceRow, LicenceTable, NoLicenceTable, OddRow, REPORT_ROWS_MAX, licence_table,
+};
 
 use self::http::Http;
 use self::login::TokenSource;

@@ -2,8 +2,8 @@
 //! order is number order.
 
 use crate::domain::{
-    ActivationId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId, SkuId,
-    SourceKey, SubscriptionId, TenantId, UsageId, UserId, Watched,
+    ActivationId, DealId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId,
+    SkuId, SourceKey, SubscriptionId, TenantId, UsageId, UserId, Watched,
 };
 
 /// One table: a tree of the engine.
@@ -75,6 +75,8 @@ pub(super) enum Kind {
     Life,
     Unread,
     Asked,
+    Reported,
+    Deal,
     Event,
     EventBody,
     Usage,
@@ -100,7 +102,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 33] = [
+    const ALL: [(Self, u8); 35] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -112,6 +114,8 @@ impl Kind {
         (Self::Life, b'L'),
         (Self::Unread, b'X'),
         (Self::Asked, b'A'),
+        (Self::Reported, b'p'),
+        (Self::Deal, b'd'),
         (Self::Event, b'W'),
         (Self::EventBody, b'B'),
         (Self::Usage, b'V'),
@@ -188,6 +192,14 @@ pub(super) fn document(name: &str) -> Key {
 
 pub(super) fn asked(operation: &str) -> Key {
     named(Kind::Asked, operation)
+}
+
+pub(super) fn reported(id: TenantId) -> Key {
+    key(Kind::Reported, &[id.as_bytes()])
+}
+
+pub(super) fn deal(id: DealId) -> Key {
+    key(Kind::Deal, &[&id.0.to_be_bytes()])
 }
 
 /// The name's length comes first, so that the pieces of one record stay together.

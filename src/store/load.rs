@@ -14,15 +14,15 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, ManifestV1,
-    NoteV1, OddV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1,
-    UsageAnswerV1, UsageV1, UserCountV1,
+    self, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1,
+    ManifestV1, NoteV1, OddV1, ReportedV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
+    UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Document, GraphSubscriptionWrite, HeldSeat, Holders, Mirror, OddRecord,
-    ProductId, ReadWrite, SubscriptionId, TenantId, Unread, UserId, UserTable,
+    AskedWrite, Commit, Deal, Document, GraphSubscriptionWrite, HeldSeat, Holders, Mirror,
+    OddRecord, ProductId, ReadWrite, SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
 /// What was in the store.
@@ -187,6 +187,7 @@ impl Facts {
                 let it: OddRecord = record::decode::<OddV1>(kind, payload)?.try_into()?;
                 self.odd.take(&it);
             }
+            Kind::Reported | Kind::Deal => of_reports(commit, key, kind, payload)?,
             Kind::Unfinished => unfinished(commit, key, payload)?,
             Kind::GraphSubscription => subscribed(commit, payload)?,
             Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
@@ -236,6 +237,25 @@ fn remembered(
 fn subscribed(commit: &mut Commit, payload: &[u8]) -> Result<(), StoreError> {
     let it = record::decode::<GraphSubscriptionV1>(Kind::GraphSubscription, payload)?.try_into()?;
     commit.graph_subscriptions.push(GraphSubscriptionWrite::Put(Arc::new(it)));
+    Ok(())
+}
+
+/// Lines of the licence report of one tenant, or a deal.
+fn of_reports(
+    commit: &mut Commit,
+    key: &[u8],
+    kind: Kind,
+    payload: &[u8],
+) -> Result<(), StoreError> {
+    if kind == Kind::Reported {
+        // The tenant is only in the key.
+        let tenant = Parts(key).skip(1)?.tenant()?;
+        let lines = record::decode::<ReportedV1>(kind, payload)?.of(tenant)?;
+        commit.reported.push((tenant, lines));
+    } else {
+        let deal: Deal = record::decode::<DealV1>(kind, payload)?.try_into()?;
+        commit.deals.push((deal.id, Some(Arc::new(deal))));
+    }
     Ok(())
 }
 

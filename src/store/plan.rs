@@ -12,9 +12,9 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AskedV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, NoteV1, OddV1,
-    PartV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1, UnreadV1,
-    UsageAnswerV1, UsageV1, UserCountV1,
+    self, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, NoteV1,
+    OddV1, PartV1, ReportedV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1,
+    UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
     AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, GraphSubscriptionWrite, Holders,
@@ -143,6 +143,21 @@ impl Plan {
         for it in &commit.documents {
             let key = layout::document(&it.name);
             self.set(facts, key, Kind::Document, Some(it.bytes.as_slice().into()));
+        }
+        self.reports(commit)
+    }
+
+    fn reports(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        for (tenant, lines) in &commit.reported {
+            let record = (!lines.is_empty()).then(|| ReportedV1::from(lines.as_slice()));
+            let record = record.as_ref().map(record::encode).transpose()?;
+            let key = layout::reported(*tenant);
+            self.set(Table::Facts, key, Kind::Reported, record.map(Into::into));
+        }
+        for (id, deal) in &commit.deals {
+            let record = deal.as_deref().map(DealV1::from);
+            let record = record.as_ref().map(record::encode).transpose()?;
+            self.set(Table::Facts, layout::deal(*id), Kind::Deal, record.map(Into::into));
         }
         Ok(())
     }

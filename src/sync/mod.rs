@@ -28,6 +28,7 @@
 //! | [`orders`] | what we ask Microsoft to do with one subscription |
 //! | [`keys`] | Entra's signing keys |
 //! | [`life`] | closer looks, deadlines, retention |
+//! | [`reports`] | the licence report of Partner Center |
 //! | [`seats`] | seats in figures: bought, assigned, really used |
 //! | [`sign_in`] | people sign in to the landing page |
 
@@ -47,6 +48,7 @@ pub mod orders;
 pub mod plan;
 mod progress;
 pub mod reading;
+pub mod reports;
 pub mod seats;
 pub mod sign_in;
 #[cfg(test)]
@@ -88,6 +90,8 @@ pub struct Sources {
     pub clock: Clock,
     /// Which reading of a subscription is the newer one.
     pub ledger: inbox::Ledger,
+    /// Whose licence report is being compared.
+    pub reports: reports::Turn,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
     /// Look-ups after a refusal, and what keeps them and runs in order.

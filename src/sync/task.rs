@@ -65,7 +65,7 @@ pub struct SyncHandle {
     commands: mpsc::Sender<Command>,
     agenda: Shared,
     metrics: Metrics,
-    sources: Sources,
+    pub(super) sources: Sources,
 }
 
 /// Why a request cannot be met.

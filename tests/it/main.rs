@@ -29,6 +29,7 @@ mod notify;
 mod orders;
 mod power;
 mod recorded;
+mod reports;
 mod sandbox;
 mod store;
 mod sync;

@@ -76,6 +76,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
         lookups: entitled::sync::lookups::Lookups::default(),
         ledger: entitled::sync::inbox::Ledger::default(),
         freshness: entitled::sync::freshness::Ages::default(),
+        reports: entitled::sync::reports::Turn::default(),
         store: store.clone(),
         microsoft: Arc::new(microsoft),
         catalog: Arc::default(),

@@ -4,6 +4,7 @@ mod damage;
 mod grouped;
 mod journal;
 mod reading;
+mod reports;
 mod rights;
 
 use std::collections::BTreeMap;
@@ -143,6 +144,12 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     for (tenant, product, table) in mirror.all_uses() {
         all.insert(format!("uses {tenant} {product}"), format!("{:?}", table.daily(20_030)));
     }
+    for (tenant, lines) in mirror.reported() {
+        all.insert(format!("reported {tenant}"), format!("{lines:?}"));
+    }
+    for deal in mirror.deals() {
+        all.insert(format!("deal {}", deal.id), format!("{deal:?}"));
+    }
     for (tenant, sku, series) in mirror.all_series() {
         all.insert(format!("series {tenant} {sku}"), format!("{series:?}"));
     }
@@ -222,6 +229,8 @@ fn mixed() -> Commit {
         lives: vec![(id, life)],
         unread: vec![(Arc::clone(&unread.key), Some(unread))],
         runs: vec![run(RunId(1), 0)],
+        reported: vec![reports::reported()],
+        deals: vec![reports::deal()],
         ..rights::shown()
     }
 }

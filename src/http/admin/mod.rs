@@ -19,6 +19,7 @@
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
 //! | `GET /notify`, `/notify/dead`, `POST /notify/replay`, `/notify/test` | rows; what is sent again; an answer |
+//! | `POST /reports/import` | the run, and the rows that it skipped |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
@@ -34,6 +35,7 @@ mod log;
 mod notify;
 mod orders;
 mod query;
+mod reports;
 mod rows;
 mod seats;
 mod socket;
@@ -211,6 +213,7 @@ fn router(admin: Admin) -> Router {
         .merge(groups::routes())
         .merge(licenses::routes())
         .merge(usage::routes())
+        .merge(reports::routes())
         .merge(notify::routes())
         .fallback(|| async { Problem::not_found("this daemon does not know that command") })
         .layer(CatchPanicLayer::custom(|_panic| {

@@ -361,7 +361,7 @@ fn entity_class(entity: Entity) -> &'static str {
         Entity::Seat | Entity::UsageRight => "ok",
         Entity::HeldSeat => "held",
         Entity::Subscription | Entity::Operation | Entity::Group => "info",
-        Entity::Sku | Entity::Usage => "warn",
+        Entity::Sku | Entity::Usage | Entity::Report | Entity::Deal => "warn",
         Entity::License | Entity::Key | Entity::Notice => "bad",
         Entity::Tenant | Entity::Webhook | Entity::Mapping => "gone",
     }

@@ -3,7 +3,6 @@
 mod activations;
 mod again;
 mod answer;
-mod body;
 mod entitlements;
 mod graph;
 mod keys;
@@ -33,6 +32,7 @@ use self::keys::Signers;
 use self::landing::Landing;
 use self::packages::KnownPackages;
 use self::signed::SignedAnswers;
+use super::body;
 use super::edge::{self, Cors};
 use super::limits::Limits;
 use super::metrics::{Metrics, RuleLabel};

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
-use super::{arbitrary_licenses, arbitrary_rights};
+use super::{arbitrary_licenses, arbitrary_reports, arbitrary_rights};
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
@@ -433,8 +433,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
         arbitrary_licenses::users(),
         arbitrary_licenses::sighted(),
     );
-    (facts, rest, licenses)
-        .prop_map(|(facts, rest, licenses)| Commit {
+    let reports = (vec(arbitrary_reports::reported(), 0..2), vec(arbitrary_reports::deal(), 0..2));
+    (facts, rest, licenses, reports)
+        .prop_map(|(facts, rest, licenses, reports)| Commit {
             subscriptions: facts.0,
             tenants: facts.1,
             skus: facts.2,
@@ -451,6 +452,8 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             notices: Vec::new(),
             outbox: Vec::new(),
             asked: rest.7,
+            reported: reports.0,
+            deals: reports.1,
             licenses: licenses.0,
             activations: licenses.1,
             license_users: licenses.2,

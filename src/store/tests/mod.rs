@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod arbitrary_licenses;
+mod arbitrary_reports;
 mod arbitrary_rights;
 mod memory;
 
@@ -78,6 +79,12 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for (name, bytes) in mirror.documents() {
         all.insert(format!("document {name}"), format!("{bytes:?}"));
+    }
+    for (tenant, lines) in mirror.reported() {
+        all.insert(format!("reported {tenant}"), format!("{lines:?}"));
+    }
+    for it in mirror.deals() {
+        all.insert(format!("deal {}", it.id), format!("{it:?}"));
     }
     for (tenant, it) in mirror.all_unfinished() {
         all.insert(format!("unfinished {tenant}"), format!("{it:?}"));

@@ -160,6 +160,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         clock,
         ledger: Ledger::default(),
         freshness: entitled::sync::freshness::Ages::default(),
+        reports: entitled::sync::reports::Turn::default(),
         lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {
             sweep: SignedDuration::from_hours(24),
