@@ -5,8 +5,10 @@
 //! ends the daemon in order, and systemd starts all of it afresh, through the one startup path
 //! that is tested every day.
 
+mod background;
 mod housekeeping;
 mod landing;
+mod licenses;
 mod settings;
 
 use std::io;
@@ -20,8 +22,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::background::Background;
 use crate::config::Config;
-use crate::domain::{Cause, Change, Commit, Tenant};
 use crate::http::admin::{self, AdminSettings, AdminState, SocketError};
 use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
 use crate::http::public::{PublicSettings, PublicState, serve_public};
@@ -29,7 +31,6 @@ use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::notify::{NotifyError, NotifyHandle};
 use crate::store::{Guard, Store, StoreError, StoreOptions};
-use crate::sync::freshness::Ages;
 use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
@@ -38,7 +39,7 @@ use crate::sync::notifications::Notifications;
 use crate::sync::orders::{self, Orders};
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
-use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
+use crate::sync::{self, Clock, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
 const STOP_GRACE: Duration = Duration::from_secs(20);
@@ -86,6 +87,9 @@ pub enum DaemonError {
     /// The TLS files cannot be used.
     #[error("listen.tls_certificate and listen.tls_key cannot be used")]
     Tls(#[source] io::Error),
+    /// The system gives no threads.
+    #[error("no threads to read from Microsoft: are there limits (ulimit -u, systemd's TasksMax)?")]
+    Threads(#[source] io::Error),
     /// A task ended that should not.
     #[error(
         "{task} ended unasked; the log says why; the daemon stops so that it is started afresh"
@@ -161,24 +165,16 @@ impl Daemon {
         let cancel = CancellationToken::new();
         // Before the first commit, so that none goes untold.
         let (notify, telling) = settings::notifier(&config, &store, &clock, &cancel)?;
-        introduce(&config, &store, &clock).await?;
+        settings::introduce(&config, &store, &clock).await?;
         let to = settings::microsoft(&config);
         let microsoft = Arc::new(Microsoft::new(to, Arc::clone(&clock), Arc::clone(&sleep))?);
-        let sources = Sources {
-            store: store.clone(),
-            microsoft: Arc::clone(&microsoft),
-            catalog: Arc::new(config.catalog.clone()),
-            clock: Arc::clone(&clock),
-            ledger: Ledger::default(),
-            reports: sync::reports::Turn::default(),
-            lookups: Lookups::default(),
-            freshness: Ages::default(),
-            limits: settings::limits(&config),
-        };
+        let sources = settings::sources(&config, &store, &microsoft, &clock);
+        let background = Background::new().map_err(DaemonError::Threads)?;
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let (ledger, lookups) = (sources.ledger.clone(), sources.lookups.clone());
-        let looking = lookups::worker(sources.clone(), sync.clone(), Vec::new(), cancel.clone());
+        let also = settings::also_looked_at(&sources);
+        let looking = lookups::worker(sources.clone(), sync.clone(), also, cancel.clone());
         let (notifications, told) = settings::notifications(&config, &sources, &sync, &cancel);
         let watch = Watch::new(store.clone(), Arc::clone(&clock), config.marketplace.alarm_after);
         let accept = config.marketplace.accept_changes;
@@ -213,7 +209,10 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "look-ups", looking);
         spawn(&mut tasks, "change notifications", told);
-        tasks.spawn(async { Exit { task: "the scheduler", result: scheduler.await } });
+        tasks.spawn(async {
+            let result = background.run(scheduler).await.map_err(SyncError::Panicked).flatten();
+            Exit { task: "the scheduler", result }
+        });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
         tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });
@@ -295,8 +294,10 @@ impl Parts {
         spawn(tasks, "the watch over webhooks", watch);
         let cancel = self.cancel.clone();
         spawn(tasks, "the signing keys", async move { entra.run(cancel).await });
-        let rotate_keys = self.config.visuals.rotate_keys;
-        let clock = Arc::clone(&self.clock);
+        let (clock, grace) = (Arc::clone(&self.clock), self.config.policy().grace);
+        let aging = licenses::run(self.store.clone(), grace, clock, self.cancel.clone());
+        spawn(tasks, "the watch over licenses", aging);
+        let (clock, rotate_keys) = (Arc::clone(&self.clock), self.config.visuals.rotate_keys);
         let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
@@ -464,29 +465,4 @@ async fn open(config: &Config, guard: Guard, clock: &Clock) -> Result<Store, Dae
     let (store, opened) = opened.map_err(DaemonError::Cut)??;
     settings::report_opened(&opened, &store);
     Ok(store)
-}
-
-/// Makes the configured tenants known, and takes over the names that the operator gives them.
-async fn introduce(config: &Config, store: &Store, clock: &Clock) -> Result<(), DaemonError> {
-    let mirror = store.snapshot();
-    let mut commit = Commit::default();
-    for configured in &config.tenants {
-        let known = mirror.tenant(configured.id).map(|it| &it.tenant);
-        let mut tenant = known.cloned().unwrap_or_else(|| Tenant::heard_of(configured.id, None));
-        if configured.name.is_some() {
-            tenant.name.clone_from(&configured.name);
-        }
-        if known == Some(&tenant) {
-            continue;
-        }
-        if known.is_none() {
-            let change = Change::of_tenant(clock(), Cause::Command, None, &tenant);
-            commit.changes.push(change);
-        }
-        commit.tenants.push(tenant);
-    }
-    if !commit.tenants.is_empty() {
-        store.commit(commit).await?;
-    }
-    Ok(())
 }

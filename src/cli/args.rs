@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::groups::GroupsArgs;
+use super::learn::LearnArgs;
 use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
 use super::reports::ReportsCommand;
@@ -240,13 +241,13 @@ pub struct SeatsArgs {
 /// `tenants`.
 #[derive(Clone, Debug, Args)]
 pub struct TenantsArgs {
-    /// The link to consent.
+    /// The link to consent, and what was learned.
     #[command(subcommand)]
     pub command: Option<TenantsCommand>,
 }
 
-/// `tenants consent-url`.
-#[derive(Clone, Copy, Debug, Subcommand)]
+/// `tenants consent-url` and `tenants learn`.
+#[derive(Clone, Debug, Subcommand)]
 pub enum TenantsCommand {
     /// Print the link by which an administrator of the tenant lets us read its licences
     ConsentUrl {
@@ -254,6 +255,9 @@ pub enum TenantsCommand {
         #[arg(value_name = "T")]
         tenant: TenantId,
     },
+    /// What plans may be called in the tenant, with the evidence; confirmed it counts, rejected it
+    /// is never proposed again
+    Learn(LearnArgs),
 }
 
 /// `products`.

@@ -1,5 +1,8 @@
 //! `licenses` and `activations`: what the publisher sold itself.
 
+mod file;
+mod transfer;
+
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
@@ -16,6 +19,11 @@ pub enum LicensesCommand {
     Issue(IssueArgs),
     /// All licenses, with where each stands
     List,
+    /// Print all as a table (CSV), or with --json as a JSON value a line, to move away or back; without
+    /// activation keys
+    Export,
+    /// Bring in the licenses of such a file; what is here already is left alone
+    Import(transfer::ImportArgs),
     /// One license, with who uses it and which tenants are bound to it
     Show {
         /// Its id, such as L-7Q2M-…
@@ -202,6 +210,8 @@ pub async fn run(
     match command {
         It::Issue(args) => issue(remote, printer, args).await,
         It::List => list(remote, printer).await,
+        It::Export => transfer::export(remote, printer).await,
+        It::Import(args) => transfer::import(remote, printer, args).await,
         It::Show { id } => {
             let row = remote.one(Method::GET, &format!("/licenses/{id}"), &none).await?;
             printer.record(&row, &FIRST)?;

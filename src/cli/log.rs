@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::args::{LogArgs, LogCommand};
 use super::output::{Column, Printer};
-use super::remote::{Remote, field, number, pairs, switch};
+use super::remote::{Pairs, Remote, field, number, pairs, switch};
 use super::{Advised, Exit};
 
 /// How a run is shown, here and after `sync`.
@@ -53,11 +53,31 @@ pub async fn run(remote: &Remote, printer: Printer, args: &LogArgs) -> Result<Ex
         ("follow", switch(args.follow)),
     ]);
     if args.follow {
-        remote.rows(Method::GET, "/log", &asked, |rows| followed(printer, &rows)).await?;
-        return Err(stopped().into());
+        return follow(remote, printer, ("/log", &asked), told).await;
     }
     remote.print(printer, ("/log", &asked), &COLUMNS, "no such run yet").await?;
     Ok(Exit::Done)
+}
+
+/// Prints rows as they come: a line each, since a table has no end then.
+///
+/// # Errors
+///
+/// When the daemon stops, and as [`Remote::rows`].
+pub(super) async fn follow(
+    remote: &Remote,
+    printer: Printer,
+    (path, asked): (&str, &Pairs),
+    line: fn(&Value) -> String,
+) -> Result<Exit, anyhow::Error> {
+    let print = |rows: Vec<Value>| {
+        if printer.is_json() {
+            return Ok(printer.rows(&rows, &[], "")?);
+        }
+        Ok(rows.iter().try_for_each(|it| printer.line(&line(it)))?)
+    };
+    remote.rows(Method::GET, path, asked, print).await?;
+    Err(stopped().into())
 }
 
 /// Following ends only with the daemon.
@@ -68,17 +88,6 @@ fn stopped() -> Advised {
         exit: Exit::Failed,
         because: None,
     }
-}
-
-/// A line a run: a table has no end while rows keep coming.
-fn followed(printer: Printer, rows: &[Value]) -> Result<(), anyhow::Error> {
-    if printer.is_json() {
-        return Ok(printer.rows(rows, &[], "")?);
-    }
-    for row in rows {
-        printer.line(&told(row))?;
-    }
-    Ok(())
 }
 
 fn told(row: &Value) -> String {

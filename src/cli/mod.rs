@@ -10,6 +10,7 @@ mod demo;
 pub mod groups;
 pub mod held;
 pub mod keys;
+mod learn;
 pub mod licenses;
 mod life;
 pub mod log;

@@ -125,6 +125,16 @@ impl Printer {
         unless_left(writeln!(io::stdout().lock(), "{}", printable(text)))
     }
 
+    /// Prints what is a file already.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        unless_left(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
     /// Prints rows: each a JSON line, or all as a table with these columns; `empty` is said when
     /// there are none.
     ///

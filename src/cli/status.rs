@@ -120,6 +120,9 @@ fn figures(status: &Value) -> Vec<String> {
             count("/groups/unreadable")
         ));
     }
+    lines.extend(super::learn::status_lines(
+        status.pointer("/usage_rights").unwrap_or(&Value::Null),
+    ));
     lines.extend(super::usage::status_lines(status.pointer("/usage").unwrap_or(&Value::Null)));
     let writable = status.pointer("/store/writable") == Some(&Value::Bool(true));
     if !writable {

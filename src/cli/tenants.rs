@@ -1,4 +1,4 @@
-//! `tenants` and `tenants consent-url`.
+//! `tenants`, `tenants consent-url` and `tenants learn`.
 
 use reqwest::Method;
 
@@ -17,7 +17,7 @@ pub async fn run(
     printer: Printer,
     args: &TenantsArgs,
 ) -> Result<Exit, anyhow::Error> {
-    match args.command {
+    match &args.command {
         None => list(remote, printer).await,
         Some(TenantsCommand::ConsentUrl { tenant }) => {
             let path = format!("/tenants/{tenant}/consent-url");
@@ -29,6 +29,7 @@ pub async fn run(
             }
             Ok(Exit::Done)
         }
+        Some(TenantsCommand::Learn(args)) => super::learn::run(remote, printer, args).await,
     }
 }
 

@@ -22,6 +22,9 @@ pub struct LedgerArgs {
     /// Only webhooks of this subscription
     #[arg(long, value_name = "ID")]
     pub subscription: Option<SubscriptionId>,
+    /// Go on printing webhooks as they come and as something becomes of them
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// What rows of the ledger can be asked for by.
@@ -116,9 +119,32 @@ pub async fn ledger(
         ("state", word),
         ("since", args.since.map(|it| it.moment(printer.now()).to_string())),
         ("subscription", args.subscription.map(|it| it.to_string())),
+        ("follow", switch(args.follow)),
     ]);
+    if args.follow {
+        return super::log::follow(remote, printer, ("/webhooks", &asked), line).await;
+    }
     remote.print(printer, ("/webhooks", &asked), &COLUMNS, "no such webhook").await?;
     Ok(Exit::Done)
+}
+
+/// A row in one line.
+fn line(row: &Value) -> String {
+    let word = |name: &str| {
+        let word = row.get(name).and_then(Value::as_str).unwrap_or_default();
+        if word.is_empty() { String::new() } else { format!(" {word}") }
+    };
+    let id = row.get("id").and_then(Value::as_u64).map(|id| format!(" {id}")).unwrap_or_default();
+    let why = Some(word("why")).filter(|it| !it.is_empty());
+    format!(
+        "{}{id}{}{}:{}{}{}",
+        word("at").trim_start(),
+        word("action"),
+        word("subscription"),
+        word("state"),
+        word("outcome"),
+        why.map(|it| format!(" ({})", it.trim_start())).unwrap_or_default(),
+    )
 }
 
 /// Runs `webhooks`.
@@ -234,6 +260,16 @@ mod tests {
         {
             assert!(text.contains(wanted), "{wanted} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_webhook_that_is_followed_reads_as_one_line() {
+        let row = json!({ "id": 7, "at": "2026-11-22T02:00:00Z", "action": "Renew",
+            "subscription": "5a", "state": "dead", "outcome": null, "why": "no such" });
+        assert_eq!(line(&row), "2026-11-22T02:00:00Z 7 Renew 5a: dead (no such)");
+        let missed = json!({ "id": null, "at": "2026-11-22T02:00:00Z", "action": "Suspend",
+            "subscription": "5a", "state": "missed" });
+        assert_eq!(line(&missed), "2026-11-22T02:00:00Z Suspend 5a: missed");
     }
 
     #[test]

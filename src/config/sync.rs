@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::section::Section;
-use super::value::{Share, in_words};
+use super::value::{Often, Share, in_words};
 
 /// How often sources are read and how long they are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub struct DirectorySchedule {
     pub remove_limit: Share,
     /// Whether Graph is asked to notify of changes; takes effect with a `listen.public_url`.
     pub notifications: bool,
+    /// How often known usage rights are read again, and how long an empty answer waits for a second
+    /// one; `None`: they are not read.
+    pub rights: Option<SignedDuration>,
 }
 
 impl SyncSection {
@@ -112,7 +115,16 @@ impl DirectorySchedule {
         }
         let notifications = it.or("notifications", false);
         let SourceSchedule { every, max_age, trust_for } = times;
-        Self { every, sweep, max_age, trust_for, remove_limit, notifications }
+        let Often(rights) = it.or("rights", Often(Some(SignedDuration::from_mins(30))));
+        if let Some(rights) = rights {
+            at_least(
+                it,
+                ("max_age", max_age),
+                ("rights", rights),
+                "every answer that stands on a usage right would be stale between two looks",
+            );
+        }
+        Self { every, sweep, max_age, trust_for, remove_limit, notifications, rights }
     }
 }
 

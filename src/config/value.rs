@@ -154,6 +154,27 @@ impl Readable for SignedDuration {
     }
 }
 
+/// How often something is done, or `"off"`: never.
+pub(super) struct Often(pub(super) Option<SignedDuration>);
+
+impl Readable for Often {
+    fn read(node: &Node) -> Result<Self, String> {
+        let wanted = "a number and s, m, h or d in quotes, such as \"30m\", or \"off\"";
+        match text(node, wanted)? {
+            "off" => Ok(Self(None)),
+            it => match duration(it) {
+                Ok(it) if it.is_zero() => Err(format!("zero makes no sense here; write {wanted}")),
+                Ok(it) => Ok(Self(Some(it))),
+                Err(why) => Err(format!("{why}, or \"off\"")),
+            },
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self.0.map_or_else(|| "off".to_owned(), in_words))
+    }
+}
+
 /// No duration of the configuration is longer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
 

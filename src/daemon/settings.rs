@@ -7,12 +7,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{self, Config};
+use crate::domain::{Cause, Change, Commit, Tenant};
 use crate::http::admin::ConsentLink;
 use crate::microsoft::{self, Hosts, Microsoft};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
-use crate::store::{Opened, Store};
+use crate::store::{Opened, Store, StoreError};
+use crate::sync::freshness::Ages;
+use crate::sync::inbox::Ledger;
 use crate::sync::keys::{EntraKeys, Fetch, FetchError};
+use crate::sync::lookups::{AlsoLook, Lookups};
 use crate::sync::notifications::{self, Address, Notifications};
+use crate::sync::reports::Turn;
+use crate::sync::rights::UsageRights;
 use crate::sync::{Clock, Limits, Schedule, Sources, SyncError, SyncHandle};
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -59,8 +65,38 @@ fn credential(credential: &config::Credential) -> microsoft::Credential {
 
 pub(super) fn limits(config: &Config) -> Limits {
     let directory = &config.sync.directory;
-    let groups = config.sync.groups;
-    Limits { sweep: directory.sweep, remove_limit: directory.remove_limit, groups }
+    Limits {
+        sweep: directory.sweep,
+        remove_limit: directory.remove_limit,
+        groups: config.sync.groups,
+        rights: directory.rights,
+    }
+}
+
+/// What is looked at beside the licences of whoever was refused.
+pub(super) fn also_looked_at(sources: &Sources) -> Vec<Arc<dyn AlsoLook>> {
+    let rights = sources.limits.rights.map(|_| UsageRights::new(sources.clone()));
+    rights.into_iter().map(|it| Arc::new(it) as Arc<dyn AlsoLook>).collect()
+}
+
+/// What every run works with.
+pub(super) fn sources(
+    config: &Config,
+    store: &Store,
+    microsoft: &Arc<Microsoft>,
+    clock: &Clock,
+) -> Sources {
+    Sources {
+        store: store.clone(),
+        microsoft: Arc::clone(microsoft),
+        catalog: Arc::new(config.catalog.clone()),
+        clock: Arc::clone(clock),
+        ledger: Ledger::default(),
+        reports: Turn::default(),
+        lookups: Lookups::default(),
+        freshness: Ages::default(),
+        limits: limits(config),
+    }
 }
 
 /// Where Graph notifies us, if it is asked to, and the task that follows.
@@ -185,4 +221,37 @@ pub(super) fn entra_keys(store: &Store, microsoft: &Arc<Microsoft>, clock: &Cloc
         })
     });
     EntraKeys::new(store.clone(), fetch, Arc::clone(clock))
+}
+
+/// Makes the configured tenants known, and takes over the names that the operator gives them.
+///
+/// # Errors
+///
+/// [`StoreError`]: they are not written down.
+pub(super) async fn introduce(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    let mirror = store.snapshot();
+    let mut commit = Commit::default();
+    for configured in &config.tenants {
+        let known = mirror.tenant(configured.id).map(|it| &it.tenant);
+        let mut tenant = known.cloned().unwrap_or_else(|| Tenant::heard_of(configured.id, None));
+        if configured.name.is_some() {
+            tenant.name.clone_from(&configured.name);
+        }
+        if known == Some(&tenant) {
+            continue;
+        }
+        if known.is_none() {
+            let change = Change::of_tenant(clock(), Cause::Command, None, &tenant);
+            commit.changes.push(change);
+        }
+        commit.tenants.push(tenant);
+    }
+    if !commit.tenants.is_empty() {
+        store.commit(commit).await?;
+    }
+    Ok(())
 }

@@ -314,6 +314,16 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// The source's own word for where it stands; a license of the publisher has none.
+    pub fn said(&self) -> &'a str {
+        match self {
+            Self::Subscription(it) => it.subscription.status.as_str(),
+            Self::Seat(it) => it.sku.status.as_str(),
+            Self::License(_) => "",
+            Self::UsageRight(it) => it.state,
+        }
+    }
+
     /// Which piece it is.
     pub fn id(&self) -> EvidenceId<'a> {
         match self {

@@ -11,8 +11,8 @@ use super::evidence::{
 use super::licensed::licensed;
 use super::{Decision, SeatOf, SeatUse, Trail, decide};
 use crate::domain::{
-    Channel, Cloud, Consent, Coverage, Mirror, Plan, Policy, Product, SourceKey, Subscription,
-    SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
+    Channel, Cloud, Consent, Coverage, LicenseId, Mirror, Plan, Policy, Product, SourceKey,
+    Subscription, SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
@@ -101,6 +101,25 @@ pub fn full_subscription(
     pieces.iter().find_map(|it| match it {
         Evidence::Subscription(it) => is_full(it).then_some(it.subscription.id),
         Evidence::Seat(_) | Evidence::License(_) | Evidence::UsageRight(_) => None,
+    })
+}
+
+/// The license by which the user was refused, since it has its maximum of users; with how many came
+/// before him.
+pub fn full_license(
+    mirror: &Mirror,
+    question: &Question<'_>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<(LicenseId, u64)> {
+    let mut pieces = Pieces::new();
+    licensed(mirror, question, policy, now, &mut pieces);
+    pieces.iter().find_map(|it| match it {
+        Evidence::License(it) => {
+            let users = it.users.filter(|users| users.before >= users.max)?;
+            Some((it.id.parse().ok()?, users.before))
+        }
+        Evidence::Subscription(_) | Evidence::Seat(_) | Evidence::UsageRight(_) => None,
     })
 }
 

@@ -45,6 +45,8 @@ pub struct Verdict<'a> {
     pub seat: Option<SeatUse>,
     /// Whether it takes part in the choice.
     pub counting: Counting,
+    /// The source's own word for where it stands, if it has one.
+    pub said: &'a str,
 }
 
 /// Whether a piece of evidence takes part in the choice.
@@ -64,7 +66,7 @@ impl Verdict<'_> {
     ///
     /// The better state; then more features, then the one that lasts longer (without an end:
     /// longest). What is left only makes the order of evidence irrelevant: the kind, the fresher
-    /// one, the channel, the reason, the id.
+    /// one, the channel, the reason, the id, what the source says.
     ///
     /// Source: contract section 2, rule 1.
     pub fn order(&self, other: &Self) -> Ordering {
@@ -83,7 +85,7 @@ impl Verdict<'_> {
             })
             .then_with(|| (self.channel, self.reason).cmp(&(other.channel, other.reason)))
             .then_with(|| plan(self).cmp(&plan(other)))
-            .then_with(|| self.id.cmp(&other.id))
+            .then_with(|| (self.id, self.said).cmp(&(other.id, other.said)))
     }
 
     /// When it stops to be worth what it was judged.
@@ -97,7 +99,7 @@ impl Verdict<'_> {
 pub(super) struct Judged {
     pub(super) state: State,
     pub(super) reason: Reason,
-    period_end: Option<Timestamp>,
+    pub(super) period_end: Option<Timestamp>,
     pub(super) grace_end: Option<Timestamp>,
 }
 
@@ -139,6 +141,7 @@ pub fn judge<'a>(
         stale: false,
         seat: seat_use(evidence),
         counting: counting(evidence, question, knowledge, judged.reason),
+        said: evidence.said(),
     };
     aged(verdict, evidence, knowledge, policy, now)
 }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::evidence::{License, Proof, Users};
 use super::judge::judge_times;
 use super::{Reason, State};
-use crate::domain;
+use crate::domain::{self, LicenseTold, NEAR, Standing};
 
 /// Where a license stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,37 @@ pub struct LicenseNow {
 pub fn license_now(it: &domain::License, grace: SignedDuration, now: Timestamp) -> LicenseNow {
     let judged = judge_times(&License::of(it, Proof::Package, None), grace, now);
     LicenseNow { state: judged.state, reason: judged.reason, grace_end: judged.grace_end }
+}
+
+/// The last step that time has taken with a license and that is worth telling, and when that ends
+/// or ended which it is about: the trial, the period, or the grace after it. Nothing of one that is
+/// suspended or revoked: it does not count anyway.
+pub fn time_step(
+    it: &domain::License,
+    grace: SignedDuration,
+    now: Timestamp,
+) -> Option<(LicenseTold, Timestamp)> {
+    let judged = judge_times(&License::of(it, Proof::Package, None), grace, now);
+    let end = judged.period_end;
+    let near = |end: &Timestamp| end.duration_since(now) <= NEAR;
+    match (judged.state, judged.reason) {
+        (State::Trial, _) => Some((LicenseTold::TrialEnding, end.filter(near)?)),
+        (State::Active, _) => match (end.filter(near), it.trial_end) {
+            (Some(end), _) => Some((LicenseTold::Ending, end)),
+            // It was sold as a trial that is paid from its end on, and is in that first period.
+            (None, Some(trial)) if it.paid_at == Some(trial) => {
+                Some((LicenseTold::TrialOver, trial))
+            }
+            (None, _) => None,
+        },
+        (State::Grace, _) => Some((LicenseTold::Lapsed, judged.grace_end?)),
+        (State::Expired, Reason::LicenseExpired) => {
+            let paid = judged.period_end == it.period_end && it.standing() == Standing::Current;
+            let after = if paid { grace } else { SignedDuration::ZERO };
+            Some((LicenseTold::Expired, end?.saturating_add(after).unwrap_or(now)))
+        }
+        (_, _) => None,
+    }
 }
 
 impl<'a> License<'a> {

@@ -27,9 +27,9 @@ pub use evidence::{
     Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, Known, License, Proof, Question,
     Seat, Shown, Subscribed, UsageRight, Users,
 };
-pub use gather::{answer, explain, full_subscription, gather, is_of_plan};
+pub use gather::{answer, explain, full_license, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
-pub use license::{LicenseNow, license_now};
+pub use license::{LicenseNow, license_now, time_step};
 pub use notice::{ENDS_SOON, Show, Told, told};
 pub use rewind::{Past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};

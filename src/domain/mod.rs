@@ -62,9 +62,9 @@ pub use inbox::{
 pub use license::{
     ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
     BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
-    LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseRefused, LicenseStep,
-    LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale, Sighted,
-    SightedKind, Sightings, Standing, Stepped,
+    LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseLife, LicenseRefused,
+    LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale,
+    Sighted, SightedKind, Sightings, Standing, Stepped,
 };
 pub use licensee::same_licensee;
 pub use life::{

@@ -1,6 +1,11 @@
 //! What the publisher's own systems are told of: which changes of the mirror are worth an event, and
 //! which event. Pure: the same change makes the same notices.
 
+mod license;
+#[cfg(test)]
+mod tests;
+mod wish;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,9 +14,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Cause, Change, Consent, Entity, EventState, Fact, Source, SourceKey, SourceState, Subscription,
-    SubscriptionStatus, Tenant, TenantId, UnknownWord, UserId, WebhookEvent,
+    Activation, Cause, Change, Consent, Entity, EventState, Fact, License, Source, SourceKey,
+    SourceState, Subscription, SubscriptionStatus, Tenant, TenantId, UnknownWord, UserId,
+    WebhookEvent,
 };
+
+pub use self::wish::NoticeWish;
 
 words!(
     /// What an event is about: its `type` outside.
@@ -36,6 +44,38 @@ words!(
         SubscriptionStatusChanged = "subscription.status_changed",
         /// Something else about it differs.
         SubscriptionUpdated = "subscription.updated",
+        /// A license was sold.
+        LicenseIssued = "license.issued",
+        /// A tenant was bound to it.
+        LicenseActivated = "license.activated",
+        /// A tenant that was bound to it was let go.
+        LicenseDeactivated = "license.deactivated",
+        /// It was paid: a new period began.
+        LicenseRenewed = "license.renewed",
+        /// It covers something else.
+        LicenseChanged = "license.changed",
+        /// It does not count until it is reinstated.
+        LicenseSuspended = "license.suspended",
+        /// It counts again.
+        LicenseReinstated = "license.reinstated",
+        /// It ends with its period.
+        LicenseCancelled = "license.cancelled",
+        /// It was ended at once and for good.
+        LicenseRevoked = "license.revoked",
+        /// Its trial ends within a week.
+        LicenseTrialEnding = "license.trial_ending",
+        /// Its trial is over, and the period that was paid for begins.
+        LicenseTrialEnded = "license.trial_ended",
+        /// What was paid for ends within a week.
+        LicenseEnding = "license.ending",
+        /// What was paid for is over, and the grace after it began.
+        LicenseGraceStarted = "license.grace_started",
+        /// It is over.
+        LicenseExpired = "license.expired",
+        /// It has more users than its maximum; once per crossing.
+        LicenseOverLimit = "license.over_limit",
+        /// Somebody was refused since it has its maximum of users; once per license and day (UTC).
+        LicenseUserRefused = "license.user_refused",
         /// Somebody found no seat free; once per subscription and day (UTC).
         SeatsRefused = "seats.refused",
         /// A source could not be read for longer than its `max_age`.
@@ -56,6 +96,13 @@ words!(
         WebhookRevived = "webhook.revived",
     }
 );
+
+impl NoticeKind {
+    /// Whether such an event is told once per subject and day (UTC).
+    pub const fn is_daily(self) -> bool {
+        matches!(self, Self::SeatsRefused | Self::LicenseUserRefused)
+    }
+}
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +158,38 @@ pub enum About {
     },
     /// A webhook.
     Webhook(Arc<WebhookEvent>),
+    /// A license that was sold or to which something was done.
+    License {
+        /// As it was; `None` if it is new.
+        before: Option<Box<License>>,
+        /// As it is.
+        after: Box<License>,
+        /// What made it change.
+        cause: Cause,
+    },
+    /// A tenant that was bound to a license, or let go.
+    Activation {
+        /// The binding.
+        activation: Box<Activation>,
+        /// What made it change.
+        cause: Cause,
+    },
+    /// A license with which time took a step.
+    LicenseTime {
+        /// Which.
+        license: Box<License>,
+        /// When the trial, the period or the grace ends or ended that it is about.
+        ends: Timestamp,
+    },
+    /// A license that has its maximum of users, or more.
+    LicenseUsers {
+        /// Which.
+        license: Box<License>,
+        /// How many have a place.
+        users: u64,
+        /// Who asked, if he is known.
+        who: Option<(TenantId, UserId)>,
+    },
 }
 
 impl Notice {
@@ -142,6 +221,7 @@ impl Notice {
                 };
                 Self::of_tenant(change, before, after)
             }
+            (Entity::License, ..) => Self::of_license(change),
             _ => Vec::new(),
         }
     }
@@ -288,199 +368,5 @@ fn is_failing(key: SourceKey, it: &SourceState, limit: SignedDuration) -> bool {
         (Some(complete), Some(run)) => run.duration_since(complete) >= limit,
         (None, _) => key.tenant.is_none() && it.failures >= NEVER_READ,
         (Some(_), None) => false,
-    }
-}
-
-/// Which events an endpoint wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeWish {
-    /// This one.
-    One(NoticeKind),
-    /// All whose word begins like this, up to the dot.
-    Group(&'static str),
-}
-
-impl NoticeWish {
-    /// Every group: whoever wants all of them also gets what later versions tell.
-    pub fn everything() -> Vec<Self> {
-        let mut groups: Vec<Self> =
-            NoticeKind::ALL.iter().map(|it| Self::Group(group_of(*it))).collect();
-        groups.dedup();
-        groups
-    }
-
-    /// Whether this event is wanted.
-    pub fn wants(self, kind: NoticeKind) -> bool {
-        match self {
-            Self::One(it) => it == kind,
-            Self::Group(it) => group_of(kind) == it,
-        }
-    }
-}
-
-fn group_of(kind: NoticeKind) -> &'static str {
-    kind.as_str().split_once('.').map_or(kind.as_str(), |(group, _)| group)
-}
-
-impl fmt::Display for NoticeWish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::One(it) => it.fmt(f),
-            Self::Group(it) => write!(f, "{it}.*"),
-        }
-    }
-}
-
-impl FromStr for NoticeWish {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let group = text.strip_suffix(".*").and_then(|wanted| {
-            NoticeKind::ALL.iter().map(|it| group_of(*it)).find(|it| *it == wanted)
-        });
-        group.map_or_else(|| text.parse().map(Self::One), |it| Ok(Self::Group(it)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Party, SubscriptionId};
-    use uuid::Uuid;
-
-    fn at(day: i64) -> Timestamp {
-        Timestamp::from_second(day * 86_400).unwrap()
-    }
-
-    fn subscription(status: &str) -> Subscription {
-        Subscription {
-            id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
-            plan: "team".into(),
-            name: "n".into(),
-            status: SubscriptionStatus::from_word(status),
-            quantity: Some(5),
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: Some(at(30)),
-            term_unit: None,
-            auto_renew: Some(true),
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: at(0),
-        }
-    }
-
-    #[test]
-    fn each_difference_of_a_subscription_is_told_as_what_it_is() {
-        let check = |before: &str, after: &str, edit: fn(&mut Subscription), told: &str| {
-            let before = subscription(before);
-            let mut after = subscription(after);
-            edit(&mut after);
-            let change = Change::of_subscription(at(1), Cause::Command, Some(&before), &after);
-            let kinds: Vec<_> =
-                Notice::of_change(&change).iter().map(|it| it.kind.as_str()).collect();
-            let told: Vec<String> =
-                told.split_whitespace().map(|it| format!("subscription.{it}")).collect();
-            assert_eq!(kinds, told, "{before:?} {after:?}");
-        };
-        let same = |_: &mut Subscription| {};
-        check("PendingFulfillmentStart", "Subscribed", same, "activated");
-        check("Subscribed", "Suspended", same, "suspended");
-        check("Suspended", "Subscribed", same, "reinstated");
-        check("Suspended", "Unsubscribed", |it| it.quantity = None, "cancelled");
-        check("Subscribed", "Unsubscribed", same, "cancelled");
-        check("PendingFulfillmentStart", "Unsubscribed", same, "cancelled");
-        check("Unsubscribed", "Subscribed", same, "status_changed");
-        check("Subscribed", "Frozen", same, "status_changed");
-        check("Subscribed", "Subscribed", same, "");
-        check("Subscribed", "Subscribed", |it| it.observed_at = at(9), "");
-        check("Subscribed", "Subscribed", |it| it.plan = "b".into(), "plan_changed");
-        check("Subscribed", "Subscribed", |it| it.quantity = Some(6), "quantity_changed");
-        check("Subscribed", "Subscribed", |it| it.quantity = None, "updated");
-        check("Subscribed", "Subscribed", |it| it.name = "other".into(), "updated");
-        check("Subscribed", "Subscribed", |it| it.term_end = Some(at(60)), "renewed");
-        check("Subscribed", "Subscribed", |it| it.term_end = Some(at(20)), "updated");
-        // The term of an activation is its first.
-        check(
-            "PendingFulfillmentStart",
-            "Subscribed",
-            |it| it.term_end = Some(at(60)),
-            "activated",
-        );
-        let all = |it: &mut Subscription| {
-            it.plan = "b".into();
-            it.quantity = Some(9);
-            it.term_end = Some(at(60));
-        };
-        check("Subscribed", "Subscribed", all, "plan_changed quantity_changed renewed");
-        check("Subscribed", "Suspended", all, "suspended plan_changed quantity_changed");
-    }
-
-    #[test]
-    fn consent_is_told_when_it_comes_and_when_it_goes() {
-        use Consent::{Granted, Missing, Revoked, Unknown};
-        let id = TenantId::from_uuid(Uuid::from_u128(2)).unwrap();
-        let tenant = |consent| Tenant { consent, ..Tenant::heard_of(id, None) };
-        let check = |before, after, told: Option<NoticeKind>| {
-            let (before, after) = (tenant(before), tenant(after));
-            let change = Change::of_tenant(at(1), Cause::Command, Some(&before), &after);
-            let kinds: Vec<_> = Notice::of_change(&change).iter().map(|it| it.kind).collect();
-            assert_eq!(kinds, told.into_iter().collect::<Vec<_>>(), "{before:?} {after:?}");
-        };
-        check(Unknown, Granted, Some(NoticeKind::ConsentGranted));
-        check(Missing, Granted, Some(NoticeKind::ConsentGranted));
-        check(Revoked, Granted, Some(NoticeKind::ConsentGranted));
-        check(Granted, Revoked, Some(NoticeKind::ConsentRevoked));
-        check(Granted, Granted, None);
-        check(Unknown, Missing, None);
-        check(Unknown, Unknown, None);
-    }
-
-    #[test]
-    fn a_source_is_told_once_when_it_has_failed_for_long_and_once_when_it_is_well() {
-        let state = |failures, complete: Option<i64>, run, held_back| SourceState {
-            failures,
-            last_complete: complete.map(at),
-            last_run: Some(at(run)),
-            held_back,
-            ..SourceState::default()
-        };
-        let limit = SignedDuration::from_hours(48);
-        let tenant = SourceKey::directory(TenantId::from_uuid(Uuid::from_u128(2)).unwrap());
-        let list = SourceKey::SUBSCRIPTIONS;
-        let check = |key, before: &SourceState, after: &SourceState, told: &[&str]| {
-            let notices = Notice::of_source(key, (before, after), limit, at(0));
-            let kinds: Vec<_> = notices.iter().map(|it| it.kind.as_str()).collect();
-            assert_eq!(kinds, told, "{before:?} {after:?}");
-        };
-        let (well, short, long) =
-            (state(0, Some(1), 1, 0), state(1, Some(1), 2, 0), state(2, Some(1), 3, 0));
-        check(list, &well, &short, &[]);
-        check(list, &short, &long, &["sync.failing"]);
-        check(list, &long, &state(3, Some(1), 4, 0), &[]);
-        check(list, &long, &state(0, Some(5), 5, 0), &["sync.recovered"]);
-        check(tenant, &well, &state(0, Some(1), 2, 9), &["sync.held_back"]);
-        check(tenant, &state(0, Some(1), 2, 9), &state(0, Some(1), 3, 4), &[]);
-        check(tenant, &state(0, Some(1), 2, 9), &well, &["sync.released"]);
-        let never = |failures| state(failures, None, 1, 0);
-        check(list, &never(2), &never(3), &["sync.failing"]);
-        check(tenant, &never(2), &never(3), &[]);
-    }
-
-    #[test]
-    fn a_wish_is_a_type_or_a_group_of_them() {
-        let wish = |text: &str| text.parse::<NoticeWish>();
-        assert!(wish("subscription.*").unwrap().wants(NoticeKind::SubscriptionRenewed));
-        assert!(!wish("subscription.*").unwrap().wants(NoticeKind::SyncFailing));
-        assert!(wish("sync.failing").unwrap().wants(NoticeKind::SyncFailing));
-        assert!(!wish("sync.failing").unwrap().wants(NoticeKind::SyncRecovered));
-        assert!(wish("license.*").is_err() && wish("*").is_err() && wish("test").is_err());
-        for kind in NoticeKind::ALL {
-            assert_eq!(wish(kind.as_str()).unwrap().to_string(), kind.as_str());
-        }
     }
 }

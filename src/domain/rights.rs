@@ -90,6 +90,8 @@ pub struct RightsSource {
     pub refused: Option<(Arc<str>, Timestamp)>,
     /// When they were last read.
     pub read_at: Option<Timestamp>,
+    /// When it was last compared what plans are called there.
+    pub learned_at: Option<Timestamp>,
 }
 
 impl RightsSource {

@@ -109,6 +109,25 @@ problems! {
 }
 
 impl Problem {
+    /// What was sent cannot be kept, and so not be acknowledged.
+    pub fn unwritten(cause: impl Error + Send + Sync + 'static) -> Self {
+        let detail = "it cannot be written down: send it again";
+        Self::unavailable(detail).retry_after(5).because(cause)
+    }
+
+    /// An idempotency key came with another body.
+    pub fn other_body() -> Self {
+        let detail = "this Idempotency-Key came with another body in the last 24 hours: use a new \
+                      one for each request";
+        Self::key_reused(detail).of_field("Idempotency-Key")
+    }
+
+    /// No further idempotency key can be remembered.
+    pub fn too_many_keys() -> Self {
+        let detail = "too many idempotency keys came in the last 24 hours: try again later";
+        Self::unavailable(detail).retry_after(60)
+    }
+
     /// Names the field that is wrong.
     #[must_use]
     pub fn of_field(self, field: &'static str) -> Self {

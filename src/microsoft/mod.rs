@@ -25,7 +25,8 @@ use uuid::Uuid;
 pub use self::error::{ErrorKind, MicrosoftError};
 pub use self::graph::{
     AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, MadeGraphSubscription,
-    MemberKind, MemberRow, NewGraphSubscription, Organization, PageEnd, Removed, UserRow,
+    MemberKind, MemberRow, NewGraphSubscription, Organization, PageEnd, Removed, RightRow,
+    RightsOf, UserRow,
 };
 pub use self::json::Read;
 pub use self::keys::EntraKeySource;
@@ -136,6 +137,11 @@ impl Microsoft {
     /// Microsoft Graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Our app's client id: what Graph shows may depend on who asks.
+    pub fn app(&self) -> &str {
+        &self.client_id
     }
 
     /// Signs people in with our app, or with another one that has a secret of its own.

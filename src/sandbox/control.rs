@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::entra::{self, TokenRequest};
 use super::wire::{Ask, Reply};
-use super::world::{NewUser, SkuUnits, WorldError};
+use super::world::{NewUser, Shown, SkuUnits, WorldError};
 use super::{Faults, World};
 
 /// One command: `{"assign": {"tenant": …, "user": …, "sku": …}}`. Names are those of the methods
@@ -137,6 +137,12 @@ enum Command {
         tenant: Uuid,
         sku: Uuid,
     },
+    SkuShown {
+        tenant: Uuid,
+        sku: Uuid,
+        shown: Shown,
+    },
+    ForeignApp(Switch),
     /// Without `roles` (or with `"none"`) our app is removed from the tenant.
     Consent {
         tenant: Uuid,
@@ -287,6 +293,8 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
             world.sku_units(tenant, sku, units)?;
         }
         C::SkuRemove { tenant, sku } => world.sku_remove(tenant, sku)?,
+        C::SkuShown { tenant, sku, shown } => world.sku_shown(tenant, sku, shown)?,
+        C::ForeignApp(switch) => world.set_foreign_app(matches!(switch, Switch::On)),
         C::Consent { tenant, roles } => world.consent(tenant, consented(roles)?)?,
         C::Subscription(text) => {
             return Ok(json!({"subscription": world.upsert_subscription(text.get())?}));

@@ -53,6 +53,10 @@ pub enum Fault {
     Batch429,
     /// One item of a batch fails with 503 inside an outer 200.
     Batch503,
+    /// A user's usage rights come empty although he has some: not yet.
+    RightsEmpty,
+    /// A user's usage rights are refused with 403.
+    Rights403,
     /// A delta link is answered by 410 with a `Location`.
     Delta410,
     /// A delta link is answered by 400 `syncStateNotFound`.
@@ -98,7 +102,7 @@ pub enum Fault {
 /// Every fault with its name in a SPEC and its meaning; the position is the index into
 /// [`Faults::chances`]. Help and README are made of it.
 #[rustfmt::skip]
-const NAMES: [(Fault, &str, &str); 43] = [
+const NAMES: [(Fault, &str, &str); 45] = [
     (Fault::Token503, "token.503", "the token endpoint is unavailable"),
     (Fault::TokenNoPrincipal, "token.7000229", "our app has no service principal: AADSTS7000229"),
     (Fault::Marketplace429, "marketplace.429", "the marketplace throttles"),
@@ -122,6 +126,8 @@ const NAMES: [(Fault, &str, &str); 43] = [
     (Fault::GraphExpiredPage, "graph.expired_page", "the token of a next link is refused as expired"),
     (Fault::Batch429, "batch.429", "one item of a batch is throttled inside an outer 200"),
     (Fault::Batch503, "batch.503", "one item of a batch fails inside an outer 200"),
+    (Fault::RightsEmpty, "rights.empty", "a user's usage rights come empty although there are some"),
+    (Fault::Rights403, "rights.403", "a user's usage rights are refused"),
     (Fault::Delta410, "delta.410", "a delta link is answered by 410 with a Location"),
     (Fault::DeltaSyncStateNotFound, "delta.sync_state_not_found", "a delta link is answered by 400 syncStateNotFound"),
     (Fault::ActivationFailure, "activation.failure", "an activation fails in the background: the subscription ends"),

@@ -40,7 +40,7 @@ pub use stumble::Stumble;
 pub use usage::AcceptedUsage;
 pub use webhook::{Delivery, Fate, Forgery, Webhook};
 pub use world::subscription::{Buyer, Subscription, Term};
-pub use world::{NewUser, Purchase, Seat, SkuUnits, World, WorldError};
+pub use world::{NewUser, Purchase, Seat, Shown, SkuUnits, World, WorldError};
 
 /// Tells the time; the sandbox adds its own offset.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

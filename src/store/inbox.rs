@@ -2,6 +2,7 @@
 //! on disk only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -101,6 +102,11 @@ impl Store {
     /// Whether a webhook for this subscription came, or was worked on, since then.
     pub fn webhook_announced(&self, id: SubscriptionId, since: Timestamp) -> bool {
         self.shared.inbox().announced(id, since)
+    }
+
+    /// Whether a later webhook tells of another change of the same kind to the same subscription.
+    pub fn webhook_overtaken(&self, event: &WebhookEvent) -> bool {
+        self.shared.inbox().overtaken(event)
     }
 
     /// The body of a webhook that is not done. Blocking: reads the disk.
@@ -207,6 +213,16 @@ impl Inbox {
             it.received >= since || it.state.over_since().is_none_or(|over| over >= since)
         };
         self.all.values().rev().filter(|it| names(it)).any(|it| fresh(&it))
+    }
+
+    fn overtaken(&self, event: &WebhookEvent) -> bool {
+        let (said, later) = (&event.said, (Bound::Excluded(event.id), Bound::Unbounded));
+        let another = |it: &WebhookEvent| {
+            it.said.subscription == said.subscription
+                && it.said.action == said.action
+                && it.said.operation != said.operation
+        };
+        said.action.asks() && self.all.range(later).any(|(_, it)| another(it))
     }
 
     pub(super) fn find(&self, filter: &WebhookFilter) -> Vec<Arc<WebhookEvent>> {

@@ -13,7 +13,7 @@ use super::record::{self, ActivationV1, LicenseV1, SightingsV1};
 use super::{Store, StoreError, UsageReceipt, UsageRepeat};
 use crate::domain::{
     ActivationId, ActivationKey, ActivationWrite, Change, Commit, HeldSeat, LicenseId, LicenseUser,
-    LicenseUsers, Mirror, PlaceRequest, SeatOutcome, Sightings,
+    LicenseUsers, Mirror, Notice, PlaceRequest, SeatOutcome, Sightings,
 };
 
 /// What is made of the newest mirror, and what is to be answered to whoever repeats himself.
@@ -138,6 +138,17 @@ impl Store {
                 kept.filter(|seat| it.now.duration_since(seat.last_used) <= it.release_after);
             let taken_at = kept.map_or(it.now, |seat| seat.taken_at);
             let seat = HeldSeat { taken_at, last_used: it.now };
+            let license = mirror.licenses().license(it.license).filter(|_| kept.is_none());
+            let crossed = license.filter(|license| {
+                let users = |max| {
+                    users.map_or(0, |all| all.before(Some(it.user), max, it.release_after, it.now))
+                };
+                license.max_users().is_some_and(|max| users(max) == max)
+            });
+            let over = crossed.map(|license| {
+                let users = license.max_users().unwrap_or_default().saturating_add(1);
+                Notice::license_over_limit(license, users, Some(it.user), it.now)
+            });
             let change = match it.user {
                 LicenseUser::Known(tenant, user) if kept.is_none() => {
                     Some(Change::of_place(it.now, it.cause, it.license, (tenant, user), seat))
@@ -147,6 +158,7 @@ impl Store {
             let commit = Commit {
                 license_users: vec![(it.license, vec![(it.user, Some(seat))])],
                 changes: change.into_iter().collect(),
+                notices: over.into_iter().collect(),
                 ..Commit::default()
             };
             (Some(commit), SeatOutcome::Holds)

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use super::committer::Job;
 use super::{Shared, Store, StoreError};
 use crate::domain::{
-    Commit, Delivery, DeliveryState, DeliveryWrite, Notice, NoticeKind, NoticeNumber, NoticeWish,
-    SubscriptionId, TenantId, UserId,
+    Commit, Delivery, DeliveryState, DeliveryWrite, LicenseId, LicenseUser, Notice, NoticeKind,
+    NoticeNumber, NoticeWish, SubscriptionId, TenantId, UserId,
 };
 
 pub(super) use post::{Before, writes};
@@ -93,7 +93,23 @@ impl Store {
     pub fn tell_seat_refused(&self, id: SubscriptionId, who: (TenantId, UserId), at: Timestamp) {
         let mirror = self.mirror();
         let Some(subscription) = mirror.subscription(id) else { return };
-        let notice = Notice::seat_refused(subscription, who, at);
+        self.tell_refused(Notice::seat_refused(subscription, who, at));
+    }
+
+    /// Tells that somebody was refused since a license has its maximum of users, once per license and
+    /// day; otherwise as [`Self::tell_seat_refused`].
+    pub fn tell_license_refused(
+        &self,
+        id: LicenseId,
+        (users, who): (u64, Option<LicenseUser>),
+        at: Timestamp,
+    ) {
+        let mirror = self.mirror();
+        let Some(license) = mirror.licenses().license(id) else { return };
+        self.tell_refused(Notice::license_user_refused(license, users, who, at));
+    }
+
+    fn tell_refused(&self, notice: Notice) {
         if !self.shared.outbox().is_news(&notice) {
             return;
         }
@@ -102,9 +118,9 @@ impl Store {
         drop(self.jobs.try_send(Job::Commit(Box::new(commit), reply)));
     }
 
-    /// Whether any endpoint wants to hear of refused seats.
-    pub fn tells_seat_refusals(&self) -> bool {
-        self.shared.outbox().is_wanted(NoticeKind::SeatsRefused)
+    /// Whether any endpoint wants to hear of such events.
+    pub fn tells(&self, kind: NoticeKind) -> bool {
+        self.shared.outbox().is_wanted(kind)
     }
 
     /// The body of an event that is sent outside of the outbox.
@@ -251,7 +267,8 @@ impl Lane {
 pub(super) struct Outbox {
     audience: Arc<Audience>,
     lanes: BTreeMap<Arc<str>, Lane>,
-    /// On which day each subscription's seats were last told to be refused.
+    /// On which day the seats of each subscription, and the places of each license, were last told
+    /// to be refused.
     refused: HashMap<Arc<str>, i64>,
     last: u64,
 }
@@ -260,7 +277,7 @@ impl Outbox {
     /// Takes over what a commit says, or what is read from disk.
     pub(super) fn put(&mut self, it: Arc<Delivery>) {
         self.last = self.last.max(it.number.0);
-        if it.kind == NoticeKind::SeatsRefused {
+        if it.kind.is_daily() {
             let day = day_of(it.at);
             let last = self.refused.entry(Arc::clone(&it.subject)).or_insert(day);
             *last = day.max(*last);
@@ -273,6 +290,12 @@ impl Outbox {
             DeliveryState::Dead { .. } => &mut lane.dead,
         };
         table.insert(it.number, it);
+    }
+
+    /// Every event, in no order that means anything.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Delivery>> {
+        self.lanes.values().flat_map(Lane::all)
     }
 
     /// Takes over what is durable.

@@ -381,7 +381,13 @@ impl Usage {
         self.open.iter().take_while(move |(due, _)| *due <= now).map(|(_, id)| *id)
     }
 
-    fn find(&self, filter: &UsageFilter) -> Vec<Arc<UsageEvent>> {
+    /// Every answer that is remembered: the digest of its body, and when it was given.
+    #[cfg(test)]
+    pub(super) fn answers(&self) -> impl Iterator<Item = (&[u8; 32], &([u8; 32], Timestamp))> {
+        self.answers.iter()
+    }
+
+    pub(super) fn find(&self, filter: &UsageFilter) -> Vec<Arc<UsageEvent>> {
         let lets = |it: &&Arc<UsageEvent>| {
             filter.subscription.is_none_or(|id| it.key.subscription == id)
                 && filter.since.is_none_or(|since| it.key.hour >= since)

@@ -17,6 +17,7 @@
 //! | [`lookups`] | a refusal has its user looked up at once |
 //! | [`notifications`] | Microsoft tells that a user changed |
 //! | [`freshness`] | how old changes are when answers follow them |
+//! | [`rights`] | usage rights: the second witness, and what plans are called |
 //! | `agenda` | which source is due when |
 //! | `lanes` | room for many short runs and a few long ones |
 //! | `upstream` | what a round asks of Graph, as a seam |
@@ -49,6 +50,7 @@ pub mod plan;
 mod progress;
 pub mod reading;
 pub mod reports;
+pub mod rights;
 pub mod seats;
 pub mod sign_in;
 #[cfg(test)]
@@ -64,9 +66,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Share;
 use crate::domain::{
-    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, TenantId, Trigger,
+    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, TenantId,
+    TenantView, Trigger,
 };
-use crate::microsoft::{ErrorKind, Microsoft, MicrosoftError};
+use crate::microsoft::{ErrorKind, Meter, Microsoft, MicrosoftError};
 use crate::store::{Store, StoreError};
 
 use progress::Gauge;
@@ -110,6 +113,8 @@ pub struct Limits {
     pub remove_limit: Share,
     /// How often a tenant's licensed groups are read (`[sync.groups] every`).
     pub groups: SignedDuration,
+    /// How often known usage rights are read again (`[sync.directory] rights`); `None`: never.
+    pub rights: Option<SignedDuration>,
 }
 
 /// A run that began: what all its commits and log lines share.
@@ -175,6 +180,12 @@ pub fn needs_directory(catalog: &Catalog) -> bool {
     catalog.products().any(|product| per_user.iter().any(|channel| product.sells_on(*channel)))
 }
 
+/// Whether a tenant's directory is read, or was: where no plan needs it, that it never was is no
+/// trouble to show.
+pub fn reads_directory(catalog: &Catalog, tenant: &TenantView) -> bool {
+    needs_directory(catalog) || tenant.directory.last_run.is_some()
+}
+
 /// The log line of a run and the state of its source, whatever became of it.
 pub(crate) fn ended(
     sources: &Sources,
@@ -196,23 +207,7 @@ pub(crate) fn closed(
     tally: Tally,
     end: End,
 ) -> (Run, SourceState) {
-    let run = Run {
-        id: begun.id,
-        key: begun.key,
-        trigger: begun.trigger,
-        full: begun.full,
-        started: begun.started,
-        ended,
-        outcome: end.outcome,
-        seen: tally.seen,
-        added: tally.added,
-        changed: tally.changed,
-        removed: tally.removed,
-        odd: tally.odd,
-        requests: gauge.meter.requests(),
-        throttled: SignedDuration::try_from(gauge.meter.throttled()).unwrap_or(SignedDuration::MAX),
-        error: end.error.clone(),
-    };
+    let run = logged(ended, begun, &gauge.meter, tally, &end);
     let failures = match end.outcome {
         Outcome::Failed => before.failures.saturating_add(1),
         Outcome::Complete | Outcome::Partial => 0,
@@ -225,6 +220,33 @@ pub(crate) fn closed(
         ..before
     };
     (run, state)
+}
+
+/// The log line of a run.
+pub(crate) fn logged(
+    ended: Timestamp,
+    begun: &Begun,
+    meter: &Meter,
+    tally: Tally,
+    end: &End,
+) -> Run {
+    Run {
+        id: begun.id,
+        key: begun.key,
+        trigger: begun.trigger,
+        full: begun.full,
+        started: begun.started,
+        ended,
+        outcome: end.outcome,
+        seen: tally.seen,
+        added: tally.added,
+        changed: tally.changed,
+        removed: tally.removed,
+        odd: tally.odd,
+        requests: meter.requests(),
+        throttled: SignedDuration::try_from(meter.throttled()).unwrap_or(SignedDuration::MAX),
+        error: end.error.clone(),
+    }
 }
 
 /// How a run ended, and what an operator should know about it.

@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::progress::Gauge;
 use super::{
-    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, subscriptions,
+    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, rights, subscriptions,
 };
 use crate::domain::{Outcome, Run, SourceKey};
 use crate::microsoft::ErrorKind;
@@ -44,6 +44,7 @@ async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performe
             let read = directory::run(sources, tenant, &mut begun, gauge).await?;
             if read.1.is_none() {
                 groups::follow(sources, &begun, full).await?;
+                rights::follow(sources, &begun).await?;
             }
             read
         }

@@ -6,8 +6,9 @@
 //! After a failure that may have taken effect nothing is asked again before subscription and
 //! operations have been read back.
 //!
-//! An order that was begun goes on when whoever asked for it has left; a stop of the daemon cuts
-//! waits short, and what then goes on at Microsoft comes by webhook and list.
+//! An order that was begun goes on when whoever asked for it has left. A stop of the daemon cuts
+//! waits short, and so does a kill: which orders are under way is on disk, and after the start they
+//! are followed again.
 //!
 //! | file | subject |
 //! |---|---|
@@ -16,6 +17,7 @@
 //! | `allowed` | what can be known before anything is asked |
 //! | `ask` | a change or an end: asked once, read back after a failure |
 //! | `follow` | what Microsoft took, followed to its end |
+//! | `under_way` | orders under way on disk, and how they go on after a start |
 //! | `reading` | one subscription, read now, and the mirror brought to it |
 //! | `figures` | what became of orders, counted |
 //! | `error` | why an order came to nothing, by what a person must do |
@@ -28,6 +30,7 @@ mod follow;
 mod order;
 mod purchase;
 mod reading;
+mod under_way;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +50,7 @@ use crate::microsoft::Sleep;
 
 pub use self::error::OrderError;
 pub use self::order::{Activated, Order, OrderEnd, OrderStep, Ordered, Preview, Purchase, Request};
+pub(crate) use self::under_way::under_way;
 pub use crate::microsoft::{AvailablePlan, BillingTerm};
 
 /// Orders that wait to be begun; more are made to wait by whoever asks.
@@ -68,16 +72,21 @@ pub fn orders(
     let (begin, waiting) = mpsc::channel(WAITING);
     let (desk, figures) = (Desk::default(), Figures::default());
     let work = Work { sources, sleep, cancel: cancel.clone(), desk, figures };
-    (Orders { work, begin }, carry_out(waiting, cancel))
+    (Orders { work: work.clone(), begin }, carry_out(work, waiting, cancel))
 }
 
-/// Runs what is begun. When cancelled it takes nothing more and lets what was begun come to a good
+/// Goes on with what was under way, and runs what is begun. When cancelled it takes nothing more and lets what was begun come to a good
 /// place: the waits of an order end by themselves then.
 async fn carry_out(
+    work: Work,
     mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>,
     cancel: CancellationToken,
 ) -> Result<(), SyncError> {
     let mut tasks = JoinSet::new();
+    let before = under_way(&work.sources.store.snapshot(), (work.sources.clock)());
+    for it in before {
+        tasks.spawn(work.clone().resume(it));
+    }
     loop {
         tokio::select! {
             biased;

@@ -357,6 +357,7 @@ mod tests {
             sweep: SignedDuration::from_hours(24),
             remove_limit: crate::config::Share::FIFTH,
             groups: SignedDuration::from_hours(1),
+            rights: None,
         };
         let planned = directory(view, found, &run(id), limits, NOW);
         let mirror = Mirror::default().applied(&Commit {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use entitled::config::Config;
+use entitled::domain::{Catalog, Channel, Product};
 use entitled::sandbox::{Options, story};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -372,4 +375,23 @@ async fn following_the_log_shows_each_run_as_it_ends_until_the_daemon_stops() {
 fn subscriptions() -> entitled::sync::RunRequest {
     let source = Some(entitled::domain::Source::Subscriptions);
     entitled::sync::RunRequest { source, ..Default::default() }
+}
+
+#[tokio::test]
+async fn directories_that_no_plan_needs_are_no_trouble_in_the_status() {
+    let only_saas = |config: &mut Config| {
+        let per_user = [Channel::Appsource, Channel::IsvApp];
+        let saas = |it: &&Arc<Product>| !per_user.iter().any(|on| it.sells_on(*on));
+        let kept = config.catalog.products().filter(saas).map(|it| Product::clone(it));
+        config.catalog = Catalog::new(kept.collect::<Vec<_>>());
+    };
+    let world = World::adjusted(Options::default(), "", Box::new(only_saas)).await;
+    world.sync().await;
+    let status = with(&world.config_path(), "status --json").await.ok().rows().remove(0);
+    let sources: Vec<_> =
+        status["sources"].as_array().unwrap().iter().map(|it| text(it, "source")).collect();
+    assert_eq!(sources, ["subscriptions"], "{status}");
+    assert!(status["tenants"]["total"].as_u64().unwrap() > 1, "they are there: {status}");
+    let (_, metrics) = world.ops("/metrics").await;
+    assert!(!metrics.contains("source=\"directory\",stale=\"true\""), "{metrics}");
 }

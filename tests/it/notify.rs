@@ -4,6 +4,7 @@ mod dead;
 mod delivery;
 mod kinds;
 mod law;
+mod licenses;
 mod receiver;
 
 use std::sync::Arc;
@@ -32,14 +33,7 @@ async fn unsynced(receivers: &[&Receiver]) -> World {
 
 /// Waits until it is so; the task that tells looks again and again meanwhile.
 async fn until(world: &World, what: &str, mut is_so: impl FnMut() -> bool) {
-    let patience = async {
-        while !is_so() {
-            poke(world).await;
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(20), patience).await;
-    assert!(waited.is_ok(), "never: {what}; {:?}", world.daemon.store.outbox());
+    world.until(what, |_| is_so()).await;
 }
 
 /// Makes the task that tells look at the clock.

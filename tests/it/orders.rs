@@ -4,6 +4,7 @@ mod cancel;
 mod change;
 mod commands;
 mod purchase;
+mod restart;
 mod trouble;
 
 use std::time::Duration;

@@ -85,6 +85,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
             sweep: SignedDuration::from_hours(24),
             remove_limit: Share::FIFTH,
             groups: SignedDuration::from_hours(1),
+            rights: None,
         },
     }
 }

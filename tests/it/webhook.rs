@@ -66,13 +66,7 @@ fn all(world: &World) -> Vec<Arc<WebhookEvent>> {
 
 /// Waits until no webhook waits any more.
 async fn settled(world: &World) {
-    let mut revisions = world.daemon.store.revisions();
-    let none_waits = async {
-        while world.daemon.store.inbox().waiting > 0 {
-            revisions.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), none_waits).await.unwrap();
+    world.until("no webhook waits", |it| it.daemon.store.inbox().waiting == 0).await;
 }
 
 /// What became of each webhook.

@@ -140,6 +140,20 @@ impl World {
         Duration::from_millis(self.slept.load(Ordering::SeqCst))
     }
 
+    /// Waits until it is so. The daemon's tasks look around again and again meanwhile: any commit
+    /// wakes them.
+    pub async fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let patience = async {
+            while !is_so(self) {
+                let nothing = entitled::domain::Commit::default();
+                self.daemon.store.commit(nothing).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_mins(1), patience).await;
+        assert!(waited.is_ok(), "never: {what}; {:?}", self.daemon.store.outbox());
+    }
+
     /// Changes what is true at Microsoft.
     pub fn microsoft<R>(&self, change: impl FnOnce(&mut Microsoft) -> R) -> R {
         self.sandbox.with_world(change)
@@ -147,18 +161,6 @@ impl World {
 
     pub fn mirror(&self) -> Arc<Mirror> {
         self.daemon.store.snapshot()
-    }
-
-    /// Waits until it is so; looks again after each commit.
-    pub async fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        let mut revisions = self.daemon.store.revisions();
-        let so = async {
-            while !is_so(self) {
-                revisions.changed().await.unwrap();
-            }
-        };
-        let done = tokio::time::timeout(Duration::from_mins(1), so).await;
-        assert!(done.is_ok(), "never came: {what}");
     }
 
     /// Reads everything now.

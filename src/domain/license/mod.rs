@@ -18,6 +18,7 @@ mod bind;
 mod book;
 mod change;
 mod code;
+mod restore;
 mod step;
 mod users;
 
@@ -33,6 +34,7 @@ use super::{OverLimit, ProductId, TenantId, UnknownWord, UserId};
 pub use self::bind::{BindRequest, Binding};
 pub use self::book::{LicenseBook, LicenseCoverage, Sighted, SightedKind, Sightings};
 pub use self::code::{ActivationId, ActivationKey, InvalidKey, LicenseId};
+pub use self::restore::LicenseLife;
 pub use self::step::{
     Credit, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale, Stepped,
 };
@@ -129,12 +131,16 @@ pub struct License {
 }
 
 words!(
-    /// How far the passing of time was told to the publisher's systems.
+    /// How far the passing of time was told to the publisher's systems: later ones are greater.
     LicenseTold, "told" {
         /// Nothing yet in this period.
         Nothing = "nothing",
         /// That its trial ends soon.
         TrialEnding = "trial_ending",
+        /// That its trial is over, and what was paid for began.
+        TrialOver = "trial_over",
+        /// That what was paid for ends soon.
+        Ending = "ending",
         /// That its grace began.
         Lapsed = "lapsed",
         /// That it is over.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -13,13 +14,15 @@ use serde_json::{Map, Value, json};
 use super::{Admin, Shared, lines};
 use crate::domain::{Cause, LicenseId};
 use crate::http::licenses::fields::Fields;
-use crate::http::licenses::{self, Order, rows};
+use crate::http::licenses::{self, ImportHow, ImportRow, Order, rows};
 use crate::http::problem::Problem;
 
 /// The routes, to be merged into the listener's.
 pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/licenses", get(list).post(issue))
+        .route("/licenses/export", get(export))
+        .route("/licenses/import", post(import))
         .route("/licenses/{id}", get(show))
         .route("/licenses/{id}/package", post(package))
         .route("/licenses/{id}/reissue", post(reissue))
@@ -47,6 +50,27 @@ async fn activations(State(admin): Shared) -> Response {
     lines::rows(move |sink| {
         mirror.licenses().activations().try_for_each(|it| sink.row(&rows::activation(it)))
     })
+}
+
+/// All that a file carries away.
+async fn export(State(admin): Shared) -> Response {
+    let mirror = admin.store.snapshot();
+    lines::rows(move |sink| {
+        let book = mirror.licenses();
+        book.all().try_for_each(|it| sink.row(&licenses::exported(book, it)))
+    })
+}
+
+/// A batch of a file's rows; what each comes to.
+async fn import(
+    State(admin): Shared,
+    Query(how): Query<ImportHow>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let rows: Vec<ImportRow> = serde_json::from_slice(&body)
+        .map_err(|error| Problem::malformed(format!("these are no rows: {error}")))?;
+    let catalog = Arc::clone(&admin.catalog);
+    licenses::import(&admin.store, catalog, rows, how, admin.now()).await.map(Json)
 }
 
 async fn issue(

@@ -15,6 +15,9 @@ const CHUNK_BYTES: usize = 32 * 1024;
 /// Chunks that wait for a slow reader.
 const CHUNKS: usize = 4;
 
+/// Lines that wait for a slow reader of what is followed.
+pub(super) const WAITING: usize = 64;
+
 /// Whoever asked has left.
 #[derive(Debug)]
 pub(super) struct Left;

@@ -14,9 +14,6 @@ use crate::domain::{Outcome, Run, RunId};
 use crate::http::problem::Problem;
 use crate::store::{ChangeFilter, RunFilter};
 
-/// Lines that wait for a slow reader of `--follow`.
-const LINES: usize = 64;
-
 /// Among so many of the newest runs `--follow` looks for those that have ended.
 const WINDOW: usize = 1024;
 
@@ -77,7 +74,7 @@ pub(super) async fn runs(
 ) -> Result<Response, Problem> {
     let wanted = Wanted::read(&query)?;
     if query.follow {
-        let (send, receive) = mpsc::channel(LINES);
+        let (send, receive) = mpsc::channel(lines::WAITING);
         return Ok(lines::driven(async move { drop(follow(&admin, wanted, send).await) }, receive));
     }
     let runs = wanted.runs(&admin)?;

@@ -11,9 +11,12 @@
 //! | `GET /seats`, `/seats/usage`, `/seats/figures` | rows; used against bought; all figures |
 //! | `GET /groups`, `/groups/users` | rows; how each user stands with a group |
 //! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
+//! | `GET /tenants/{id}/learn`, `/tenants/{id}/rights` | what plans are called there; how far usage rights are believed |
+//! | `POST /tenants/{id}/learn/{mapping}/confirm`, `…/reject` | the mapping |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
+//! | `GET /licenses/export`, `POST /licenses/import` | rows as files carry them; what each comes to |
 //! | `POST /licenses`, `/licenses/{id}/{step}` | the license, issued or afterwards |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
@@ -28,6 +31,7 @@
 mod figures;
 mod groups;
 mod held;
+mod learn;
 mod licenses;
 mod life;
 mod lines;
@@ -211,6 +215,7 @@ fn router(admin: Admin) -> Router {
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
         .merge(groups::routes())
+        .merge(learn::routes())
         .merge(licenses::routes())
         .merge(usage::routes())
         .merge(reports::routes())

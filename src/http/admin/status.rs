@@ -11,7 +11,7 @@ use super::{Admin, Shared, life, rows};
 use crate::decision::{is_distrusted, is_stale};
 use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
 use crate::http::problem::Problem;
-use crate::sync::TaskStatus;
+use crate::sync::{TaskStatus, reads_directory};
 
 /// Records that could not be understood are counted up to here.
 const ODD_MAX: usize = 1000;
@@ -57,6 +57,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
         "seats_taken": taken(&mirror),
         "groups": super::groups::status(&mirror),
+        "usage_rights": super::learn::status(&mirror),
         "seats": super::figures::status(&admin),
         "usage": super::usage::status(&admin),
         "notify": super::notify::rows(&admin.notify),
@@ -71,7 +72,8 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
     let unread = SourceState::default();
     let list = mirror.source(SourceKey::SUBSCRIPTIONS).unwrap_or(&unread);
     let list = (SourceKey::SUBSCRIPTIONS, None, None, list);
-    let views = mirror.tenants().map(|it| {
+    let read = mirror.tenants().filter(|it| reads_directory(&admin.catalog, it));
+    let views = read.map(|it| {
         let consent = Some(it.tenant.consent.as_str());
         (SourceKey::directory(it.tenant.id), it.tenant.name.clone(), consent, &it.directory)
     });

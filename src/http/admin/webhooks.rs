@@ -1,14 +1,19 @@
 //! `log webhooks` and `webhooks`: the ledger, single webhooks, those that were given up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
+use super::lines::Left;
 use super::{Admin, Shared, lines, needed, parsed, rows, unreadable};
 use crate::domain::{
     Cause, Change, Commit, Entity, EventId, EventState, EventWrite, Fact, SubscriptionId,
@@ -20,6 +25,9 @@ use crate::store::WebhookFilter;
 /// How far back `status` looks.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
+/// The shortest time between two looks for those who follow.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+
 /// Webhooks that wait again in one commit.
 const REPLAYED_AT_ONCE: usize = 500;
 
@@ -29,6 +37,26 @@ pub(super) struct LedgerQuery {
     state: Option<String>,
     since: Option<String>,
     subscription: Option<String>,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// Which rows of the ledger are wanted.
+struct Wanted {
+    since: Timestamp,
+    subscription: Option<SubscriptionId>,
+    state: Option<String>,
+}
+
+impl Wanted {
+    fn entries(&self, admin: &Admin) -> Vec<WebhookEntry> {
+        let mut entries = admin.watch.ledger(self.since);
+        entries.retain(|it| {
+            self.subscription.is_none_or(|id| it.subscription() == Some(id))
+                && self.state.as_deref().is_none_or(|word| it.is(word))
+        });
+        entries
+    }
 }
 
 /// Which webhooks are to be worked off again.
@@ -39,20 +67,66 @@ pub(super) struct ReplayQuery {
     all: bool,
 }
 
-/// The ledger, oldest first.
+/// The ledger, oldest first; with `follow` it goes on with each row that is new or differs.
 pub(super) async fn list(
     State(admin): Shared,
     Query(query): Query<LedgerQuery>,
 ) -> Result<Response, Problem> {
     let since: Option<Timestamp> = parsed("since", query.since.as_deref())?;
-    let subscription: Option<SubscriptionId> =
-        parsed("subscription", query.subscription.as_deref())?;
-    let mut entries = admin.watch.ledger(since.unwrap_or(Timestamp::MIN));
-    entries.retain(|it| {
-        subscription.is_none_or(|id| it.subscription() == Some(id))
-            && query.state.as_deref().is_none_or(|word| it.is(word))
-    });
+    let wanted = Wanted {
+        since: since.unwrap_or(Timestamp::MIN),
+        subscription: parsed("subscription", query.subscription.as_deref())?,
+        state: query.state,
+    };
+    if query.follow {
+        let (send, receive) = mpsc::channel(lines::WAITING);
+        return Ok(lines::driven(async move { drop(follow(&admin, wanted, send).await) }, receive));
+    }
+    let entries = wanted.entries(&admin);
     Ok(lines::rows(move |sink| entries.iter().try_for_each(|it| sink.row(&row(it)))))
+}
+
+/// Sends what there is, then what comes or changes, until the daemon stops or nobody reads.
+async fn follow(admin: &Admin, mut wanted: Wanted, send: mpsc::Sender<Bytes>) -> Result<(), Left> {
+    // Registered before the first look, so that nothing falls between.
+    let mut revisions = admin.store.revisions();
+    // Lines as they were sent last, of what may still change.
+    let mut shown: BTreeMap<String, Bytes> = BTreeMap::new();
+    loop {
+        revisions.mark_unchanged();
+        let mut now = BTreeMap::new();
+        for entry in wanted.entries(admin) {
+            let told = row(&entry);
+            let (key, line) = (key(&told), lines::line(&told));
+            if shown.get(&key) != Some(&line) {
+                send.send(line.clone()).await.map_err(|_closed| Left)?;
+            }
+            now.insert(key, line);
+        }
+        shown = now;
+        // What is older than this is over, or was given up: it is replayed seldom.
+        let old = admin.now().checked_sub(DAY).unwrap_or(Timestamp::MIN);
+        wanted.since = wanted.since.max(old);
+        let next = async {
+            // In a burst one look tells many.
+            tokio::time::sleep(FOLLOW_EVERY).await;
+            revisions.changed().await
+        };
+        tokio::select! {
+            biased;
+            () = admin.cancel.cancelled() => return Ok(()),
+            changed = next => changed.map_err(|_closed| Left)?,
+        }
+    }
+}
+
+/// What a row is told by from others: its number, or what was missed and when.
+fn key(row: &Value) -> String {
+    let of = |name: &str| row.get(name).unwrap_or(&Value::Null).to_string();
+    if row.get("id").is_some_and(Value::is_u64) {
+        return of("id");
+    }
+    ["at", "state", "action", "subscription"].map(of).join(" ")
 }
 
 /// One webhook with its body as it came; the body of one that is done is no longer kept.

@@ -93,7 +93,7 @@ impl Fields<'_> {
         self.0.get(field).filter(|it| !it.is_null())
     }
 
-    fn text(&self, field: &'static str) -> Result<Option<Arc<str>>, Problem> {
+    pub(super) fn text(&self, field: &'static str) -> Result<Option<Arc<str>>, Problem> {
         let Some(value) = self.of(field) else { return Ok(None) };
         let text = value.as_str().ok_or_else(|| wrong(field, "it is no text"))?.trim();
         if text.is_empty() {
@@ -115,13 +115,16 @@ impl Fields<'_> {
         number.map(Some).ok_or_else(|| wrong(field, "it is no whole number"))
     }
 
-    fn word<T: FromStr<Err: Display>>(&self, field: &'static str) -> Result<Option<T>, Problem> {
+    pub(super) fn word<T: FromStr<Err: Display>>(
+        &self,
+        field: &'static str,
+    ) -> Result<Option<T>, Problem> {
         let text = self.text(field)?;
         text.map(|it| it.parse().map_err(|error| wrong(field, error))).transpose()
     }
 
     /// A moment, or a day: its first moment (UTC).
-    fn moment(&self, field: &'static str) -> Result<Option<Timestamp>, Problem> {
+    pub(super) fn moment(&self, field: &'static str) -> Result<Option<Timestamp>, Problem> {
         let Some(text) = self.text(field)? else { return Ok(None) };
         moment(&text).map(Some).ok_or_else(|| {
             wrong(field, "write a moment (2026-11-01T08:00:00Z) or a day (2026-11-01)")

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Order, rows, unknown, unwritten};
+use super::{Order, rows, unknown};
 use crate::domain::{
     Activation, ActivationId, ActivationWrite, Change, Commit, License, LicenseId, Policy,
 };
@@ -19,8 +19,8 @@ pub(in crate::http) async fn reissue(
     order: Order,
 ) -> Result<Value, Problem> {
     let Order { cause, now, .. } = order;
-    let new_id = store.new_license_id().map_err(unwritten)?;
-    let key = store.new_activation_key().map_err(unwritten)?;
+    let new_id = store.new_license_id().map_err(Problem::unwritten)?;
+    let key = store.new_activation_key().map_err(Problem::unwritten)?;
     let (key_hash, policy) = (store.hash_key(&key), policy.clone());
     let decided = store.decide(move |mirror| {
         let book = mirror.licenses();
@@ -45,7 +45,7 @@ pub(in crate::http) async fn reissue(
         let licenses = vec![ended, new];
         (Some(Commit { licenses, activations, changes, ..Commit::default() }), Ok(row))
     });
-    let mut row = decided.await.map_err(unwritten)??;
+    let mut row = decided.await.map_err(Problem::unwritten)??;
     if let Value::Object(row) = &mut row {
         row.insert("replaces".to_owned(), id.as_str().into());
         row.insert("key".to_owned(), key.expose().into());
@@ -70,5 +70,5 @@ pub(in crate::http) async fn unbind(
         let commit = Commit { activations, changes: vec![change], ..Commit::default() };
         (Some(commit), Ok(rows::activation(it)))
     });
-    decided.await.map_err(unwritten)?
+    decided.await.map_err(Problem::unwritten)?
 }

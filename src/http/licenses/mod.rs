@@ -7,6 +7,7 @@ pub(super) mod fields;
 mod issue_anew;
 mod package;
 pub(super) mod rows;
+mod transfer;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -15,12 +16,13 @@ use self::fields::Fields;
 use super::problem::Problem;
 use crate::domain::{
     ActivationKey, Cause, Change, Commit, License, LicenseBook, LicenseId, LicenseRefused,
-    LicenseStep, Policy, Sale,
+    LicenseStep, Notice, Policy, Sale,
 };
 use crate::store::{Once, Store, StoreError, UsageRepeat};
 
 pub(super) use issue_anew::{reissue, unbind};
 pub(super) use package::package;
+pub(super) use transfer::{ImportHow, ImportRow, exported, import};
 
 /// Who asks for it, when, and whether he may be repeating himself.
 pub(super) struct Order {
@@ -43,9 +45,9 @@ pub(super) async fn issue(
     order: Order,
 ) -> Result<Value, Problem> {
     let Order { cause, repeat, now } = order;
-    let id = store.new_license_id().map_err(unwritten)?;
+    let id = store.new_license_id().map_err(Problem::unwritten)?;
     let (repeat, secret) = repeat.unzip();
-    let drawn = store.new_activation_key().map_err(unwritten)?;
+    let drawn = store.new_activation_key().map_err(Problem::unwritten)?;
     let key_of = |id: LicenseId| secret.as_ref().map(|it| derived_key(store, id, it));
     let key = key_of(id).unwrap_or_else(|| drawn.clone());
     let license = License::issued(id, Some(store.hash_key(&key)), sale, now).map_err(refused)?;
@@ -92,11 +94,25 @@ pub(super) async fn step(
         let answer = serde_json::to_vec(&row).unwrap_or_default();
         let tenant = book.activations_of(id).find_map(|it| it.tenant);
         let change = Change::of_license(now, cause, tenant, Some(before), &stepped.license);
-        let commit =
-            Commit { licenses: vec![stepped.license], changes: vec![change], ..Commit::default() };
+        let users = || book.users(id).map_or(0, |it| it.in_use(policy.release_after, now));
+        let notices = crossed(before, &stepped.license, users)
+            .map(|users| Notice::license_over_limit(&stepped.license, users, None, now));
+        let commit = Commit {
+            licenses: vec![stepped.license],
+            changes: vec![change],
+            notices: notices.into_iter().collect(),
+            ..Commit::default()
+        };
         Ok::<_, Problem>(((!stepped.already).then_some(commit), answer))
     });
     answered(done.await)
+}
+
+/// How many users a license has, if a smaller maximum makes them too many.
+fn crossed(before: &License, after: &License, users: impl FnOnce() -> u64) -> Option<u64> {
+    let (old, max) = (before.max_users(), after.max_users()?);
+    let smaller = old.is_none_or(|old| max < old);
+    smaller.then(users).filter(|users| *users > max && old.is_none_or(|old| *users <= old))
 }
 
 /// Reads what is to be done to a license; `name` is the last part of its route.
@@ -132,23 +148,11 @@ fn refused(error: LicenseRefused) -> Problem {
 }
 
 fn answered(done: Result<Once<Problem>, StoreError>) -> Result<Value, Problem> {
-    let bytes = match done.map_err(unwritten)? {
+    let bytes = match done.map_err(Problem::unwritten)? {
         Once::Now(answer) => answer?,
         Once::Before(answer) => answer.to_vec(),
-        Once::OtherBody => {
-            let detail = "this Idempotency-Key came with another body in the last 24 hours: use a \
-                          new one for each request";
-            return Err(Problem::key_reused(detail).of_field("Idempotency-Key"));
-        }
-        Once::Full => {
-            let detail = "too many idempotency keys came in the last 24 hours: try again later";
-            return Err(Problem::unavailable(detail).retry_after(60));
-        }
+        Once::OtherBody => return Err(Problem::other_body()),
+        Once::Full => return Err(Problem::too_many_keys()),
     };
     serde_json::from_slice(&bytes).map_err(|error| Problem::internal("no answer").because(error))
-}
-
-fn unwritten(error: StoreError) -> Problem {
-    let detail = "it cannot be written down: send it again";
-    Problem::unavailable(detail).retry_after(5).because(error)
 }

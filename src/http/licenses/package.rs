@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{unknown, unwritten};
+use super::unknown;
 use crate::domain::{Catalog, Channel, License, LicenseId};
 use crate::http::problem::Problem;
 use crate::store::Store;
@@ -33,7 +33,7 @@ pub(in crate::http) async fn package(
     let keys = store.clone();
     let key = tokio::task::spawn_blocking(move || keys.keys().for_packages()).await;
     let key = key.map_err(|error| Problem::internal("no key was found").because(error))?;
-    let key = key.map_err(unwritten)?;
+    let key = key.map_err(Problem::unwritten)?;
     let secret = store.keys().pseudonym_secret();
     let unsigned = || Problem::internal("the package cannot be signed");
     let signer = Signer::new(&key.kid, &key.pkcs8, issuer, &secret);

@@ -13,7 +13,7 @@ use prometheus_client::registry::Unit;
 
 use super::figures::{self, PlanSeats};
 use super::life;
-use crate::domain::{Catalog, Mirror, Source, SourceKey, SourceState};
+use crate::domain::{Catalog, MappingState, Mirror, Source, SourceKey, SourceState};
 use crate::store::Store;
 use crate::sync::keys::Clock;
 
@@ -82,6 +82,8 @@ fn rights(
     let help = "Users who hold, or are meant to hold, any licence of ours";
     gauge(encoder, "licensed_users", help, None, [(NO_LABELS, users)])?;
 
+    usage_rights(mirror, encoder)?;
+
     let seats: Vec<PlanSeats> = figures::seats_by_plan(mirror, catalog);
     let labelled = |count: fn(&PlanSeats) -> u64| {
         let each = move |it: &PlanSeats| ([("plan", it.plan.clone())], clipped(count(it)));
@@ -96,6 +98,24 @@ fn rights(
     let taken = i64::try_from(taken).unwrap_or(i64::MAX);
     let help = "Users on seats of SaaS subscriptions, seats that are free again included";
     gauge(encoder, "held_seats", help, None, [(NO_LABELS, taken)])
+}
+
+/// What stands beside the directory: rights that it does not show, and names that wait for a word.
+fn usage_rights(mirror: &Mirror, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let clipped = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
+    let users = clipped(mirror.tenants().map(|it| it.rights.len()).sum());
+    let help = "Users with usage rights that their directory does not show";
+    gauge(encoder, "usage_rights", help, None, [(NO_LABELS, users)])?;
+    let refused = mirror.tenants().filter(|it| it.rights_source.refused.is_some()).count();
+    let help = "Tenants whose usage rights may not be read";
+    gauge(encoder, "usage_rights_refused", help, None, [(NO_LABELS, clipped(refused))])?;
+    let of = |state: MappingState| {
+        let all = mirror.tenants().flat_map(|it| it.mappings.iter());
+        clipped(all.filter(|it| it.state == state).count())
+    };
+    let labelled = MappingState::ALL.iter().map(|it| ([("state", it.as_str())], of(*it)));
+    let help = "What plans are called in tenants, by what operators said of it";
+    gauge(encoder, "mappings", help, None, labelled)
 }
 
 /// Of a source that is read tenant by tenant the worst tenant speaks.

@@ -15,7 +15,7 @@ use crate::domain::{
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::notify::{EndpointStatus, NotifyHandle};
 use crate::store::{ChangeFilter, RunFilter, StoreError, StoreReport};
-use crate::sync::{TaskStatus, seats};
+use crate::sync::{TaskStatus, reads_directory, seats};
 
 /// Runs and changes looked at for the charts.
 const LOOKED_AT: usize = 5_000;
@@ -154,7 +154,8 @@ fn scopes(mirror: &Mirror, ops: &Ops) -> Vec<Scope> {
             task: task(key),
         }
     };
-    let mut scopes: Vec<Scope> = mirror.tenants().map(of_tenant).collect();
+    let read = mirror.tenants().filter(|it| reads_directory(&ops.catalog, it));
+    let mut scopes: Vec<Scope> = read.map(of_tenant).collect();
     scopes.sort_by_key(|it| (it.fresh(now), it.state.last_complete));
     let key = SourceKey::SUBSCRIPTIONS;
     let subscriptions = Scope {

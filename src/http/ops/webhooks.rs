@@ -14,7 +14,7 @@ use super::facts::{NO_LABELS, gauge};
 use super::figures::DAY;
 use super::page::{SHOWN, legend, span, table, time};
 use super::svg::{self, Part, Text};
-use crate::domain::{EventState, WebhookEntry, WebhookEvent};
+use crate::domain::{AskedState, EventState, WebhookEntry, WebhookEvent};
 use crate::store::{InboxFigures, Store, WebhookFilter};
 use crate::sync::Clock;
 use crate::sync::inbox::{Watch, WebhookAlarm};
@@ -48,6 +48,11 @@ impl Collector for Waiting {
         gauge(to, "webhooks_waiting", help, None, one(count(inbox.waiting)))?;
         let help = "Webhooks that were given up: `entitled webhooks dead` lists them";
         gauge(to, "webhooks_dead", help, None, one(count(inbox.dead)))?;
+        let mirror = self.store.mirror();
+        let held = mirror.all_asked().filter(|it| it.state == AskedState::Held).count();
+        let help = "Changes that customers asked for and that wait for an operator: `entitled \
+                    subscriptions held` lists them";
+        gauge(to, "changes_held", help, None, one(count(held)))?;
         let oldest = self.store.waiting_webhooks().first().map(|it| it.received);
         let age = oldest.map_or(0, |it| now.duration_since(it).as_secs().max(0));
         let help = "Age of the oldest webhook that is not worked off yet";

@@ -1,18 +1,20 @@
 //! A refusal may be older than the licence: whoever is refused is looked up, and the answer says
-//! when to ask again.
+//! when to ask again. So is whoever stands on a usage right that has grown old.
 
 use jiff::Timestamp;
 
 use super::Public;
 use super::question::Asked;
-use crate::decision::{Decision, Reason};
+use crate::decision::{Decision, EvidenceKind, Reason};
 use crate::domain::{Channel, Cloud, Consent};
 
 impl Public {
     /// Asks for a look-up of the user if that could turn this answer, and has the answer say when
     /// it pays to ask again. Nobody waits for it.
     pub(super) fn look_again(&self, asked: &Asked, decision: Decision, now: Timestamp) -> Decision {
-        if decision.usable || !self.could_turn(asked, decision.reason) {
+        // Usage rights are read again for those who ask; all others' grow old.
+        let old_right = decision.stale && decision.proof == Some(EvidenceKind::UsageRight);
+        if decision.usable && !old_right || !self.could_turn(asked, decision.reason) {
             return decision;
         }
         let Some((tenant, user)) = asked.tenant.zip(asked.user) else { return decision };

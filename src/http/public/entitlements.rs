@@ -1,8 +1,8 @@
 //! May he use it? Answered from the mirror alone: Microsoft being down never delays a customer.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::question::{Asked, QuestionBody};
-use super::{Public, Shared, body, client_of};
+use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
 use crate::domain::{
-    Channel, Commit, Language, PlaceRequest, SeatOutcome, SeatRequest, Sighted, SightedKind,
-    Sightings,
+    Channel, Commit, Language, NoticeKind, PlaceRequest, SeatOutcome, SeatRequest, Sighted,
+    SightedKind, Sightings,
 };
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
@@ -62,7 +62,7 @@ pub(super) async fn answer_one(
         let (decision, _) = public.decide(&question, public.now());
         public.note_shown(&question, &decision, ip)?;
     }
-    Ok(json(public.answer(&question).await?))
+    Ok(json(StatusCode::OK, public.answer(&question).await?))
 }
 
 /// Up to a hundred questions at once, for servers.
@@ -140,7 +140,7 @@ pub(super) async fn answer_batch(
     whole.extend_from_slice(br#"{"answers":["#);
     whole.extend_from_slice(&answers.join(&b','));
     whole.extend_from_slice(b"]}");
-    Ok(json(whole.into()))
+    Ok(json(StatusCode::OK, whole))
 }
 
 async fn answer_or_problem(
@@ -165,11 +165,6 @@ fn accepted(headers: &HeaderMap) -> Option<Language> {
     Language::accepted(headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?)
 }
 
-fn json(body: Bytes) -> Response {
-    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (head, body).into_response()
-}
-
 impl Public {
     /// Answers a question. A seat that the answer rests on is on disk before the answer is given.
     async fn answer(&self, asked: &Asked) -> Result<Bytes, Problem> {
@@ -178,6 +173,8 @@ impl Public {
             let (decision, trail) = self.decide(asked, now);
             if decision.reason == Reason::NoFreeSeat {
                 self.tell_refused(asked, now);
+            } else if decision.reason == Reason::OverLimit {
+                self.tell_over_limit(asked, now);
             }
             self.note_declared(asked, &decision, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
@@ -210,13 +207,24 @@ impl Public {
 
     /// The publisher may want to sell more seats: he is told, and nobody waits for it.
     fn tell_refused(&self, asked: &Asked, now: jiff::Timestamp) {
-        if !self.store.tells_seat_refusals() {
+        if !self.store.tells(NoticeKind::SeatsRefused) {
             return;
         }
         let Some(who) = asked.tenant.zip(asked.user) else { return };
         if let Some(id) = decision::full_subscription(&self.store.mirror(), &asked.question(), now)
         {
             self.store.tell_seat_refused(id, who, now);
+        }
+    }
+
+    /// As [`Self::tell_refused`], of a license that has its maximum of users.
+    fn tell_over_limit(&self, asked: &Asked, now: jiff::Timestamp) {
+        if !self.store.tells(NoticeKind::LicenseUserRefused) {
+            return;
+        }
+        let (mirror, question) = (self.store.mirror(), asked.question());
+        if let Some((id, users)) = decision::full_license(&mirror, &question, &self.policy, now) {
+            self.store.tell_license_refused(id, (users, question.license_user()), now);
         }
     }
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::usage::{json, repeat};
-use super::{Shared, body};
+use super::usage::repeat;
+use super::{Shared, body, json};
 use crate::config::Permission;
 use crate::domain::Cause;
 use crate::http::licenses::fields::Fields;

@@ -21,7 +21,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -226,4 +228,10 @@ pub fn routes() -> Vec<(&'static str, &'static str)> {
 fn client_of(peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
     let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |it| it.0);
     rates::client(peer, headers)
+}
+
+/// An answer in JSON, which nobody in between may keep.
+fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, head, body.into()).into_response()
 }

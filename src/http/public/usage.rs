@@ -8,15 +8,15 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::usage_report::{self, ReportBody};
-use super::{Public, Shared, body, client_of};
+use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::domain::{Quantity, UsageEvent, UsageId, UsageState};
 use crate::http::problem::{Problem, ProblemBody};
@@ -121,7 +121,7 @@ pub(super) async fn report(
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
     let repeat = repeat(&caller, "usage", &head.headers, &bytes)?.map(|(it, _)| it);
     if let Some(repeat) = repeat
-        && let Some(receipt) = public.store.usage_answer(repeat).map_err(unwritten)?
+        && let Some(receipt) = public.store.usage_answer(repeat).map_err(Problem::unwritten)?
     {
         return answered(receipt);
     }
@@ -251,7 +251,7 @@ impl Public {
     ) -> Result<UsageReceipt, Problem> {
         let caller = Arc::clone(&caller.name);
         let request = UsageRequest { caller, repeat, reports, now: self.now(), answer };
-        self.store.take_usage(request).await.map_err(unwritten)
+        self.store.take_usage(request).await.map_err(Problem::unwritten)
     }
 }
 
@@ -301,21 +301,9 @@ fn answered(receipt: UsageReceipt) -> Result<Response, Problem> {
         UsageReceipt::Done { answer, .. } | UsageReceipt::Again(answer) => {
             Ok(json(StatusCode::ACCEPTED, answer.to_vec()))
         }
-        UsageReceipt::OtherBody => {
-            let detail = "this Idempotency-Key came with another body in the last 24 hours: use a \
-                          new one for each report";
-            Err(Problem::key_reused(detail).of_field("Idempotency-Key"))
-        }
-        UsageReceipt::Full => {
-            let detail = "too many idempotency keys came in the last 24 hours: try again later";
-            Err(Problem::unavailable(detail).retry_after(60))
-        }
+        UsageReceipt::OtherBody => Err(Problem::other_body()),
+        UsageReceipt::Full => Err(Problem::too_many_keys()),
     }
-}
-
-fn unwritten(error: crate::store::StoreError) -> Problem {
-    let detail = "it cannot be written down: send it again";
-    Problem::unavailable(detail).retry_after(5).because(error)
 }
 
 /// Digests of the idempotency key, each caller's and route's own, and of the body; and the key.
@@ -369,9 +357,4 @@ fn number(it: Quantity) -> Number {
 /// A row always has a text.
 fn text(it: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(it).unwrap_or_default()
-}
-
-pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (status, head, body).into_response()
 }

@@ -1,7 +1,7 @@
 //! `$batch`: many users read with one request. Each item is throttled, found missing or refused
 //! by itself inside an outer 200.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,8 +21,7 @@ use crate::microsoft::pace::retry_after_text;
 /// How many requests one batch holds.
 ///
 /// Source: graph-licensing.md section 7.
-const ITEMS_MAX: usize = 20;
-const NAME: &str = "POST /$batch";
+pub(super) const ITEMS_MAX: usize = 20;
 /// Microsoft throttles items without saying for how long: then this.
 const WAIT_UNTOLD: Duration = Duration::from_secs(5);
 
@@ -35,14 +34,38 @@ pub enum BatchMiss {
     Odd(String),
 }
 
-type Outcome = Result<UserRow, BatchMiss>;
+type Outcome<T> = Result<T, BatchMiss>;
+
+/// One question about one user: the path below the version.
+pub(super) type Question = (UserId, String);
+
+/// Which batch, and how the answer about a user is read.
+pub(super) struct Kind<T> {
+    /// What it is called in logs.
+    pub(super) name: &'static str,
+    /// Where it is posted to; all its items use that version.
+    pub(super) target: &'static str,
+    /// What each item prefers.
+    pub(super) prefer: Option<&'static str>,
+    /// Reads the body of an item.
+    pub(super) read: fn(&Graph, UserId, &Value) -> Result<T, String>,
+}
+
+const STATES: Kind<UserRow> = Kind {
+    name: "POST /$batch",
+    target: "/v1.0/$batch",
+    prefer: None,
+    read: |_, user, body| match parse::user(body)? {
+        row if row.id == user => Ok(row),
+        _ => Err("the answer is about another user".into()),
+    },
+};
 
 /// What became of one round of a batch.
-#[derive(Default)]
-struct Round {
-    done: Vec<(UserId, Outcome)>,
+struct Round<T> {
+    done: Vec<(UserId, Outcome<T>)>,
     /// Throttled or in transient trouble.
-    again: Vec<UserId>,
+    again: Vec<Question>,
     wait: Option<Duration>,
     throttled: bool,
     scope: Scope,
@@ -61,27 +84,30 @@ impl Graph {
         meter: &Meter,
         tenant: TenantId,
         users: &[UserId],
-    ) -> Result<Vec<(UserId, Outcome)>, MicrosoftError> {
+    ) -> Result<Vec<(UserId, Outcome<UserRow>)>, MicrosoftError> {
+        let fields = USER_FIELDS.join(",");
         let mut rows = Vec::with_capacity(users.len());
         for chunk in users.chunks(ITEMS_MAX) {
-            let found = self.batch_to_the_end(meter, tenant, chunk).await?;
-            let row = |user: &UserId| found.get(user).cloned().map(|row| (*user, row));
-            rows.extend(chunk.iter().filter_map(row));
+            let question = |user: &UserId| (*user, format!("/users/{user}?$select={fields}"));
+            let questions = chunk.iter().map(question).collect();
+            let mut found = self.batch_to_the_end(meter, tenant, &STATES, questions).await?;
+            rows.extend(chunk.iter().filter_map(|user| Some((*user, found.remove(user)?))));
         }
         Ok(rows)
     }
 
     /// One batch, its throttled items again and again as retries allow.
-    async fn batch_to_the_end(
+    pub(super) async fn batch_to_the_end<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
-        users: &[UserId],
-    ) -> Result<HashMap<UserId, Outcome>, MicrosoftError> {
-        let (mut open, mut done) = (users.to_vec(), HashMap::new());
+        kind: &Kind<T>,
+        questions: Vec<Question>,
+    ) -> Result<HashMap<UserId, Outcome<T>>, MicrosoftError> {
+        let (all, mut open, mut done) = (questions.len(), questions, HashMap::new());
         let mut tries = self.pace.tries(meter);
         while !open.is_empty() {
-            let round = match self.batch_once(meter, tenant, &open).await {
+            let round = match self.batch_once(meter, tenant, kind, &open).await {
                 Ok(round) => round,
                 Err(error) => {
                     tries.again(error).await?;
@@ -95,9 +121,9 @@ impl Graph {
                 self.limits.shut(round.scope, tenant, wait, self.pace.now());
                 tries.again(throttled(Some(wait)).held_at_the_gate()).await?;
             } else if !open.is_empty() {
-                let (left, all, why) = (open.len(), users.len(), round.looks_like);
+                let (left, name, why) = (open.len(), kind.name, round.looks_like);
                 let what = format!(
-                    "Graph ({NAME}) of tenant {tenant} leaves {left} of {all} users unanswered: {why}"
+                    "Graph ({name}) of tenant {tenant} leaves {left} of {all} users unanswered: {why}"
                 );
                 tries.again(MicrosoftError::new(ErrorKind::Transient, what)).await?;
             }
@@ -105,47 +131,48 @@ impl Graph {
         Ok(done)
     }
 
-    async fn batch_once(
+    async fn batch_once<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
-        users: &[UserId],
-    ) -> Result<Round, MicrosoftError> {
-        let fields = USER_FIELDS.join(",");
-        let units = u32::try_from(users.len()).unwrap_or(u32::MAX);
-        let endpoint = Endpoint::new(NAME, units).for_one_with(meter);
+        kind: &Kind<T>,
+        questions: &[Question],
+    ) -> Result<Round<T>, MicrosoftError> {
+        let units = u32::try_from(questions.len()).unwrap_or(u32::MAX);
+        let endpoint = Endpoint::new(kind.name, units).for_one_with(meter);
         // Each item is throttled by itself, so each says how urgent it is.
         let priority = endpoint.priority.header();
-        let urgent = priority.map_or_else(|| json!({}), |it| json!({ PRIORITY: it }));
-        let item = |(at, user): (usize, &UserId)| {
-            let url = format!("/users/{user}?$select={fields}");
-            json!({ "id": at.to_string(), "method": "GET", "url": url, "headers": urgent })
-        };
-        let items: Vec<Value> = users.iter().enumerate().map(item).collect();
-        let mut request = self.requests.batch(&json!({ "requests": items })).await?;
+        let headers = [(PRIORITY, priority), ("Prefer", kind.prefer)];
+        let headers: BTreeMap<&str, &str> =
+            headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let item = |(at, (_, url)): (usize, &Question)| json!({ "id": at.to_string(), "method": "GET", "url": url, "headers": headers });
+        let items: Vec<Value> = questions.iter().enumerate().map(item).collect();
+        let body = json!({ "requests": items });
+        let mut request = self.requests.batch(kind.target, &body).await?;
         if let Some(priority) = priority {
             request = request.with(PRIORITY, priority);
         }
         let read = |answer: &Answer| -> Result<Vec<Value>, MicrosoftError> {
-            let mut body: Value = read::body(NAME, answer)?;
+            let mut body: Value = read::body(kind.name, answer)?;
             match body.get_mut("responses").map(Value::take) {
                 Some(Value::Array(responses)) => Ok(responses),
-                _ => Err(read::no_json(NAME, answer)),
+                _ => Err(read::no_json(kind.name, answer)),
             }
         };
         let responses = self.call_once(meter, tenant, endpoint, &request, Linked::No, read).await?;
-        self.sort_out(meter, tenant, users, &responses).await
+        self.sort_out(meter, tenant, kind, questions, &responses).await
     }
 
-    async fn sort_out(
+    async fn sort_out<T>(
         &self,
         meter: &Meter,
         tenant: TenantId,
-        users: &[UserId],
+        kind: &Kind<T>,
+        questions: &[Question],
         responses: &[Value],
-    ) -> Result<Round, MicrosoftError> {
+    ) -> Result<Round<T>, MicrosoftError> {
         let (token, _) = self.tokens.token(meter, tenant, &self.resource).await?;
-        let asked = Asked { endpoint: NAME, tenant, token: &token, linked: Linked::No };
+        let asked = Asked { endpoint: kind.name, tenant, token: &token, linked: Linked::No };
         let mut by_id = HashMap::new();
         for response in responses {
             let id = response
@@ -153,15 +180,22 @@ impl Graph {
                 .map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
             by_id.extend(id.map(|id| (id, response)));
         }
-        let mut round = Round::default();
-        for (at, user) in users.iter().enumerate() {
+        let mut round = Round {
+            done: Vec::new(),
+            again: Vec::new(),
+            wait: None,
+            throttled: false,
+            scope: Scope::default(),
+            looks_like: String::new(),
+        };
+        for (at, question) in questions.iter().enumerate() {
             let Some(response) = by_id.get(&at.to_string()) else {
                 round.looks_like = "no response for them".into();
-                round.again.push(*user);
+                round.again.push(question.clone());
                 continue;
             };
-            match item(*user, response, asked) {
-                Ok(outcome) => round.done.push((*user, outcome)),
+            match self.item(kind, question.0, response, asked) {
+                Ok(outcome) => round.done.push((question.0, outcome)),
                 Err(error) if error.kind() == ErrorKind::Throttled => {
                     let wait = header(response, "retry-after");
                     let wait = wait.and_then(|it| retry_after_text(&it, self.pace.now()));
@@ -170,46 +204,48 @@ impl Graph {
                     if let Some(scope) = header(response, "x-ms-throttle-scope") {
                         round.scope = round.scope.max(Scope::from_header(Some(&scope)));
                     }
-                    round.again.push(*user);
+                    round.again.push(question.clone());
                 }
                 Err(error) if error.may_try_again() => {
                     round.looks_like = error.to_string();
-                    round.again.push(*user);
+                    round.again.push(question.clone());
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(round)
     }
-}
 
-/// What one item says; errors are those of the tenant, not of the user.
-fn item(user: UserId, response: &Value, asked: Asked<'_>) -> Result<Outcome, MicrosoftError> {
-    let status = read::count(response, "status").ok().flatten().unwrap_or(0);
-    let status = u16::try_from(status).unwrap_or(0);
-    let body = response.get("body").unwrap_or(&Value::Null);
-    if (200..300).contains(&status) {
-        return Ok(match parse::user(body) {
-            Ok(row) if row.id == user => Ok(row),
-            Ok(_) => Err(BatchMiss::Odd("the answer is about another user".into())),
-            Err(why) => Err(BatchMiss::Odd(why)),
-        });
-    }
-    let codes = verdict::codes(body);
-    let error = verdict::of_status(status, &codes, "an item's error", asked);
-    match error.kind() {
-        ErrorKind::NotFound => Ok(Err(BatchMiss::Gone)),
-        ErrorKind::Unreadable => Ok(Err(BatchMiss::Odd(error.to_string()))),
-        ErrorKind::Transient
-        | ErrorKind::Throttled
-        | ErrorKind::Consent
-        | ErrorKind::Credential
-        | ErrorKind::Resync
-        | ErrorKind::RestartSequence
-        | ErrorKind::National
-        | ErrorKind::Refused
-        | ErrorKind::Rejected
-        | ErrorKind::Locked => Err(error),
+    /// What one item says; errors are those of the tenant, not of the user.
+    fn item<T>(
+        &self,
+        kind: &Kind<T>,
+        user: UserId,
+        response: &Value,
+        asked: Asked<'_>,
+    ) -> Result<Outcome<T>, MicrosoftError> {
+        let status = read::count(response, "status").ok().flatten().unwrap_or(0);
+        let status = u16::try_from(status).unwrap_or(0);
+        let body = response.get("body").unwrap_or(&Value::Null);
+        if (200..300).contains(&status) {
+            return Ok((kind.read)(self, user, body).map_err(BatchMiss::Odd));
+        }
+        let codes = verdict::codes(body);
+        let error = verdict::of_status(status, &codes, "an item's error", asked);
+        match error.kind() {
+            ErrorKind::NotFound => Ok(Err(BatchMiss::Gone)),
+            ErrorKind::Unreadable => Ok(Err(BatchMiss::Odd(error.to_string()))),
+            ErrorKind::Transient
+            | ErrorKind::Throttled
+            | ErrorKind::Consent
+            | ErrorKind::Credential
+            | ErrorKind::Resync
+            | ErrorKind::RestartSequence
+            | ErrorKind::National
+            | ErrorKind::Refused
+            | ErrorKind::Rejected
+            | ErrorKind::Locked => Err(error),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod endpoint;
 mod groups;
 mod parse;
 mod requests;
+mod rights;
 mod subscriptions;
 mod verdict;
 
@@ -25,6 +26,7 @@ use self::endpoint::{DELTA, Endpoint, ORGANIZATION, SKUS, SUBSCRIPTIONS, USERS};
 pub use self::groups::{GroupRow, MemberKind, MemberRow};
 pub use self::parse::{AssignedLicence, Removed, UserRow};
 use self::requests::Requests;
+pub use self::rights::{RightRow, RightsOf};
 pub use self::subscriptions::{MadeGraphSubscription, NewGraphSubscription};
 use self::verdict::{Asked, Linked};
 use super::Page;

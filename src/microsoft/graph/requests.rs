@@ -149,8 +149,14 @@ impl Requests {
         build!(self.sdk.subscription(id).delete_subscription())
     }
 
-    pub(super) async fn batch(&self, body: &serde_json::Value) -> Result<Outgoing, MicrosoftError> {
-        build!(self.sdk.batch(body))
+    /// The SDK changes the version of a client for all its later calls: the path is set here.
+    pub(super) async fn batch(
+        &self,
+        target: &str,
+        body: &serde_json::Value,
+    ) -> Result<Outgoing, MicrosoftError> {
+        let built: Result<Outgoing, MicrosoftError> = build!(self.sdk.batch(body));
+        Ok(Outgoing { url: self.base.url(target)?, ..built? })
     }
 
     /// A request along a checked link. The address is set as a whole: the SDK's query methods
@@ -194,7 +200,8 @@ mod tests {
         let asked: Vec<_> = groups.url.query_pairs().map(|(_, it)| it.into_owned()).collect();
         assert_eq!(asked[0], format!("id eq '{}' or id eq '{}'", two[0], two[1]));
         assert_eq!(asked[1], "id,displayName,groupTypes,assignedLicenses,members");
-        let batch = requests.batch(&serde_json::json!({ "requests": [] })).await.unwrap();
+        let batch =
+            requests.batch("/v1.0/$batch", &serde_json::json!({ "requests": [] })).await.unwrap();
         assert_eq!(batch.body.as_deref(), Some(&br#"{"requests":[]}"#[..]));
         assert_eq!(batch.method, Method::POST);
         check(batch, "/$batch");

@@ -69,6 +69,7 @@ pub(super) fn user(
     mask: u16,
     style: Style,
 ) -> Map<String, Value> {
+    let user = &*tenant.listed(user);
     let mut row = Map::new();
     row.insert("id".to_owned(), user.id.to_string().into());
     let mut put = |bit: u16, value: &dyn Fn() -> Option<Value>| {
@@ -193,7 +194,8 @@ fn error(path: &Path, user: &User) -> Option<&'static str> {
 
 /// `users/{id}/licenseDetails`.
 pub(super) fn details(catalog: &Catalog, tenant: &Tenant, user: &User) -> Value {
-    let rows = user.held().into_iter().filter_map(|(kind, disabled)| {
+    let held = tenant.listed(user).held();
+    let rows = held.into_iter().filter_map(|(kind, disabled)| {
         let sku = catalog.sku(kind)?;
         let plans: Vec<Value> = sku
             .plans
@@ -202,7 +204,7 @@ pub(super) fn details(catalog: &Catalog, tenant: &Tenant, user: &User) -> Value 
                 let off = ids(sku, disabled).any(|id| id == plan.id);
                 json!({
                     "servicePlanId": plan.id,
-                    "servicePlanName": plan.name,
+                    "servicePlanName": tenant.named(kind, plan.id, &plan.name),
                     "provisioningStatus": if off { "Disabled" } else { "Success" },
                     "appliesTo": "User",
                 })
@@ -211,7 +213,7 @@ pub(super) fn details(catalog: &Catalog, tenant: &Tenant, user: &User) -> Value 
         Some(json!({
             "id": format!("{:x}-{:x}", hash(&halves(tenant.id)), hash(&halves(sku.id))),
             "skuId": sku.id,
-            "skuPartNumber": sku.part_number,
+            "skuPartNumber": tenant.named(kind, sku.id, sku.part_number),
             "servicePlans": plans,
         }))
     });

@@ -8,6 +8,7 @@ use super::users::find;
 use super::{Answer, Caller};
 use crate::sandbox::World;
 use crate::sandbox::chance::{guid, halves, hash};
+use crate::sandbox::faults::Fault;
 use crate::sandbox::wire::{Ask, Reply};
 
 /// One condition of a filter: a field and the values it may have.
@@ -65,13 +66,18 @@ fn state(status: &str) -> &'static str {
 
 /// `GET /beta/users/{id}/usageRights`. An app that is not the publisher's sees nothing and is not
 /// told why.
-pub(super) fn list(world: &World, ask: &Ask, caller: &Caller, id: &str) -> Answer {
+pub(super) fn list(world: &mut World, ask: &Ask, caller: &Caller, id: &str) -> Answer {
     let text = ask.option("$filter");
     let conditions = match text {
         None => Vec::new(),
         Some(text) => filter(text)
             .ok_or_else(|| GraphError::unsupported(format!("Unsupported filter '{text}'.")))?,
     };
+    if world.strikes(Fault::Rights403) {
+        let message = "Insufficient privileges to complete the operation.";
+        return Err(GraphError::new(403, "Authorization_RequestDenied", message));
+    }
+    let unseen = world.strikes(Fault::RightsEmpty) || world.is_foreign_app();
     let (tenant, _, user) = find(world, caller, id)?;
     let mut rows: Vec<Value> = Vec::new();
     for (kind, disabled) in user.held() {
@@ -81,12 +87,12 @@ pub(super) fn list(world: &World, ask: &Ask, caller: &Caller, id: &str) -> Answe
             rows.push(json!({
                 "id": guid(&[hash(&halves(user.id)), hash(&halves(plan.id))]),
                 "catalogId": format!("{}:0001", sku.part_number),
-                "serviceIdentifier": plan.name,
+                "serviceIdentifier": tenant.identifier(kind, plan.id, &plan.name),
                 "state": state(status),
             }));
         }
     }
-    if world.is_foreign_app() {
+    if unseen {
         rows.clear();
     }
     rows.retain(|row| conditions.iter().all(|condition| condition.takes(row)));

@@ -81,7 +81,7 @@ pub(super) fn one(world: &World, caller: &Caller, id: &str) -> Answer {
 }
 
 fn row(catalog: &Catalog, tenant: &Tenant, sku: &TenantSku) -> Option<Value> {
-    let kind = catalog.sku(sku.kind)?;
+    let kind = catalog.sku(sku.kind).filter(|_| tenant.lists(sku.kind))?;
     Some(json!({
         "id": format!("{}_{}", tenant.id, kind.id),
         "accountId": tenant.id,
@@ -96,20 +96,20 @@ fn row(catalog: &Catalog, tenant: &Tenant, sku: &TenantSku) -> Option<Value> {
             "lockedOut": sku.units.locked_out,
         },
         "skuId": kind.id,
-        "skuPartNumber": kind.part_number,
+        "skuPartNumber": tenant.named(sku.kind, kind.id, kind.part_number),
         "subscriptionIds": [commerce(tenant, kind)],
-        "servicePlans": plans(kind, sku),
+        "servicePlans": plans(tenant, kind, sku),
     }))
 }
 
 /// `Disabled` can go with a suspended SKU. Source: graph-licensing.md 1.3.
-fn plans(kind: &SkuKind, sku: &TenantSku) -> Vec<Value> {
+fn plans(tenant: &Tenant, kind: &SkuKind, sku: &TenantSku) -> Vec<Value> {
     let usable = !matches!(sku.status.as_str(), "Suspended" | "LockedOut" | "Deleted");
     let status = if usable { "Success" } else { "Disabled" };
     let plans = kind.plans.iter().map(|plan| {
         json!({
             "servicePlanId": plan.id,
-            "servicePlanName": plan.name,
+            "servicePlanName": tenant.named(sku.kind, plan.id, &plan.name),
             "provisioningStatus": status,
             "appliesTo": "User",
         })
@@ -131,7 +131,7 @@ pub(super) fn subscriptions(world: &World, caller: &Caller) -> Answer {
         .skus
         .iter()
         .filter_map(|sku| {
-            let kind = world.catalog().sku(sku.kind)?;
+            let kind = world.catalog().sku(sku.kind).filter(|_| tenant.lists(sku.kind))?;
             Some(json!({
                 "id": guid(&[hash(&halves(tenant.id)), hash(&halves(kind.id)), 2]),
                 "commerceSubscriptionId": commerce(tenant, kind),
@@ -141,9 +141,9 @@ pub(super) fn subscriptions(world: &World, caller: &Caller) -> Answer {
                 "ownerId": null,
                 "ownerTenantId": null,
                 "ownerType": "User",
-                "serviceStatus": plans(kind, sku),
+                "serviceStatus": plans(tenant, kind, sku),
                 "skuId": kind.id.to_string().to_uppercase(),
-                "skuPartNumber": kind.part_number,
+                "skuPartNumber": tenant.named(sku.kind, kind.id, kind.part_number),
                 "status": sku.status,
                 "totalLicenses": sku.units.total(),
             }))

@@ -12,6 +12,7 @@ mod opening;
 pub(crate) mod orders;
 mod population;
 pub(crate) mod requests;
+mod shown;
 pub(crate) mod subscription;
 mod supply;
 pub(crate) mod tenant;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 pub use buying::Purchase;
 pub use edit::{NewUser, WorldError};
 
+pub use shown::Shown;
 pub use tenant::SkuUnits;
 
 use self::catalog::Catalog;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::catalog::Kind;
+use super::shown::Shown;
 use crate::sandbox::graph::throttle::Bucket;
 use crate::sandbox::wire::DAY_S;
 
@@ -249,6 +250,8 @@ pub(crate) struct Tenant {
     /// Users whose group licences are due, by due second.
     pub(crate) pending: BTreeSet<(i64, u32)>,
     pub(crate) bucket: Bucket,
+    /// SKUs that are not shown plainly.
+    pub(crate) shown: Vec<(Kind, Shown)>,
 }
 
 impl Tenant {
@@ -267,6 +270,7 @@ impl Tenant {
             version: 0,
             pending: BTreeSet::new(),
             bucket: Bucket::default(),
+            shown: Vec::new(),
         }
     }
 

@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::domain::{About, EventState, Notice, Party, Subscription};
+use crate::domain::{
+    About, BillingCycle, EventState, License, Notice, OverLimit, Party, Subscription,
+};
 
 /// The most characters of a text that is not ours.
 const LONGEST: usize = 500;
@@ -24,9 +26,10 @@ pub(super) fn envelope(kind: &str, at: Timestamp, data: &Value) -> String {
 fn data(about: &About) -> Value {
     match about {
         About::Subscription { before, after, cause } => {
-            let before = before.as_ref().map(|before| changed(before, after));
+            let after = subscription(after);
+            let before = before.as_ref().map(|it| differing(subscription(it), &after));
             json!({
-                "subscription": subscription(after),
+                "subscription": after,
                 "before": before,
                 "cause": cause.to_string(),
             })
@@ -61,7 +64,48 @@ fn data(about: &About) -> Value {
                 EventState::Waiting | EventState::Done { .. } => None,
             },
         }),
+        About::License { before, after, cause } => json!({
+            "license": license(after),
+            "before": before.as_ref().map(|before| differing(license(before), &license(after))),
+            "cause": cause.to_string(),
+        }),
+        About::Activation { activation, cause } => json!({
+            "activation": {
+                "id": activation.id.to_string(),
+                "license": activation.license.to_string(),
+                "tenant": activation.tenant.map(|it| it.to_string()),
+                "at": activation.at.to_string(),
+            },
+            "cause": cause.to_string(),
+        }),
+        About::LicenseTime { license: it, ends } => json!({
+            "license": license(it),
+            "ends": ends.to_string(),
+        }),
+        About::LicenseUsers { license: it, users, who } => json!({
+            "license": license(it),
+            "users": users,
+            "tenant": who.map(|(tenant, _)| tenant.to_string()),
+            "user": who.map(|(_, user)| user.to_string()),
+        }),
     }
+}
+
+/// Without its licensee, who pays and its domain: people's names and addresses may be in there.
+fn license(it: &License) -> Value {
+    json!({
+        "id": it.id.to_string(),
+        "product": it.product.as_str(),
+        "kind": it.kind.as_str(),
+        "max": it.max,
+        "over_limit": it.over_limit.map(OverLimit::as_str),
+        "cycle": it.cycle.map(BillingCycle::as_str),
+        "standing": it.standing().as_str(),
+        "trial_end": it.trial_end.map(|it| it.to_string()),
+        "period_start": it.period_start.to_string(),
+        "period_end": it.period_end.map(|it| it.to_string()),
+        "tenants_max": it.tenants_max,
+    })
 }
 
 /// Without its name: buyers write in there what they like, their own names too.
@@ -89,9 +133,8 @@ fn party(it: Party) -> Value {
     })
 }
 
-/// The fields that were different.
-fn changed(before: &Subscription, after: &Subscription) -> Value {
-    let (mut before, after) = (subscription(before), subscription(after));
+/// The fields that were different, as they were.
+fn differing(mut before: Value, after: &Value) -> Value {
     if let Value::Object(fields) = &mut before {
         fields.retain(|name, value| after.get(name) != Some(value));
     }

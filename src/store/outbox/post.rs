@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Outbox, WAITING_MAX, body, day_of};
 use crate::domain::{
     Commit, Delivery, DeliveryState, DeliveryWrite, EventId, EventState, EventWrite, Mirror,
-    Notice, NoticeKind, NoticeNumber, Source, SourceKey, SourceState, WebhookEvent,
+    Notice, NoticeNumber, Source, SourceKey, SourceState, WebhookEvent,
 };
 use crate::store::inbox::Inbox;
 
@@ -96,11 +96,11 @@ fn bounded(before: &Before<'_>, endpoint: &Arc<str>, new: Vec<Delivery>) -> Vec<
     writes
 }
 
-/// Without refusals of seats that were told today.
+/// Without refusals that were told today.
 fn once_a_day(outbox: &Outbox, notices: Vec<Notice>) -> Vec<Notice> {
     let mut told: HashMap<Arc<str>, i64> = HashMap::new();
     let mut new = |it: &Notice| {
-        if it.kind != NoticeKind::SeatsRefused {
+        if !it.kind.is_daily() {
             return true;
         }
         let day = day_of(it.at);

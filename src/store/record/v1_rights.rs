@@ -158,6 +158,7 @@ pub(in crate::store) struct LearnedV1 {
     proven: Option<(String, TimeV1)>,
     refused: Option<(String, TimeV1)>,
     read_at: Option<TimeV1>,
+    learned_at: Option<TimeV1>,
     mappings: Vec<MappingV1>,
 }
 
@@ -168,6 +169,7 @@ impl LearnedV1 {
             proven: source.proven.as_ref().map(noted),
             refused: source.refused.as_ref().map(noted),
             read_at: time(source.read_at),
+            learned_at: time(source.learned_at),
             mappings: mappings.iter().map(MappingV1::from).collect(),
         }
     }
@@ -178,6 +180,7 @@ impl LearnedV1 {
             proven: self.proven.map(noted).transpose()?,
             refused: self.refused.map(noted).transpose()?,
             read_at: moment(self.read_at)?,
+            learned_at: moment(self.learned_at)?,
         };
         let mappings =
             self.mappings.into_iter().map(Mapping::try_from).collect::<Result<_, _>>()?;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
-use super::{arbitrary_licenses, arbitrary_reports, arbitrary_rights};
+use super::{arbitrary_events, arbitrary_licenses, arbitrary_reports, arbitrary_rights};
 use crate::domain::{
     Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
     Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
@@ -51,7 +51,7 @@ pub(super) fn user_id() -> BoxedStrategy<UserId> {
     (0_u128..200).prop_map(|it| UserId::from_uuid(Uuid::from_u128(it))).boxed()
 }
 
-fn subscription_id() -> BoxedStrategy<SubscriptionId> {
+pub(super) fn subscription_id() -> BoxedStrategy<SubscriptionId> {
     uuid().prop_map(SubscriptionId::from_uuid).boxed()
 }
 
@@ -401,6 +401,13 @@ fn asked() -> BoxedStrategy<AskedWrite> {
 
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
+    (unwatched(), watched::writes())
+        .prop_map(|(commit, graph_subscriptions)| Commit { graph_subscriptions, ..commit })
+        .boxed()
+}
+
+/// A commit with a little of anything but subscriptions to change notifications.
+fn unwatched() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
     let facts = (
         vec((subscription(), raw), 0..3),
@@ -424,7 +431,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             vec(grouped::series(), 0..2),
             vec(read(), 0..2),
             arbitrary_rights::writes(),
-            watched::writes(),
+            (arbitrary_events::usage(), arbitrary_events::outbox()),
         ),
     );
     let licenses = (
@@ -448,9 +455,9 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             documents: rest.1,
             odd: rest.2,
             inbox: Vec::new(),
-            usage: Vec::new(),
+            usage: rest.8.5.0,
             notices: Vec::new(),
-            outbox: Vec::new(),
+            outbox: rest.8.5.1,
             asked: rest.7,
             reported: reports.0,
             deals: reports.1,
@@ -466,7 +473,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             rights: rest.8.4.0,
             rights_sources: rest.8.4.1,
             mappings: rest.8.4.2,
-            graph_subscriptions: rest.8.5,
+            graph_subscriptions: Vec::new(),
         })
         .boxed()
 }

@@ -47,8 +47,14 @@ pub(super) fn rights() -> BoxedStrategy<UserRights> {
 }
 
 fn rights_source() -> BoxedStrategy<RightsSource> {
-    (option::of((text(), time())), option::of((text(), time())), some_time())
-        .prop_map(|(proven, refused, read_at)| RightsSource { proven, refused, read_at })
+    let noted = || option::of((text(), time()));
+    (noted(), noted(), some_time(), some_time())
+        .prop_map(|(proven, refused, read_at, learned_at)| RightsSource {
+            proven,
+            refused,
+            read_at,
+            learned_at,
+        })
         .boxed()
 }
 

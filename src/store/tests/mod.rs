@@ -1,6 +1,7 @@
 //! The store above its engine: what is loaded is what was committed, whatever the power does.
 
 mod arbitrary;
+mod arbitrary_events;
 mod arbitrary_licenses;
 mod arbitrary_reports;
 mod arbitrary_rights;
@@ -20,10 +21,11 @@ use super::journal::{self, ChangeFilter, RunFilter};
 use super::layout::Table;
 use super::load::{self, Loaded};
 use super::record::VALUE_MAX;
+use super::usage::UsageFilter;
 use super::writer::{Limits, Stamp, Writer};
 use crate::domain::{
-    Change, Commit, Document, Licence, Mirror, Run, RunId, SkuId, TenantId, TenantUsers, UserId,
-    UserLicences, UserWrites,
+    Change, Commit, Delivery, DeliveryWrite, Document, Licence, Mirror, NoticeNumber, Run, RunId,
+    SkuId, Tenant, TenantId, TenantUsers, TenantView, UsageWrite, UserId, UserLicences, UserWrites,
 };
 
 /// Small, so that many commits are staged.
@@ -35,7 +37,20 @@ struct Content {
     facts: BTreeMap<String, String>,
     changes: Vec<Change>,
     runs: BTreeMap<RunId, Run>,
+    /// Events and remembered answers, by their keys.
+    usage: BTreeMap<String, String>,
+    /// Events on their way, by endpoint and number.
+    outbox: BTreeMap<(String, NoticeNumber), String>,
 }
+
+/// The same, to be compared whatever the order of its changes.
+type Unordered = (
+    BTreeMap<String, String>,
+    Vec<String>,
+    BTreeMap<RunId, Run>,
+    BTreeMap<String, String>,
+    BTreeMap<(String, NoticeNumber), String>,
+);
 
 fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
@@ -44,6 +59,11 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     }
     for it in mirror.tenants() {
         let id = it.tenant.id;
+        // Of whom nothing is left, a restart forgets that he was ever heard of.
+        let blank = TenantView::unread(Tenant::heard_of(id, None));
+        if format!("{it:?}") == format!("{blank:?}") {
+            continue;
+        }
         let (tenant, skus, directory) = (&it.tenant, &it.skus, &it.directory);
         all.insert(format!("tenant {id}"), format!("{tenant:?} {skus:?} {directory:?}"));
         let (source, mappings) = (&it.rights_source, &it.mappings);
@@ -132,14 +152,57 @@ fn model(before: &(Mirror, Content), commit: &Commit) -> (Mirror, Content) {
     let mut runs = content.runs.clone();
     runs.extend(commit.runs.iter().map(|it| (it.id, it.clone())));
     let facts = facts(&mirror);
-    (mirror, Content { facts, changes, runs })
+    let (usage, outbox) = (content.usage.clone(), content.outbox.clone());
+    let mut next = Content { facts, changes, runs, usage, outbox };
+    next.count(commit);
+    (mirror, next)
 }
 
-fn content(engine: &dyn Engine, mirror: &Mirror, loaded: &journal::Heads) -> Content {
-    let changes = journal::changes(engine, loaded, &ChangeFilter::default()).unwrap();
+impl Content {
+    /// Takes over what is beside the mirror.
+    fn count(&mut self, commit: &Commit) {
+        for write in &commit.usage {
+            match write {
+                UsageWrite::Put(it) => {
+                    self.usage.insert(it.id.to_string(), format!("{it:?}"));
+                }
+                UsageWrite::Forget(id) => drop(self.usage.remove(&id.to_string())),
+                UsageWrite::Remember(it) => {
+                    let kept = format!("{:?} {}", it.body, it.at);
+                    self.usage.insert(format!("answer {:?}", it.key), kept);
+                }
+                UsageWrite::ForgetAnswer(key) => {
+                    drop(self.usage.remove(&format!("answer {key:?}")));
+                }
+            }
+        }
+        for write in &commit.outbox {
+            match write {
+                DeliveryWrite::Put(it) => {
+                    self.outbox.insert((it.endpoint.to_string(), it.number), format!("{it:?}"));
+                }
+                DeliveryWrite::Forget(number, endpoint) => {
+                    drop(self.outbox.remove(&(endpoint.to_string(), *number)));
+                }
+            }
+        }
+    }
+}
+
+fn content(engine: &dyn Engine, loaded: &Loaded) -> Content {
+    let mirror = &loaded.mirror;
+    let changes = journal::changes(engine, &loaded.heads, &ChangeFilter::default()).unwrap();
     let runs = journal::runs(engine, &RunFilter::default()).unwrap();
     let runs = runs.into_iter().map(|it| (it.id, it)).collect();
-    Content { facts: facts(mirror), changes, runs }
+    let events = loaded.usage.find(&UsageFilter::default());
+    let events = events.iter().map(|it| (it.id.to_string(), format!("{it:?}")));
+    let answers = loaded.usage.answers();
+    let answers =
+        answers.map(|(key, (body, at))| (format!("answer {key:?}"), format!("{body:?} {at}")));
+    let usage = events.chain(answers).collect();
+    let delivery = |it: &Arc<Delivery>| ((it.endpoint.to_string(), it.number), format!("{it:?}"));
+    let outbox = loaded.outbox.all().map(delivery).collect();
+    Content { facts: facts(mirror), changes, runs, usage, outbox }
 }
 
 fn writer(engine: &Arc<Memory>, loaded: Loaded) -> Writer {
@@ -171,14 +234,14 @@ fn write(writer: &mut Writer, commit: &Commit) -> Result<(), StoreError> {
 
 fn reloaded(engine: &Arc<Memory>) -> Content {
     let loaded = load::load(&**engine, SMALL).unwrap();
-    content(&**engine, &loaded.mirror, &loaded.heads)
+    content(&**engine, &loaded)
 }
 
 /// Changes that have one moment come back in an order of their own.
-fn unordered(mut it: Content) -> (BTreeMap<String, String>, Vec<String>, BTreeMap<RunId, Run>) {
+fn unordered(mut it: Content) -> Unordered {
     let mut changes: Vec<String> = it.changes.drain(..).map(|it| format!("{it:?}")).collect();
     changes.sort();
-    (it.facts, changes, it.runs)
+    (it.facts, changes, it.runs, it.usage, it.outbox)
 }
 
 fn cases(count: u32) -> ProptestConfig {

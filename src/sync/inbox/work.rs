@@ -147,7 +147,8 @@ impl Work {
         let settled = followed
             || match &operation {
                 Some(operation) => {
-                    is_settled(operation, &reading.subscription)
+                    (is_settled(operation, &reading.subscription)
+                        || self.is_overtaken(event, operation))
                         && (overruled.is_some() || !watched)
                 }
                 // It may be too fresh to be found; if it is real it takes effect all the same.
@@ -176,6 +177,14 @@ impl Work {
         self.sources.ledger.ended(state.as_str());
         info!(webhook.outcome = state.as_str(), "Worked a webhook off");
         Ok(Next::Over)
+    }
+
+    /// Whether a change was made and replaced since: the subscription will never show it. A change
+    /// begins only when the one before is over, so a later one is enough to know.
+    ///
+    /// Source: `marketplace-saas.md` sections 6.7 and 7.3: an operation under way locks its subscription.
+    fn is_overtaken(&self, event: &WebhookEvent, operation: &Operation) -> bool {
+        operation.status.is_over() && self.sources.store.webhook_overtaken(event)
     }
 
     /// While Microsoft waits for an answer, a look is given up in time for another one.

@@ -1,8 +1,8 @@
 //! Which subscriptions are read alone, when, and what becomes of it.
 //!
 //! A purchase that waits, a suspension, a deadline that passed, a status that we do not know,
-//! something that a complete list lacked or that could not be read: each may change at any moment,
-//! with or without a webhook. They are read more often than the list, the young ones most; never
+//! something that a complete list lacked or that could not be read, an operation that is not
+//! finished: each may change at any moment, with or without a webhook. They are read more often than the list, the young ones most; never
 //! more than a few at once and so many a minute, and not while the list itself cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,6 +22,7 @@ use crate::domain::{
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read};
 use crate::sync::inbox::{Ticket, keep_newer, note_missed};
+use crate::sync::orders::under_way;
 use crate::sync::subscriptions::Record;
 use crate::sync::{Sources, SyncError, Tally, plan};
 
@@ -91,6 +92,11 @@ fn wanted(mirror: &Mirror, now: Timestamp) -> BTreeMap<SubscriptionId, Wanted> {
         if let Some(id) = it.id {
             found.insert(id, Wanted { since: it.since, unlisted: true });
         }
+    }
+    for it in under_way(mirror, now) {
+        let new = Wanted { since: it.since, unlisted: false };
+        let known = found.entry(it.subscription).or_insert(new);
+        known.since = known.since.max(it.since);
     }
     found
 }

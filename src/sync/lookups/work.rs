@@ -90,13 +90,9 @@ impl Worker {
     /// One batch, whatever becomes of it.
     async fn batch(&self, tenant: TenantId, users: Vec<UserId>) {
         let gauge = Gauge::urgent(SourceKey::directory(tenant));
-        let work = AssertUnwindSafe(self.look(tenant, &users, &gauge)).catch_unwind().await;
+        let work = AssertUnwindSafe(self.all(tenant, &users, &gauge)).catch_unwind().await;
         let end = match work {
-            Ok(Ok(changed)) => {
-                self.count("changed", changed.len());
-                self.count("same", users.len().saturating_sub(changed.len()));
-                End::Read { changed }
-            }
+            Ok(Ok(changed)) => End::Read { changed },
             Ok(Err(error)) => {
                 let rest = rest_after(&error);
                 let rest_s = rest.as_secs();
@@ -104,7 +100,6 @@ impl Worker {
                     error = &error as &dyn Error,
                     rest_s, "Users who were refused or told of could not be looked up"
                 );
-                self.count("failed", users.len());
                 End::Rests(rest)
             }
             Err(_panic) => {
@@ -119,6 +114,28 @@ impl Worker {
         let mut queue = lookups.queue();
         queue.done(tenant, &users, &end, now);
         lookups.0.figures.waiting.set(i64::try_from(queue.waiting()).unwrap_or(i64::MAX));
+    }
+
+    /// Licences, which count as soon as they are written, then what else is looked at.
+    async fn all(
+        &self,
+        tenant: TenantId,
+        users: &[UserId],
+        gauge: &Gauge,
+    ) -> Result<Vec<UserId>, SyncError> {
+        let looked = self.look(tenant, users, gauge).await;
+        match &looked {
+            Ok(changed) => {
+                self.count("changed", changed.len());
+                self.count("same", users.len().saturating_sub(changed.len()));
+            }
+            Err(_) => self.count("failed", users.len()),
+        }
+        let changed = looked?;
+        for also in &self.also {
+            self.write(also.look(&gauge.meter, tenant, users).await?).await?;
+        }
+        Ok(changed)
     }
 
     async fn look(
@@ -153,9 +170,6 @@ impl Worker {
         }
         if run_due {
             self.sync.nudge(SourceKey::directory(tenant), Trigger::Notification);
-        }
-        for also in &self.also {
-            self.write(also.look(&gauge.meter, tenant, users).await?).await?;
         }
         Ok(changed)
     }

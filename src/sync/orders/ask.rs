@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::allowed::{check, notes, shows};
+use super::under_way::UnderWay;
 use super::{Order, OrderEnd, OrderError, OrderStep, Ordered, Preview, Request, Work};
-use crate::domain::{Action, Cause, RequestSource, Subscription, SubscriptionId};
+use crate::domain::{Action, Cause, Commit, RequestSource, Subscription, SubscriptionId};
 use crate::microsoft::{
     Accepted, AvailablePlan, Cancelled, Change, ErrorKind, Meter, MicrosoftError, Operation, Read,
 };
@@ -57,8 +58,8 @@ enum Asked {
     Shows,
 }
 
-/// What is found after a failure.
-enum Found {
+/// What is found after a failure, or a restart.
+pub(super) enum Found {
     Shows,
     /// What was asked for is being carried out.
     Ours(Arc<str>),
@@ -98,22 +99,45 @@ impl Work {
         }
         let plans = self.plans_for(&before, order).await?;
         check(&before, order, &plans, *force, (self.sources.clock)())?;
-        self.note(&before, by, format!("asked for {}", order.over(&before))).await?;
-        let trail = match self.ask(&client, order).await {
+        let since = (self.sources.clock)().checked_sub(CLOCKS).unwrap_or(Timestamp::MIN);
+        let kept = UnderWay { subscription: id, order: order.clone(), operation: None, since };
+        let note = self.noting(&before, by, format!("asked for {}", order.over(&before)));
+        self.keep(kept.clone(), note).await?;
+        let ended = self.carried_out(&client, (before, order), kept, *wait).await;
+        self.strike(id, &ended).await;
+        ended
+    }
+
+    /// Asks, and follows what was asked for if it is to be waited for.
+    async fn carried_out(
+        &self,
+        client: &Client<'_>,
+        (before, order): (Subscription, &Order),
+        kept: UnderWay,
+        wait: bool,
+    ) -> Result<Ordered, OrderError> {
+        let (id, by) = (client.id, client.by);
+        let trail = match self.ask(client, order, kept.since).await {
             Ok(Asked::Operation(trail)) => trail,
-            Ok(Asked::Shows) => return self.settle(&client, order, None).await,
-            Err(error) => return Err(self.came_to_nothing(&client, &before, order, error).await),
+            Ok(Asked::Shows) => return self.settle(client, order, None).await,
+            Err(error) => return Err(self.came_to_nothing(client, &before, order, error).await),
         };
         let operation = Arc::clone(trail.operation());
         info!(subscription.id = %id, operation.id = &*operation, "Microsoft took an order");
         client.tell(OrderStep::Accepted { operation: Arc::clone(&operation) });
+        let kept = UnderWay { operation: Some(Arc::clone(&operation)), ..kept };
+        if let Err(error) = self.keep(kept, Commit::default()).await {
+            // It is looked for by what it does if the daemon is stopped now.
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "The operation of an order cannot be written down");
+        }
         if !wait {
             let words = format!("{order} is being carried out as operation {operation}");
             self.note(&before, by, words).await?;
             let end = OrderEnd::UnderWay;
             return Ok(Ordered { subscription: before, operation: Some(operation), end });
         }
-        self.follow_order(&client, order, &trail).await.map_err(|error| error.after(operation))
+        self.follow_order(client, order, &trail).await.map_err(|error| error.after(operation))
     }
 
     /// Notes why; a journal that cannot be written hides no reason.
@@ -171,9 +195,13 @@ impl Work {
     }
 
     /// Asks, and asks again only when the last time is seen to have done nothing.
-    async fn ask(&self, client: &Client<'_>, order: &Order) -> Result<Asked, OrderError> {
+    async fn ask(
+        &self,
+        client: &Client<'_>,
+        order: &Order,
+        since: Timestamp,
+    ) -> Result<Asked, OrderError> {
         let id = client.id;
-        let since = (self.sources.clock)().checked_sub(CLOCKS).unwrap_or(Timestamp::MIN);
         let mut unsure = false;
         let mut asks = 1;
         loop {
@@ -249,7 +277,7 @@ impl Work {
     /// operations are listed late; a plain refusal needs one look.
     ///
     /// Source: marketplace-saas.md sections 3.4 and 7.1.
-    async fn read_back(
+    pub(super) async fn read_back(
         &self,
         client: &Client<'_>,
         order: &Order,

@@ -19,6 +19,9 @@ use crate::microsoft::{Meter, Operation, Read};
 /// Source: marketplace-saas.md section 6.6.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// How long after Microsoft was away what became of an order is looked for again.
+pub(super) const FOLLOW_AGAIN: Duration = Duration::from_mins(1);
+
 /// How long an operation is followed: usually it takes seconds, sometimes minutes.
 const FOLLOW_MAX: Duration = Duration::from_mins(15);
 

@@ -87,9 +87,14 @@ impl Work {
         by: &Cause,
         words: String,
     ) -> Result<(), OrderError> {
-        let change = noted((self.sources.clock)(), by, subscription, words);
-        self.write(Commit { changes: vec![change], ..Commit::default() }).await?;
+        self.write(self.noting(subscription, by, words)).await?;
         Ok(())
+    }
+
+    /// The commit that notes it.
+    pub(super) fn noting(&self, subscription: &Subscription, by: &Cause, words: String) -> Commit {
+        let change = noted((self.sources.clock)(), by, subscription, words);
+        Commit { changes: vec![change], ..Commit::default() }
     }
 
     async fn write(&self, commit: Commit) -> Result<(), StoreError> {

@@ -198,6 +198,7 @@ impl World {
                 sweep: SignedDuration::from_hours(24),
                 remove_limit: Share::FIFTH,
                 groups: SignedDuration::from_hours(1),
+                rights: None,
             },
             clock: &self.clock,
             unfinished: self.mirror().unfinished(tenant).cloned(),

@@ -174,13 +174,13 @@ fn an_endpoint_that_is_told_has_a_link_a_real_secret_and_known_types() {
     };
     let loaded = told("", good).unwrap();
     let it = &loaded.config.notify[0];
-    assert_eq!((it.secrets.len(), it.types.len()), (1, 5), "all types, one secret");
+    assert_eq!((it.secrets.len(), it.types.len()), (1, 6), "all types, one secret");
     assert!(!format!("{loaded:?}").contains(good));
     for bad in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAA", "whsec_not base64 at all, no"] {
         one_problem(told("", bad), "notify[0].secret", "openssl rand -base64 32");
     }
     one_problem(told("types = []", good), "notify[0].types", "tells it nothing");
-    one_problem(told("types = [\"license.*\"]", good), "notify[0].types", "subscription.created");
+    one_problem(told("types = [\"licence.*\"]", good), "notify[0].types", "subscription.created");
     let plain = "[[notify]]\nname = \"a\"\nurl = \"http://hooks.example.test/\"";
     one_problem(read(&format!("{LEAST}{plain}"), &env(good)), "notify[0].url", "loopback only");
     let here = plain.replace("hooks.example.test", "127.0.0.1:9");

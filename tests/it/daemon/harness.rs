@@ -186,6 +186,13 @@ impl Server {
         run(&self.config, line).await
     }
 
+    /// How much memory it holds, in KiB.
+    pub(super) fn resident(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text.lines().find(|it| it.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// SIGKILL: nothing is written any more.
     pub(super) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -97,3 +97,36 @@ async fn kill_after_kill_each_acknowledged_webhook_is_worked_off_once() {
         assert_eq!(effects.get(&id), Some(&1), "one effect each: {number}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_large_webhooks_in_a_burst_leave_memory_as_it_was() {
+    let (site, server) = Site::synced().await;
+    let token = site.sandbox.user_token(genuine());
+    let nobody = Uuid::from_u128(0xdead);
+    // 1,000 of 60 KB, every other one delivered twice, in an order that mixes them all.
+    let padding = "x".repeat(60_000);
+    let mut numbers: Vec<u128> = (0..1_000).chain((0..1_000).step_by(2)).collect();
+    for i in (1..numbers.len()).rev() {
+        numbers.swap(i, i * 7_919 % (i + 1));
+    }
+    let deliver = async |number: u128| {
+        let mut said = body(&operation(number), "Renew", nobody);
+        said["note"] = Value::from(format!("{number} {padding}"));
+        let answer = server.post("/marketplace/webhook", Some(&token), &said).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    };
+    let burst = async |numbers: &[u128]| {
+        for some in numbers.chunks(25) {
+            futures_util::future::join_all(some.iter().map(|number| deliver(*number))).await;
+        }
+    };
+    // These fill the store's cache once.
+    burst(&(2_000..2_800).collect::<Vec<_>>()).await;
+    let before = server.resident();
+    burst(&numbers).await;
+    let grown = server.resident().saturating_sub(before);
+    let rows = server.cli("log webhooks --json").await.ok().rows();
+    assert_eq!(rows.len(), 1_800, "one row each");
+    // The bodies are 57 MiB, with those that came twice 86.
+    assert!(grown < 30 << 10, "{grown} KiB more than before");
+}

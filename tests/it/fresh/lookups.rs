@@ -28,7 +28,7 @@ async fn a_no_turns_into_a_yes_without_waiting_for_the_next_round() {
     let asked = world.sandbox.requests().split_off(before);
     let asked: Vec<_> = asked.iter().map(|it| it.target.split('?').next().unwrap()).collect();
     assert!(asked.iter().all(|it| !it.contains("delta")), "{asked:?}");
-    assert_eq!(asked.iter().filter(|it| it.ends_with("$batch")).count(), 1, "{asked:?}");
+    assert_eq!(asked.iter().filter(|it| it.ends_with("v1.0/$batch")).count(), 1, "{asked:?}");
     let of_it = RunFilter { tenant: Some(tenant), limit: 1, ..RunFilter::default() };
     let run = world.daemon.store.runs(&of_it).unwrap().remove(0);
     assert_eq!((run.trigger, run.seen, run.added), (Trigger::Notification, 1, 1));

@@ -276,3 +276,58 @@ async fn no_log_line_holds_a_secret_a_token_or_an_assertion() {
     let bare: Vec<&str> = text.lines().filter(|it| it.contains("planted")).collect();
     assert!(bare.is_empty(), "{bare:#?}");
 }
+
+/// What a person's code is redeemed with by this credential: the form that Entra gets.
+async fn redeemed(credential: Credential) -> (Pretend, HashMap<String, String>) {
+    let it = Pretend::with(credential).await;
+    let answer = json!({ "token_type": "Bearer", "expires_in": 3600, "access_token": "opaque",
+        "id_token": "head.claims.signature" });
+    it.answer("POST", &token_path("common"), vec![ok(answer)]).await;
+    let redirect = "https://lic.example.test/marketplace/landing/signed-in".parse().unwrap();
+    let sign_in = it.microsoft.sign_in(None, redirect).unwrap();
+    let departure = sign_in.depart(false);
+    let redeemed = sign_in.redeem("the code".to_owned(), departure.verifier.clone()).await;
+    assert_eq!(redeemed.unwrap(), "head.claims.signature");
+    let sent = it.requests("/token").await.pop().unwrap();
+    let sent = form(&sent);
+    assert_eq!(sent["grant_type"], "authorization_code");
+    assert_eq!((&*sent["code"], &*sent["client_id"]), ("the code", CLIENT));
+    assert_eq!(sent["code_verifier"], departure.verifier);
+    assert!(!sent.contains_key("client_secret"), "{sent:?}");
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    assert_eq!(sent["client_assertion_type"], kind);
+    (it, sent)
+}
+
+#[tokio::test]
+async fn a_persons_code_is_redeemed_with_an_assertion_that_the_certificate_signs() {
+    let (pem, key) = pem();
+    let (it, sent) = redeemed(Credential::Certificate { pem: Secret::new(pem) }).await;
+    let mut rules = Validation::new(Algorithm::RS256);
+    rules.set_audience(&[format!("{}{}", it.server.uri(), token_path("common"))]);
+    rules.set_issuer(&[CLIENT]);
+    rules.validate_exp = false; // The pretend clock is not the machine's.
+    let public = DecodingKey::from_rsa_der(key.public_key().as_ref());
+    let assertion = &sent["client_assertion"];
+    let claims = jsonwebtoken::decode::<Value>(assertion, &public, &rules).unwrap().claims;
+    assert_eq!(claims["sub"], CLIENT);
+}
+
+#[tokio::test]
+async fn a_persons_code_is_redeemed_with_somebody_elses_token() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "file.token.one\n").unwrap();
+    let path = file.path().to_path_buf();
+    for credential in [
+        Credential::Federated { assertion: Assertion::File(path.clone()) },
+        Credential::WorkloadIdentity { token_file: path.clone() },
+    ] {
+        let (_, sent) = redeemed(credential).await;
+        assert_eq!(sent["client_assertion"].trim(), "file.token.one");
+    }
+    // A bare managed identity has nothing that it could show there, and says so at the start.
+    let it = Pretend::with(Credential::ManagedIdentity { client_id: None }).await;
+    let redirect = "https://lic.example.test/".parse().unwrap();
+    let error = it.microsoft.sign_in(None, redirect).err().unwrap();
+    assert!(error.to_string().contains("secret_file"), "{error}");
+}

@@ -175,6 +175,14 @@ async fn every_type_is_documented_with_what_it_really_says() {
     for person in [story::WIM, story::XIA, story::YAN, story::ZOE] {
         world.answer(person, "viz-suite").await;
     }
+    let (sold, key) =
+        licenses::sell(&world, &json!({ "max": 1, "period_end": "2027-06-01" })).await;
+    licenses::bind(&world, &key).await;
+    for colleague in [1, 2] {
+        licenses::asks(&world, colleague).await;
+    }
+    licenses::step(&world, &sold, "renew", &json!({ "period_end": "2028-06-01" })).await;
+    licenses::sell(&world, &json!({ "trial_end": "2026-01-01" })).await;
     let id = subscription(&world);
     set_status(&world, id, "Suspended").await;
     crate::webhook::deliver(&world, &json!({})).await;
@@ -182,6 +190,8 @@ async fn every_type_is_documented_with_what_it_really_says() {
     world.advance(SignedDuration::from_hours(2));
     world.sync().await;
     world.daemon.notify.test("billing").await.unwrap();
+    let expired = || billing.taken().iter().any(|it| it.kind() == "license.expired");
+    until(&world, "the trial is over", expired).await;
     settled(&world).await;
     let taken = billing.taken();
     let mut seen = 0;

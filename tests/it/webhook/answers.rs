@@ -166,6 +166,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
             sweep: SignedDuration::from_hours(24),
             remove_limit: Share::FIFTH,
             groups: SignedDuration::from_hours(1),
+            rights: None,
         },
     };
     let action = scene.0.lock().unwrap().operation["action"].as_str().unwrap().to_owned();

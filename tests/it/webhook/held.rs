@@ -49,6 +49,8 @@ async fn a_change_waits_for_an_operator_and_then_for_the_customer_to_ask_again()
     assert_eq!(held.len(), 1);
     let row = &held[0];
     assert_eq!(row["operation"], first.to_string());
+    let (_, metrics) = world.ops("/metrics").await;
+    assert!(metrics.contains("\nentitled_changes_held 1\n"), "{metrics}");
     assert_eq!((&row["subscription"], &row["state"]), (&json!(id), &json!("held")));
     assert_eq!((&row["has"]["plan"], &row["asks"]["plan"]), (&json!("company"), &json!("team")));
     assert_eq!(row["impact"]["coverage_after"], "seats");

@@ -267,3 +267,41 @@ async fn tokens_that_are_refused_and_none_good_are_an_alarm_that_names_the_check
     assert_eq!(deliver(&world, &body(&operation(1), "Renew", id)).await, 200);
     assert_eq!(alarm(&world).await.0, "-");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_is_followed_as_webhooks_come_and_are_worked_off() {
+    let mut world = World::new().await;
+    world.sync().await;
+    let id = subscription(&world).id;
+    deliver(&world, &body(&operation(1), "Renew", id)).await;
+    settled(&world).await;
+    let mut follower = std::process::Command::new(env!("CARGO_BIN_EXE_entitled"))
+        .arg("--config")
+        .arg(world.config_path())
+        .args(["log", "webhooks", "--follow", "--json"])
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = std::io::BufReader::new(follower.stdout.take().unwrap());
+    // Lines until this operation is over.
+    let mut until_done = |number: u128| {
+        let mut lines = 0;
+        tokio::task::block_in_place(|| {
+            loop {
+                let mut line = String::new();
+                assert_ne!(std::io::BufRead::read_line(&mut told, &mut line).unwrap(), 0);
+                lines += 1;
+                let row: Value = serde_json::from_str(&line).unwrap();
+                if row["operation"] == operation(number) && row["state"] == "done" {
+                    return lines;
+                }
+            }
+        })
+    };
+    assert_eq!(until_done(1), 1, "what there is");
+    deliver(&world, &body(&operation(2), "Renew", id)).await;
+    assert!(until_done(2) <= 2, "what comes, and nothing twice");
+    world.stop_daemon().await;
+    assert_eq!(follower.wait().unwrap().code(), Some(1), "there is nothing more to follow");
+}

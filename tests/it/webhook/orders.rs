@@ -88,6 +88,18 @@ async fn a_customer_changes_is_suspended_pays_and_cancels_and_each_answer_follow
 }
 
 #[tokio::test]
+async fn a_change_that_another_one_replaced_before_we_looked_is_over() {
+    let (world, id) = told().await;
+    for plan in ["team", "company"] {
+        world.microsoft(|it| it.change_plan(id, plan)).unwrap();
+        world.advance(SignedDuration::from_mins(1));
+    }
+    play_out(&world).await;
+    assert_eq!(states(&world), ["known"; 2], "none waits for what it will never see");
+    assert_eq!(plan_of(&world, id), ("company".to_owned(), "company".to_owned()));
+}
+
+#[tokio::test]
 async fn doubled_reordered_bare_and_forged_webhooks_leave_the_mirror_as_microsoft_is() {
     for fault in
         ["webhook.duplicate=1", "webhook.reorder=1", "webhook.minimal=1", "webhook.forge=1"]

@@ -1,0 +1,269 @@
+//! What was read of users' rights × the mirror → what changes. Pure.
+//!
+//! What the directory shows by itself is not kept: where it lists a plan's SKU, it is the one that
+//! knows who holds it, and a second, slower witness would only contradict it for a while.
+//!
+//! An empty answer is the hard part: it may mean "nothing", "the wrong app asks" or "not yet". It
+//! takes nothing from anybody before this app has seen rights of ours in this tenant; then at once
+//! if somebody else there came with rights in the same pass, otherwise at a second look a whole
+//! period later.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::{
+    Catalog, Cause, Change, Plan, RIGHTS_MAX, Right, RightsSource, TenantView, UserId, UserRights,
+};
+use crate::microsoft::{BatchMiss, RightRow, RightsOf};
+
+/// The longest text of Microsoft's that is kept of a right.
+const TEXT_MAX: usize = 200;
+/// The most rows that are kept of one user.
+const ROWS_MAX: usize = 50;
+/// How much older a note may be than what it notes, so that looks which find nothing write nothing.
+const NOTE_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Who asked, when, and how long an empty answer waits for a second one.
+#[derive(Clone)]
+pub(super) struct Asking<'a> {
+    /// The client id of our app.
+    pub(super) app: &'a str,
+    /// `[sync.directory] rights`.
+    pub(super) every: SignedDuration,
+    /// When the reading began.
+    pub(super) at: Timestamp,
+    /// When it ended.
+    pub(super) now: Timestamp,
+    /// Which run it is.
+    pub(super) cause: Cause,
+}
+
+/// What changes.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Planned {
+    /// Users' rights; `None` forgets them.
+    pub(super) rights: Vec<(UserId, Option<UserRights>)>,
+    /// How far they are believed, if that differs.
+    pub(super) source: Option<RightsSource>,
+    /// What differs for somebody.
+    pub(super) changes: Vec<Change>,
+    /// Answers that were not understood, and why.
+    pub(super) odd: Vec<(UserId, String)>,
+}
+
+/// See the module.
+pub(super) fn plan(
+    view: &TenantView,
+    catalog: &Catalog,
+    answers: &[RightsOf],
+    asking: &Asking<'_>,
+) -> Planned {
+    let ours = Ours { view, catalog };
+    let read: Vec<(UserId, Result<Vec<Right>, &BatchMiss>)> = answers
+        .iter()
+        .map(|(user, it)| (*user, it.as_ref().map(|rows| ours.rights(rows))))
+        .collect();
+    let has_ours = |rows: &[Right]| rows.iter().any(|it| ours.plans_of(it).next().is_some());
+    let witnesses: HashSet<UserId> = read
+        .iter()
+        .filter(|(_, rows)| rows.as_ref().is_ok_and(|it| has_ours(it)))
+        .map(|(user, _)| *user)
+        .collect();
+    let mut planned = Planned::default();
+    for (user, rows) in read {
+        let known = view.rights.get(&user);
+        // A look-up and a refreshing pass may overtake each other: the later question counts.
+        if known.is_some_and(|it| it.read_at > asking.at && it.read_at <= asking.now) {
+            continue;
+        }
+        let others = witnesses.iter().any(|it| *it != user);
+        match rows {
+            Ok(rows) => {
+                let kept: Vec<Right> =
+                    rows.into_iter().filter(|it| !ours.directory_shows(it)).collect();
+                if !kept.is_empty() {
+                    planned.seen(view, user, UserRights::seen(kept, asking.at), asking);
+                } else if let Some(known) = known {
+                    let trust = if witnesses.contains(&user) {
+                        Trust::Own
+                    } else {
+                        trust(view, others, asking)
+                    };
+                    planned.missed(view, user, known, trust, asking);
+                }
+            }
+            // Nobody follows from one who is gone, nor from an address that is: only if others are
+            // still there is he believed to be.
+            Err(BatchMiss::Gone) => {
+                if let Some(known) = known.filter(|_| others) {
+                    planned.missed(view, user, known, Trust::Own, asking);
+                }
+            }
+            Err(BatchMiss::Odd(why)) => planned.odd.push((user, why.clone())),
+        }
+    }
+    planned.make_room(view, asking);
+    planned.source = source(view, !witnesses.is_empty(), asking);
+    planned
+}
+
+/// How far an empty answer is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// The answer itself shows that we see: at once.
+    Own,
+    /// At a second look.
+    Twice,
+    /// Not at all: this app has seen nobody's rights there.
+    None,
+}
+
+fn trust(view: &TenantView, others: bool, asking: &Asking<'_>) -> Trust {
+    match (others, view.rights_source.is_proven_by(asking.app)) {
+        (true, _) => Trust::Own,
+        (false, true) => Trust::Twice,
+        (false, false) => Trust::None,
+    }
+}
+
+impl Planned {
+    fn seen(&mut self, view: &TenantView, user: UserId, new: UserRights, asking: &Asking<'_>) {
+        let known = view.rights.get(&user);
+        if known.is_none_or(|it| it.rows != new.rows) {
+            self.change(view, user, known.map(|it| &**it), Some(&new), asking);
+        }
+        self.rights.push((user, Some(new)));
+    }
+
+    /// He came without what he is known to hold.
+    fn missed(
+        &mut self,
+        view: &TenantView,
+        user: UserId,
+        known: &Arc<UserRights>,
+        trust: Trust,
+        asking: &Asking<'_>,
+    ) {
+        // What lies ahead was noted before the clock was set back.
+        let since = known.missing_since.filter(|it| *it <= asking.at);
+        let waited = since.is_some_and(|it| asking.at.duration_since(it) >= asking.every);
+        match (trust, since) {
+            (Trust::None, _) => {}
+            (Trust::Twice, None) => {
+                let waiting = UserRights { missing_since: Some(asking.at), ..(**known).clone() };
+                self.rights.push((user, Some(waiting)));
+            }
+            (Trust::Twice, Some(_)) if !waited => {}
+            (Trust::Own | Trust::Twice, _) => {
+                self.change(view, user, Some(known), None, asking);
+                self.rights.push((user, None));
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        view: &TenantView,
+        user: UserId,
+        before: Option<&UserRights>,
+        after: Option<&UserRights>,
+        asking: &Asking<'_>,
+    ) {
+        let who = (view.tenant.id, user);
+        let change = Change::of_rights(asking.at, asking.cause.clone(), who, before, after);
+        self.changes.push(change);
+    }
+
+    /// Of more than are kept, those who were looked at the longest ago go.
+    fn make_room(&mut self, view: &TenantView, asking: &Asking<'_>) {
+        let named: HashSet<UserId> = self.rights.iter().map(|(user, _)| *user).collect();
+        let stay = self.rights.iter().filter(|(_, it)| it.is_some()).count();
+        let others = || view.rights.iter().filter(|(user, _)| !named.contains(user));
+        let over = (others().count() + stay).saturating_sub(RIGHTS_MAX);
+        if over == 0 {
+            return;
+        }
+        let mut oldest: Vec<_> = others().collect();
+        oldest.sort_by_key(|(user, it)| (it.read_at, **user));
+        for (user, it) in oldest.into_iter().take(over) {
+            self.change(view, *user, Some(it), None, asking);
+            self.rights.push((*user, None));
+        }
+    }
+}
+
+/// The notes on the source, if they are to be renewed.
+fn source(view: &TenantView, proven: bool, asking: &Asking<'_>) -> Option<RightsSource> {
+    let before = &view.rights_source;
+    let old = |at: Timestamp| at > asking.at || asking.at.duration_since(at) >= NOTE_EVERY;
+    let mut source = RightsSource { refused: None, ..before.clone() };
+    if source.read_at.is_none_or(old) {
+        source.read_at = Some(asking.at);
+    }
+    let noted = before.proven.as_ref().is_some_and(|(app, at)| **app == *asking.app && !old(*at));
+    if proven && !noted {
+        source.proven = Some((asking.app.into(), asking.at));
+    }
+    (source != *before).then_some(source)
+}
+
+/// What of a tenant's rights is the publisher's.
+pub(super) struct Ours<'a> {
+    pub(super) view: &'a TenantView,
+    pub(super) catalog: &'a Catalog,
+}
+
+impl<'a> Ours<'a> {
+    /// Every plan of which Microsoft manages licences.
+    pub(super) fn plans(&self) -> impl Iterator<Item = &'a Plan> + use<'a> {
+        let plans = self.catalog.products().flat_map(|it| &it.plans);
+        plans.filter(|it| it.channel.is_managed_per_user())
+    }
+
+    /// The plans that a right is one to.
+    pub(super) fn plans_of<'r>(&'r self, right: &'r Right) -> impl Iterator<Item = &'a Plan> + 'r {
+        self.plans().filter(|it| right.is_of(it, &self.view.mappings))
+    }
+
+    /// The one plan whose last part this is.
+    pub(super) fn plan_called(&self, last_part: &str) -> Option<&'a Plan> {
+        let mut found =
+            self.plans().filter(|it| it.service_id.plan().eq_ignore_ascii_case(last_part));
+        let first = found.next()?;
+        found.all(|it| it.service_id == first.service_id).then_some(first)
+    }
+
+    /// Whether the directory lists the plan, and who holds it.
+    pub(super) fn is_listed(&self, plan: &Plan) -> bool {
+        let holders = !self.view.users.is_empty();
+        self.view.skus.iter().any(|sku| {
+            (holders || sku.units.consumed == 0) && self.view.sku_match(sku, plan).is_some()
+        })
+    }
+
+    fn directory_shows(&self, right: &Right) -> bool {
+        let mut plans = self.plans_of(right).peekable();
+        plans.peek().is_some() && plans.all(|it| self.is_listed(it))
+    }
+
+    /// The rows as they are kept: sorted, cut to what a licence can be.
+    pub(super) fn rights(&self, rows: &[RightRow]) -> Vec<Right> {
+        let short = |it: &str| -> Arc<str> { it.chars().take(TEXT_MAX).collect::<String>().into() };
+        let right = |it: &RightRow| Right {
+            identifier: short(&it.identifier),
+            catalog: it.catalog.as_deref().map(short),
+            state: short(&it.state),
+            bare: self.plan_called(&it.identifier).map(|it| it.service_id.clone()),
+        };
+        let mut rights: Vec<Right> = rows.iter().map(right).collect();
+        // Those of ours first, so that they are not the ones that are cut off.
+        rights.sort_by_key(|it| self.plans_of(it).next().is_none());
+        rights.truncate(ROWS_MAX);
+        rights
+    }
+}
+
+#[cfg(test)]
+pub(in crate::sync::rights) mod tests;

@@ -1,0 +1,268 @@
+//! What is believed of usage rights, pass by pass.
+
+use super::*;
+use crate::domain::{
+    CapabilityStatus, Channel, Commit, Coverage, Features, HybridMode, Licence, Mirror, Path,
+    PathState, Product, RunId, ServicePlan, Sku, SkuId, Tenant, TenantId, TenantUsers, Units,
+    UserLicences, UserWrites, Via,
+};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+const EVERY: SignedDuration = SignedDuration::from_mins(30);
+const APP: &str = "app";
+
+pub(in crate::sync::rights) fn user(n: u128) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(n))
+}
+
+pub(in crate::sync::rights) fn at(minutes: i64) -> Timestamp {
+    Timestamp::from_second(1_795_000_000 + minutes * 60).unwrap()
+}
+
+fn plan_of(service_id: &str) -> Plan {
+    Plan {
+        service_id: service_id.parse().unwrap(),
+        channel: Channel::Appsource,
+        coverage: Coverage::Tenant,
+        features: Features::from([]),
+        sku_ids: vec![],
+        service_plan_ids: vec![],
+        release_after: SignedDuration::ZERO,
+    }
+}
+
+/// Plans `p.panel.team`, `p.panel.pro` and `p.other.pro`: only the first has an id of its own.
+pub(in crate::sync::rights) fn catalog() -> Catalog {
+    let product = |id: &str, plans: &[&str]| Product {
+        id: id.parse().unwrap(),
+        name: id.into(),
+        hybrid: HybridMode::None,
+        features: BTreeMap::new(),
+        plans: plans.iter().map(|it| plan_of(it)).collect(),
+    };
+    Catalog::new([
+        product("panel", &["p.panel.team", "p.panel.pro"]),
+        product("other", &["p.other.pro"]),
+    ])
+}
+
+pub(in crate::sync::rights) fn sku_id(n: u128) -> SkuId {
+    SkuId::from_uuid(Uuid::from_u128(n))
+}
+
+pub(in crate::sync::rights) fn sku(n: u128, part_number: &str, services: &[&str]) -> Sku {
+    let service = |(at, name): (u128, &&str)| ServicePlan {
+        id: crate::domain::ServicePlanId::from_uuid(Uuid::from_u128(n * 100 + at)),
+        name: (*name).into(),
+    };
+    Sku {
+        id: sku_id(n),
+        part_number: part_number.into(),
+        status: CapabilityStatus::Enabled,
+        service_plans: (0..).zip(services).map(service).collect(),
+        units: Units { enabled: 10, consumed: 1, ..Units::default() },
+        next_lifecycle: None,
+        missing_since: None,
+    }
+}
+
+/// A tenant with these SKUs, the first of which user 90 holds.
+pub(in crate::sync::rights) fn tenant(skus: Vec<Sku>) -> TenantView {
+    let id = TenantId::from_uuid(Uuid::from_u128(77)).unwrap();
+    let path =
+        Path { via: Via::Direct, state: PathState::Active, error: None, disabled_plans: vec![] };
+    let held = skus.first().map(|it| {
+        let licence =
+            Licence { sku: it.id, assigned: true, disabled_plans: vec![], paths: vec![path] };
+        (user(90), Some(UserLicences::new([licence])))
+    });
+    let users = TenantUsers { tenant: id, writes: UserWrites::Patch(held.into_iter().collect()) };
+    let commit = Commit {
+        tenants: vec![Tenant::heard_of(id, None)],
+        skus: vec![(id, skus)],
+        users: vec![users],
+        ..Commit::default()
+    };
+    view(&Mirror::default().applied(&commit))
+}
+
+fn view(mirror: &Mirror) -> TenantView {
+    let view = mirror.tenants().next().unwrap();
+    view.as_ref().clone()
+}
+
+pub(in crate::sync::rights) fn rows(identifiers: &[&str]) -> Vec<RightRow> {
+    let row = |it: &&str| RightRow {
+        identifier: (*it).to_owned(),
+        catalog: None,
+        state: "active".into(),
+    };
+    identifiers.iter().map(row).collect()
+}
+
+fn says(who: u128, identifiers: &[&str]) -> RightsOf {
+    (user(who), Ok(rows(identifiers)))
+}
+
+struct Told {
+    view: TenantView,
+    app: &'static str,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self { view: tenant(vec![]), app: APP }
+    }
+
+    /// What a pass at this minute changes: how many journal entries, and who holds what after it.
+    fn pass(&mut self, minute: i64, answers: &[RightsOf]) -> (usize, Vec<String>) {
+        let cause = Cause::Run(RunId(1));
+        let asking = Asking { app: self.app, every: EVERY, at: at(minute), now: at(minute), cause };
+        let planned = plan(&self.view, &catalog(), answers, &asking);
+        let tenant = self.view.tenant.id;
+        for (user, it) in planned.rights {
+            match it {
+                Some(it) => drop(self.view.rights.insert(user, Arc::new(it))),
+                None => drop(self.view.rights.remove(&user)),
+            }
+        }
+        if let Some(source) = planned.source {
+            self.view.rights_source = source;
+        }
+        assert!(planned.changes.iter().all(|it| it.tenant == Some(tenant) && it.user.is_some()));
+        (planned.changes.len(), self.held())
+    }
+
+    fn held(&self) -> Vec<String> {
+        let row = |(user, it): (&UserId, &Arc<UserRights>)| {
+            let names: Vec<&str> = it.rows.iter().map(|it| &*it.identifier).collect();
+            format!("{} {}", user.as_uuid().as_u128(), names.join("+"))
+        };
+        self.view.rights.iter().map(row).collect()
+    }
+}
+
+const TEAM: &str = "p.panel.TEAM";
+
+#[test]
+fn an_empty_answer_is_believed_at_once_when_somebody_else_came_with_rights() {
+    let mut told = Told::new();
+    assert_eq!(told.pass(0, &[says(1, &[TEAM]), says(2, &[TEAM])]).0, 2);
+    let (changes, held) = told.pass(30, &[says(1, &[]), says(2, &[TEAM])]);
+    assert_eq!((changes, held), (1, vec![format!("2 {TEAM}")]));
+}
+
+#[test]
+fn an_empty_answer_alone_is_believed_at_a_second_look_a_period_later() {
+    let mut told = Told::new();
+    let kept = || vec![format!("1 {TEAM}")];
+    told.pass(0, &[says(1, &[TEAM])]);
+    assert_eq!(told.pass(30, &[says(1, &[])]), (0, kept()));
+    assert_eq!(told.pass(59, &[says(1, &[])]), (0, kept()), "too soon");
+    assert_eq!(told.view.rights[&user(1)].read_at, at(0), "what was not seen grows old");
+    assert_eq!(told.pass(60, &[says(1, &[])]), (1, vec![]));
+
+    told.pass(61, &[says(1, &[TEAM])]);
+    told.pass(91, &[says(1, &[])]);
+    told.pass(100, &[says(1, &[TEAM])]);
+    assert_eq!(told.pass(121, &[says(1, &[])]), (0, kept()), "it was there in between");
+}
+
+#[test]
+fn an_empty_answer_to_an_app_that_has_seen_nothing_is_never_believed() {
+    let mut told = Told::new();
+    told.pass(0, &[says(1, &[TEAM])]);
+    told.app = "another";
+    for minute in [30, 60, 90, 9_000] {
+        assert_eq!(told.pass(minute, &[says(1, &[])]), (0, vec![format!("1 {TEAM}")]));
+    }
+    assert_eq!(told.pass(9_001, &[says(1, &[]), says(2, &["x.y.z"])]).0, 1, "not ours: no witness");
+    assert_eq!(told.held().len(), 2);
+    assert_eq!(told.pass(9_002, &[says(1, &[]), says(3, &[TEAM])]).0, 2, "now it has");
+    assert!(told.held().iter().all(|it| !it.starts_with("1 ")));
+    assert!(told.view.rights_source.is_proven_by("another"));
+}
+
+#[test]
+fn what_was_not_read_changes_nothing() {
+    let mut told = Told::new();
+    told.pass(0, &[says(1, &[TEAM])]);
+    let odd = (user(1), Err(BatchMiss::Odd("odd".into())));
+    let gone = (user(1), Err(BatchMiss::Gone));
+    let kept = vec![format!("1 {TEAM}")];
+    assert_eq!(told.pass(30, std::slice::from_ref(&odd)), (0, kept.clone()));
+    assert_eq!(told.pass(60, std::slice::from_ref(&gone)), (0, kept.clone()));
+    assert_eq!(told.pass(90, std::slice::from_ref(&gone)), (0, kept));
+    assert_eq!(
+        told.pass(91, &[gone, says(2, &[TEAM])]).1,
+        [format!("2 {TEAM}")],
+        "others are there"
+    );
+}
+
+#[test]
+fn where_the_directory_lists_a_plan_usage_rights_to_it_are_not_kept() {
+    let mut told = Told::new();
+    told.pass(0, &[says(1, &[TEAM])]);
+    told.view.skus = [sku(5, "p.panel.team", &[])].into();
+    let (changes, held) = told.pass(30, &[says(1, &[TEAM, "p.panel.pro"])]);
+    assert_eq!((changes, held.len()), (1, 1), "a SKU whose holders are not shown tells nothing");
+    told.view.users = tenant(vec![sku(5, "p.panel.team", &[])]).users;
+    let (changes, held) = told.pass(60, &[says(1, &[TEAM, "p.panel.pro"])]);
+    assert_eq!((changes, held), (1, vec!["1 p.panel.pro".to_owned()]));
+    assert_eq!(told.pass(90, &[says(1, &[TEAM])]), (1, vec![]), "the rest is gone at once");
+    assert_eq!(told.pass(91, &[says(2, &[TEAM])]), (0, vec![]));
+}
+
+#[test]
+fn a_plan_id_alone_is_a_name_only_if_no_other_plan_has_it() {
+    let catalog = catalog();
+    let view = tenant(vec![]);
+    let ours = Ours { view: &view, catalog: &catalog };
+    let check = |identifier: &str, plan: Option<&str>| {
+        let rights = ours.rights(&rows(&[identifier]));
+        let of: Vec<&str> = ours.plans_of(&rights[0]).map(|it| it.service_id.as_str()).collect();
+        assert_eq!(of, plan.into_iter().collect::<Vec<_>>(), "{identifier}");
+    };
+    check("Team", Some("p.panel.team"));
+    check("pro", None);
+    check("P.Other.Pro", Some("p.other.pro"));
+    check("q.panel.team", None);
+}
+
+#[test]
+fn a_later_question_is_not_overtaken_by_an_earlier_one() {
+    let mut told = Told::new();
+    told.pass(10, &[says(1, &[TEAM]), says(2, &[TEAM])]);
+    let cause = Cause::Run(RunId(1));
+    let asking = Asking { app: APP, every: EVERY, at: at(9), now: at(11), cause };
+    let planned = plan(&told.view, &catalog(), &[says(1, &[]), says(2, &[TEAM])], &asking);
+    assert_eq!((planned.rights.len(), planned.changes.len()), (0, 0));
+    let back = Asking { at: at(5), now: at(6), ..asking };
+    let planned = plan(&told.view, &catalog(), &[says(1, &["p.panel.pro"])], &back);
+    assert_eq!(planned.changes.len(), 1, "the clock was set back");
+}
+
+#[test]
+fn a_look_that_finds_nothing_writes_nothing() {
+    let mut told = Told::new();
+    told.pass(0, &[says(1, &[])]);
+    let cause = Cause::Run(RunId(1));
+    let asking = Asking { app: APP, every: EVERY, at: at(5), now: at(5), cause };
+    assert_eq!(plan(&told.view, &catalog(), &[says(1, &[])], &asking), Planned::default());
+}
+
+#[test]
+fn of_too_many_those_who_were_looked_at_the_longest_ago_go() {
+    let mut told = Told::new();
+    for n in 0..u128::try_from(RIGHTS_MAX).unwrap() {
+        let minute = if n == 7 { 0 } else { 5 };
+        let it = UserRights::seen(vec![], at(minute));
+        told.view.rights.insert(user(n), Arc::new(it));
+    }
+    let (changes, _) = told.pass(10, &[says(999_999, &[TEAM])]);
+    assert_eq!(changes, 2);
+    assert_eq!(told.view.rights.len(), RIGHTS_MAX);
+    assert!(!told.view.rights.contains_key(&user(7)));
+}
