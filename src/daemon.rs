@@ -53,6 +53,9 @@ pub struct Surroundings {
     pub sleep: Sleep,
     /// Whether sled is kept from believing that it has synced.
     pub guard: Guard,
+    /// Whether reading from Microsoft has threads of its own, below those that answer. Without, one
+    /// thread can run all of it in an order that repeats.
+    pub read_apart: bool,
 }
 
 /// Why the daemon could not start, or ended without being asked.
@@ -159,7 +162,7 @@ impl Daemon {
         config: Config,
         surroundings: Surroundings,
     ) -> Result<(Self, Running), DaemonError> {
-        let Surroundings { clock, sleep, guard } = surroundings;
+        let Surroundings { clock, sleep, guard, read_apart } = surroundings;
         let bound = bind(&config).await?;
         let store = open(&config, guard, &clock).await?;
         let cancel = CancellationToken::new();
@@ -169,7 +172,7 @@ impl Daemon {
         let to = settings::microsoft(&config);
         let microsoft = Arc::new(Microsoft::new(to, Arc::clone(&clock), Arc::clone(&sleep))?);
         let sources = settings::sources(&config, &store, &microsoft, &clock);
-        let background = Background::new().map_err(DaemonError::Threads)?;
+        let background = Background::new(read_apart).map_err(DaemonError::Threads)?;
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let (ledger, lookups) = (sources.ledger.clone(), sources.lookups.clone());
@@ -177,7 +180,6 @@ impl Daemon {
         let looking = lookups::worker(sources.clone(), sync.clone(), also, cancel.clone());
         let (notifications, told) = settings::notifications(&config, &sources, &sync, &cancel);
         let watch = Watch::new(store.clone(), Arc::clone(&clock), config.marketplace.alarm_after);
-        let accept = config.marketplace.accept_changes;
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
         let sending = usage.clone().worker(cancel.clone());
@@ -187,7 +189,7 @@ impl Daemon {
         let lives = Lives::new(sources.clone(), config.marketplace.keep_cancelled);
         let watched = lives.figures();
         let lives = lives.run(cancel.clone());
-        let inbox = inbox::worker(sources, accept, cancel.clone());
+        let inbox = inbox::worker(sources, config.marketplace.accept_changes, cancel.clone());
         let parts = Parts {
             config,
             store,
@@ -210,8 +212,7 @@ impl Daemon {
         spawn(&mut tasks, "look-ups", looking);
         spawn(&mut tasks, "change notifications", told);
         tasks.spawn(async {
-            let result = background.run(scheduler).await.map_err(SyncError::Panicked).flatten();
-            Exit { task: "the scheduler", result }
+            Exit { task: "the scheduler", result: background.run(scheduler).await }
         });
         tasks.spawn(async { Exit { task: "the inbox of webhooks", result: inbox.await } });
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
@@ -222,8 +223,7 @@ impl Daemon {
         });
         tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
-        let running = Running { tasks, cancel: parts.cancel, store: parts.store };
-        Ok((daemon, running))
+        Ok((daemon, Running { tasks, cancel: parts.cancel, store: parts.store }))
     }
 }
 
@@ -283,7 +283,6 @@ impl Parts {
         let state = PublicState::new(self.public_settings(public, &entra, &metrics));
         let served = serve_public(bound.public, state, tls, limits, self.cancel.clone());
         spawn(tasks, "the public listener", served);
-
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
         spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
 
@@ -297,8 +296,12 @@ impl Parts {
         let (clock, grace) = (Arc::clone(&self.clock), self.config.policy().grace);
         let aging = licenses::run(self.store.clone(), grace, clock, self.cancel.clone());
         spawn(tasks, "the watch over licenses", aging);
-        let (clock, rotate_keys) = (Arc::clone(&self.clock), self.config.visuals.rotate_keys);
-        let kept = housekeeping::run(self.store.clone(), rotate_keys, clock, self.cancel.clone());
+        let upkeep = housekeeping::Upkeep {
+            rotate_keys: self.config.visuals.rotate_keys,
+            release_after: self.config.policy().release_after,
+        };
+        let clock = Arc::clone(&self.clock);
+        let kept = housekeeping::run(self.store.clone(), upkeep, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
         Ok(())
     }
@@ -313,6 +316,7 @@ impl Parts {
             usage: self.usage.clone(),
             orders: self.orders.clone(),
             notify: self.notify.clone(),
+            upstreams: settings::upstreams(&self.microsoft, &self.clock),
             watch: self.watch.clone(),
             seats: self.seats.clone(),
             clock: Arc::clone(&self.clock),
@@ -374,6 +378,7 @@ impl Parts {
                 self.orders.clone(),
                 &self.clock,
             )),
+            consent: Some(landing::consent(&self.config, &self.microsoft, self.sync.clone())),
             issuer: settings::issuer(&self.config, public),
             rates: Rates::default(),
             seats: Some(self.seats.clone()),

@@ -41,6 +41,7 @@ pub async fn run() {
         clock: Arc::new(Timestamp::now),
         sleep: Arc::new(|wait: Duration| Box::pin(tokio::time::sleep(wait))),
         guard: Guard::Off,
+        read_apart: true,
     };
     let (daemon, running) = Daemon::start(config, surroundings).await.unwrap();
     let stop = CancellationToken::new();

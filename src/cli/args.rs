@@ -6,11 +6,12 @@ use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::backup::BackupArgs;
 use super::groups::GroupsArgs;
 use super::learn::LearnArgs;
 use super::licenses::{ActivationsCommand, LicensesCommand};
 use super::notify::NotifyArgs;
-use super::reports::ReportsCommand;
+use super::reports::ReportsArgs;
 pub use super::sandbox::SandboxArgs;
 use super::subscriptions::SubscriptionsArgs;
 use crate::domain::{GroupId, Host, ProductId, RunId, Source, SubscriptionId, TenantId, UserId};
@@ -36,7 +37,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 `query`: not usable.
-Commands other than serve, demo, sandbox, config and products hosts ask the running daemon (listen.admin).";
+Commands other than serve, demo, sandbox, config, restore and products ask the running daemon (listen.admin).";
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -50,6 +51,9 @@ pub enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Live checks: configuration, store, clock, credential, each API, each tenant's consent; one
+    /// line each with what to do next; exit code 1 if one failed
+    Doctor,
     /// Freshness per source and tenant, last errors, store size, seats
     Status,
     /// Read from Microsoft now, and wait until it is done
@@ -85,15 +89,19 @@ pub enum Command {
     Usage(super::usage::UsageArgs),
     /// The publisher's own systems that are told what happens: how they fare
     Notify(NotifyArgs),
-    /// The licence report of Partner Center
-    #[command(subcommand)]
-    Reports(ReportsCommand),
+    /// The licence report of Partner Center against deals and what Graph shows
+    #[command(args_conflicts_with_subcommands = true)]
+    Reports(ReportsArgs),
     /// What is sold, and where it counts
     #[command(subcommand)]
     Products(ProductsCommand),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Write a consistent copy of everything into one file, while the daemon runs
+    Backup(BackupArgs),
+    /// Make the store out of a backup: into an empty folder, while no daemon runs there
+    Restore(BackupArgs),
 }
 
 /// `serve`.
@@ -124,8 +132,8 @@ pub enum ConfigCommand {
 /// `sync`.
 #[derive(Clone, Debug, Args)]
 pub struct SyncArgs {
-    /// Which source; all by default
-    #[arg(value_parser = synced, value_name = "subscriptions|directory")]
+    /// Which source; subscriptions and directory by default: a report takes minutes to be made
+    #[arg(value_parser = synced, value_name = "subscriptions|directory|reports")]
     pub source: Option<Source>,
     /// Only this tenant's directory
     #[arg(long, value_name = "T")]
@@ -246,11 +254,23 @@ pub struct TenantsArgs {
     pub command: Option<TenantsCommand>,
 }
 
-/// `tenants consent-url` and `tenants learn`.
+/// `tenants show`, `consent-url`, `release` and `learn`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TenantsCommand {
+    /// One tenant: what it permits, what is missing, and what works without it
+    Show {
+        /// The tenant
+        #[arg(value_name = "T")]
+        tenant: TenantId,
+    },
     /// Print the link by which an administrator of the tenant lets us read its licences
     ConsentUrl {
+        /// The tenant
+        #[arg(value_name = "T")]
+        tenant: TenantId,
+    },
+    /// Remove now the seats that the brake holds, without waiting for a second complete read
+    Release {
         /// The tenant
         #[arg(value_name = "T")]
         tenant: TenantId,
@@ -261,7 +281,7 @@ pub enum TenantsCommand {
 }
 
 /// `products`.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ProductsCommand {
     /// Where each way of being licensed counts; asks no daemon
     Hosts {
@@ -271,6 +291,15 @@ pub enum ProductsCommand {
         /// As the module of the client for visuals
         #[arg(long)]
         typescript: bool,
+    },
+    /// Write the two files by which a solution package demands licences; asks no daemon
+    LicenseCsv {
+        /// The product's id
+        #[arg(value_name = "P")]
+        product: ProductId,
+        /// The folder to write them into
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
     },
 }
 
@@ -326,9 +355,9 @@ fn host(text: &str) -> Result<Host, String> {
 
 fn synced(text: &str) -> Result<Source, String> {
     match text.parse() {
-        Ok(it @ (Source::Subscriptions | Source::Directory)) => Ok(it),
-        Ok(Source::Reports | Source::Groups) | Err(_) => {
-            Err("known are: subscriptions, directory".to_owned())
+        Ok(it @ (Source::Subscriptions | Source::Directory | Source::Reports)) => Ok(it),
+        Ok(Source::Groups) | Err(_) => {
+            Err("known are: subscriptions, directory, reports".to_owned())
         }
     }
 }
@@ -370,7 +399,8 @@ mod tests {
         assert!(parse("entitled log --failed --since 2d").is_ok());
         assert!(parse("entitled log show r17 --json").is_ok());
         assert!(parse("entitled log --failed show r17").is_err());
-        assert!(parse("entitled sync reports").is_err());
+        assert!(parse("entitled sync reports").is_ok());
+        assert!(parse("entitled sync groups").is_err());
         assert!(parse("entitled query p --tenant 9188040d-6c67-4c5b-b112-36a304b66dad --user 0b0b0b0b-1111-4222-8333-444455556666").is_ok());
     }
 }

@@ -26,10 +26,8 @@ pub fn run(command: ConfigCommand, path: &Path, json: bool) -> Result<Exit, anyh
 
 fn check(loaded: Loaded, path: &Path, printer: &Printer) -> Result<Exit, anyhow::Error> {
     printer.line(&format!("ok: {}", path.display()))?;
-    for (level, findings) in [("warning", loaded.warnings), ("note", loaded.notes)] {
-        for finding in findings {
-            printer.line(&format!("  {level}: {finding}"))?;
-        }
+    for finding in loaded.warnings {
+        printer.line(&format!("  warning: {finding}"))?;
     }
     Ok(Exit::Done)
 }
@@ -45,9 +43,7 @@ fn check_as_json(
         })
     };
     let (rows, exit): (Vec<Value>, _) = match loaded {
-        Ok(it) => {
-            (rows("warning", it.warnings).chain(rows("note", it.notes)).collect(), Exit::Done)
-        }
+        Ok(it) => (rows("warning", it.warnings).collect(), Exit::Done),
         Err(ConfigError::Invalid { problems, warnings, .. }) => {
             (rows("problem", problems).chain(rows("warning", warnings)).collect(), Exit::Usage)
         }

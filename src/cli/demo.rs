@@ -46,6 +46,7 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
         clock: time.clock(),
         sleep: std::sync::Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
         guard,
+        read_apart: true,
     };
     let (daemon, running) =
         Daemon::start(config, surroundings).await.context("start the daemon")?;

@@ -4,13 +4,16 @@
 //! errors put into words for people: what went wrong, because of what, and what to do.
 
 pub mod args;
+pub mod backup;
 pub mod changes;
 pub mod config;
 mod demo;
+mod doctor;
 pub mod groups;
 pub mod held;
 pub mod keys;
 mod learn;
+mod license_csv;
 pub mod licenses;
 mod life;
 pub mod log;
@@ -107,7 +110,8 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     match &cli.command {
         Command::Config(command) => config::run(*command, &cli.config, cli.json),
-        Command::Products(command) => products::run(*command, cli.json),
+        Command::Restore(args) => backup::restore(&cli.config, cli.json, args),
+        Command::Products(command) => products::run(command, &cli.config, cli.json),
         Command::Serve(args) => {
             telemetry::start(variable, telemetry::TELLING)?;
             serve::run(&cli.config, *args)
@@ -123,6 +127,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
             runtime()?.block_on(demo::run(args.exit, guard))
         }
         Command::Status
+        | Command::Doctor
         | Command::Sync(_)
         | Command::Log(_)
         | Command::Changes(_)
@@ -137,6 +142,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
         | Command::Reports(_)
         | Command::Licenses(_)
         | Command::Activations(_)
+        | Command::Backup(_)
         | Command::Keys(_) => {
             telemetry::start(variable, telemetry::QUIET)?;
             remote::run(cli)

@@ -1,9 +1,13 @@
-//! `products hosts`: where each way of being licensed counts. Needs no daemon.
+//! `products`: where each way of being licensed counts, and what a solution package says. Needs no
+//! daemon.
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::ProductsCommand;
+use super::license_csv;
 use super::output::{Column, Printer};
 use crate::decision::host::{Row, TABLE, markdown, typescript};
 
@@ -11,10 +15,19 @@ use crate::decision::host::{Row, TABLE, markdown, typescript};
 ///
 /// # Errors
 ///
-/// Standard output cannot be written.
-pub(super) fn run(command: ProductsCommand, json: bool) -> Result<Exit, anyhow::Error> {
+/// Standard output cannot be written; as [`license_csv::run`].
+pub(super) fn run(
+    command: &ProductsCommand,
+    config: &Path,
+    json: bool,
+) -> Result<Exit, anyhow::Error> {
+    let (md, ts) = match command {
+        ProductsCommand::Hosts { markdown, typescript } => (*markdown, *typescript),
+        ProductsCommand::LicenseCsv { product, out } => {
+            return license_csv::run(product.as_str(), out, config, json);
+        }
+    };
     let printer = Printer::stdout(json);
-    let ProductsCommand::Hosts { markdown: md, typescript: ts } = command;
     if md || ts {
         let text = if md { markdown() } else { typescript() };
         for line in text.lines() {

@@ -12,8 +12,8 @@ use super::args::{Cli, Command};
 use super::output::{Column, Printer};
 use super::{Advised, Exit, environment};
 use super::{
-    changes, groups, keys, licenses, log, notify, query, reports, seats, status, subscriptions,
-    sync, tenants, usage, webhooks,
+    backup, changes, doctor, groups, keys, licenses, log, notify, query, reports, seats, status,
+    subscriptions, sync, tenants, usage, webhooks,
 };
 use crate::config::Config;
 
@@ -44,6 +44,7 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
     runtime.block_on(async {
         match &cli.command {
             Command::Status => status::run(&remote, printer).await,
+            Command::Doctor => doctor::run(&remote, printer, &loaded).await,
             Command::Sync(args) => sync::run(&remote, printer, args).await,
             Command::Log(args) => log::run(&remote, printer, args).await,
             Command::Changes(args) => changes::run(&remote, printer, args).await,
@@ -59,12 +60,14 @@ pub fn run(cli: &Cli) -> Result<Exit, anyhow::Error> {
                 licenses::activations(&remote, printer, *command).await
             }
             Command::Notify(args) => notify::run(&remote, printer, args).await,
-            Command::Reports(command) => reports::run(&remote, printer, command).await,
+            Command::Reports(args) => reports::run(&remote, printer, args).await,
+            Command::Backup(args) => backup::backup(&remote, printer, args).await,
             Command::Keys(args) => keys::run(&remote, printer, *args).await,
             Command::Serve(_)
             | Command::Demo(_)
             | Command::Sandbox(_)
             | Command::Config(_)
+            | Command::Restore(_)
             | Command::Products(_) => {
                 anyhow::bail!("this command asks no daemon")
             }
@@ -117,6 +120,24 @@ impl Remote {
         let request = self.request(Method::POST, path, pairs).body(file);
         let response = self.answered(request).await?;
         response.json().await.map_err(|error| self.cut(error).into())
+    }
+
+    /// Asks for a file, and hands its bytes on as they come.
+    ///
+    /// # Errors
+    ///
+    /// The daemon refused or stopped before the last byte, or `take` failed.
+    pub async fn download(
+        &self,
+        method: Method,
+        path: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), anyhow::Error>,
+    ) -> Result<(), anyhow::Error> {
+        let mut response = self.send(method, path, &Pairs::new()).await?;
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.cut(error))? {
+            take(&chunk)?;
+        }
+        Ok(())
     }
 
     /// Asks for rows, and hands them on in batches as they come.

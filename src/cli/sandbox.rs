@@ -107,7 +107,7 @@ pub(super) async fn run(args: &SandboxArgs, json: bool) -> anyhow::Result<Exit> 
         ))?;
         out.line(&format!("  [microsoft]  login = \"{base}/login\", issuer_v1 = \"{base}/sts\","))?;
         out.line(&format!(
-            "               marketplace = \"{base}/marketplace\", graph = \"{base}/graph\""
+            "               marketplace = \"{base}/marketplace\", graph = \"{base}/graph\",\n               partner_center = \"{base}/partner_center\""
         ))?;
         out.line(&format!(
             "Its state: curl {base}/control; to change it, POST there (see src/sandbox/control.rs)"

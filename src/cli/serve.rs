@@ -36,6 +36,7 @@ async fn serve(config: Config, guard: Guard) -> anyhow::Result<Exit> {
         clock: clock(),
         sleep: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
         guard,
+        read_apart: true,
     };
     let (daemon, running) = Daemon::start(config, surroundings).await?;
     info!(

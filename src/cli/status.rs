@@ -107,19 +107,20 @@ fn figures(status: &Value) -> Vec<String> {
         ),
     ];
     lines.extend(followed(status));
+    lines.extend(licenses(status));
     if count("/seats/short") > 0 {
         lines.push(format!(
             "seats short    {} times: `entitled seats --figures` names who is without one",
             count("/seats/short")
         ));
     }
-    if count("/groups/followed") > 0 || count("/groups/unreadable") > 0 {
+    if count("/covered_twice") > 0 {
         lines.push(format!(
-            "groups         {} followed; {} tenants do not let us read theirs (seats do not need it)",
-            count("/groups/followed"),
-            count("/groups/unreadable")
+            "covered twice  {} users by a seat and by a license: `entitled licenses overlap`",
+            count("/covered_twice")
         ));
     }
+    lines.extend(groups(status));
     lines.extend(super::learn::status_lines(
         status.pointer("/usage_rights").unwrap_or(&Value::Null),
     ));
@@ -130,6 +131,7 @@ fn figures(status: &Value) -> Vec<String> {
     }
     lines.extend(super::notify::in_status(status));
     lines.extend(super::life::lines(status));
+    lines.extend(super::reports::in_status(status));
     if count("/odd_records") > 0 {
         lines.push(format!(
             "odd records    {} that could not be understood (--json shows some)",
@@ -137,6 +139,51 @@ fn figures(status: &Value) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Groups whose members are followed, and who does not show them.
+fn groups(status: &Value) -> Option<String> {
+    let count = |pointer: &str| number(status, pointer);
+    let (followed, unreadable) = (count("/groups/followed"), count("/groups/unreadable"));
+    (followed > 0 || unreadable > 0).then(|| {
+        format!(
+            "groups         {followed} followed; {unreadable} tenants do not let us read theirs \
+             (seats do not need it)"
+        )
+    })
+}
+
+/// The publisher's own licenses in figures, where some were sold, and those that are odd.
+fn licenses(status: &Value) -> Vec<String> {
+    let count = |pointer: &str| number(status, pointer);
+    let mut lines = Vec::new();
+    if count("/licenses/total") > 0 {
+        lines.push(format!(
+            "licenses       {}{}, {} tenants bound, {} users; {} end within 30 days, {} nearly full, {} over \
+             their maximum",
+            count("/licenses/total"),
+            parts(status, "/licenses/by_state"),
+            count("/licenses/activations"),
+            count("/licenses/users"),
+            count("/licenses/ending/count"),
+            count("/licenses/nearly_full/count"),
+            count("/licenses/over_limit"),
+        ));
+    }
+    lines.extend(odd_licenses(status));
+    lines
+}
+
+/// Licenses that look as if they were passed on, a line each.
+fn odd_licenses(status: &Value) -> Vec<String> {
+    let some = status.pointer("/licenses/odd/some").and_then(Value::as_array);
+    let line = |it: &Value| {
+        let says = it.get("says").and_then(Value::as_array).into_iter().flatten();
+        let says: Vec<&str> = says.filter_map(Value::as_str).collect();
+        let (id, says) = (field(it, "/id"), says.join("; "));
+        format!("odd license    {id} {says}: `entitled licenses reissue` ends what was passed on")
+    };
+    some.into_iter().flatten().map(line).collect()
 }
 
 /// ` (326 Unsubscribed, 47 Subscribed)`, the most first.
@@ -188,6 +235,9 @@ mod tests {
                 {"path": "lookup", "changes": 12, "median_s": 1, "slowest_s": 4},
                 {"path": "delta", "changes": 7, "median_s": 310, "slowest_s": 640},
             ],
+            "licenses": {"total": 3, "by_state": {"active": 2, "grace": 1}, "activations": 2,
+                "users": 12, "ending": {"count": 1}, "nearly_full": {"count": 1}, "over_limit": 0,
+                "odd": {"some": [{"id": "L-1", "says": ["used from 3 tenants within 7 days"]}]}},
         });
         let text = figures(&status).join("\n");
         for wanted in [
@@ -197,6 +247,8 @@ mod tests {
             "followed by    lookup 1 s, at most 4 s (12 changes)",
             "and by         delta 310 s, at most 640 s (7 changes)",
             "takes no writes: the disk is full",
+            "3 (2 active, 1 grace), 2 tenants bound, 12 users; 1 end within 30 days, 1 nearly full, 0 over",
+            "odd license    L-1 used from 3 tenants within 7 days: `entitled licenses reissue`",
             "2 that could not be understood",
         ] {
             assert!(text.contains(wanted), "{wanted} in\n{text}");

@@ -1,11 +1,13 @@
-//! `tenants`, `tenants consent-url` and `tenants learn`.
+//! `tenants`, `tenants show`, `consent-url`, `release` and `learn`.
 
 use reqwest::Method;
+use serde_json::Value;
 
 use super::Exit;
 use super::args::{TenantsArgs, TenantsCommand};
 use super::output::{Column, Printer};
-use super::remote::{Pairs, Remote, field};
+use super::remote::{Pairs, Remote, field, number};
+use crate::domain::TenantId;
 
 /// Runs `tenants`.
 ///
@@ -29,8 +31,49 @@ pub async fn run(
             }
             Ok(Exit::Done)
         }
+        Some(TenantsCommand::Show { tenant }) => show(remote, printer, *tenant).await,
+        Some(TenantsCommand::Release { tenant }) => {
+            let path = format!("/tenants/{tenant}/release");
+            let row = remote.one(Method::POST, &path, &Pairs::new()).await?;
+            if printer.is_json() {
+                printer.rows(&[row], &[], "")?;
+            } else {
+                printer.line(&format!(
+                    "released: {} users lost seats that {} no longer saw; the tenant is read once \
+                     more, and who holds one after all has it again",
+                    number(&row, "/users_changed"),
+                    field(&row, "/held/run"),
+                ))?;
+            }
+            Ok(Exit::Done)
+        }
         Some(TenantsCommand::Learn(args)) => super::learn::run(remote, printer, args).await,
     }
+}
+
+async fn show(remote: &Remote, printer: Printer, tenant: TenantId) -> Result<Exit, anyhow::Error> {
+    let mut row = remote.one(Method::GET, &format!("/tenants/{tenant}"), &Pairs::new()).await?;
+    if printer.is_json() {
+        printer.rows(&[row], &[], "")?;
+        return Ok(Exit::Done);
+    }
+    // They are a table of their own.
+    let permissions = row.as_object_mut().and_then(|it| it.remove("permissions"));
+    let permissions = permissions.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
+    printer.record(&row, &["id", "name", "consent", "cloud", "last_complete"])?;
+    let columns = [
+        Column::text("permission", "/permission"),
+        Column::state("state", "/state"),
+        Column::text("lets us", "/for"),
+        Column::text("without it", "/without"),
+    ];
+    printer.rows(&permissions, &columns, "nothing is known of what it permits")?;
+    if field(&row, "/consent") != "granted" {
+        printer.line(&format!(
+            "`entitled tenants consent-url {tenant}` prints the link for its administrator"
+        ))?;
+    }
+    Ok(Exit::Done)
 }
 
 async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> {
@@ -41,6 +84,7 @@ async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> 
         Column::ago("last complete read", "/last_complete"),
         Column::text("stale", "/stale"),
         Column::number("users with licences", "/users"),
+        Column::number("held back", "/held/seats"),
     ];
     let empty = "no tenant is known yet; they are found in subscriptions, or named as [[tenant]]";
     remote.print(printer, ("/tenants", &Pairs::new()), &columns, empty).await?;

@@ -10,6 +10,7 @@ use crate::domain::{Channel, HybridMode, Product};
 pub(super) fn whole(config: &Config, report: &mut Report) {
     audience(config, report);
     notifications(config, report);
+    stand_in(config, report);
     if config.catalog.products().next().is_none() {
         report.warning(
             "product",
@@ -36,6 +37,17 @@ fn notifications(config: &Config, report: &mut Report) {
         report.warning(
             "sync.directory.notifications",
             "it has no effect without an https address as listen.public_url that Microsoft reaches",
+        );
+    }
+}
+
+/// A stand-in's token is worth nothing at Microsoft's, and has no business there.
+fn stand_in(config: &Config, report: &mut Report) {
+    if config.microsoft.mixes_stand_in() {
+        report.warning(
+            "microsoft.partner_center",
+            "it is Microsoft's own, and [microsoft] login is not: licence reports are not read; \
+             name the stand-in's Partner Center (the sandbox: its address and /partner_center)",
         );
     }
 }

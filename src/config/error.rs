@@ -17,8 +17,6 @@ pub struct Loaded {
     pub keys: Vec<String>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Finding>,
-    /// What is accepted and takes effect only in a later version.
-    pub notes: Vec<Finding>,
 }
 
 /// One effective value.

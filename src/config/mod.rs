@@ -24,6 +24,7 @@ mod publisher;
 mod report;
 mod secret;
 mod section;
+mod solution;
 mod store;
 mod sync;
 mod tenant;
@@ -31,6 +32,7 @@ mod tree;
 mod value;
 mod visuals;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use caller::{Caller, Permission};
@@ -44,13 +46,14 @@ pub use notify::NotifyEndpoint;
 pub use policy::PolicySection;
 pub use publisher::Publisher;
 pub use secret::Secret;
+pub use solution::{Install, Solution, SolutionPlan};
 pub use store::StoreSection;
 pub use sync::{DirectorySchedule, SourceSchedule, SyncSection};
 pub use tenant::ConfiguredTenant;
 pub use value::{Share, duration};
 pub use visuals::Visuals;
 
-use crate::domain::{Catalog, Freshness, Messages, Policy};
+use crate::domain::{Catalog, Freshness, Messages, Policy, ProductId};
 use report::{Places, Report};
 use section::Section;
 
@@ -83,6 +86,8 @@ pub struct Config {
     pub notify: Vec<NotifyEndpoint>,
     /// `[[product]]`.
     pub catalog: Catalog,
+    /// What solution packages say of `[[product]]`.
+    pub solutions: BTreeMap<ProductId, Solution>,
     /// `[notices]`.
     pub messages: Messages,
     /// `[[tenant]]`.
@@ -134,6 +139,7 @@ impl Config {
                 self.sync.subscriptions.trust_for,
             ),
             directory: fresh(self.sync.directory.max_age, self.sync.directory.trust_for),
+            reports: fresh(self.sync.reports.max_age, self.sync.reports.trust_for),
         }
     }
 }
@@ -171,7 +177,7 @@ fn read_sections(root: &mut Section<'_>) -> Option<Config> {
     let callers = caller::read(root);
     let notify = notify::read(root);
     let publisher_id = publisher.as_ref().map(|it| it.id.as_str());
-    let catalog = product::read(root, publisher_id, policy.release_after);
+    let (catalog, solutions) = product::read(root, publisher_id, policy.release_after);
     let messages = notices::read(root, &catalog);
     let tenants = tenant::read(root);
     Some(Config {
@@ -188,6 +194,7 @@ fn read_sections(root: &mut Section<'_>) -> Option<Config> {
         callers,
         notify,
         catalog,
+        solutions,
         messages,
         tenants,
     })

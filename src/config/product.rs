@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::section::Section;
+use super::solution::{self, Solution, SolutionPlan};
 use crate::domain::{
     Catalog, Channel, Coverage, Feature, Features, HybridMode, Plan, Product, ProductId, ServiceId,
     ServicePlanId, SkuId,
@@ -15,9 +16,11 @@ pub(super) fn read(
     root: &mut Section<'_>,
     publisher: Option<&str>,
     release_after: SignedDuration,
-) -> Catalog {
+) -> (Catalog, BTreeMap<ProductId, Solution>) {
     let mut seen = Seen::default();
-    Catalog::new(root.sections("product", |it| product(it, publisher, release_after, &mut seen)))
+    let all = root.sections("product", |it| product(it, publisher, release_after, &mut seen));
+    let solutions = all.iter().map(|(it, solution)| (it.id.clone(), solution.clone())).collect();
+    (Catalog::new(all.into_iter().map(|(it, _)| it)), solutions)
 }
 
 /// What must not occur twice in the whole catalog.
@@ -34,7 +37,7 @@ fn product(
     publisher: Option<&str>,
     release_after: SignedDuration,
     seen: &mut Seen,
-) -> Option<Product> {
+) -> Option<(Product, Solution)> {
     let id: Option<ProductId> = it.required("id", "\"synoptic-panel\"");
     if let Some(id) = &id
         && !seen.products.insert(id.clone())
@@ -48,13 +51,16 @@ fn product(
     let hybrid = it.or("hybrid", HybridMode::None);
     let features = it.section("features", features);
     let plans = it.sections("plan", |it| plan(it, publisher, release_after, &features, seen));
+    let (plans, in_solution): (Vec<Plan>, Vec<Option<SolutionPlan>>) = plans.into_iter().unzip();
+    let solution = solution::product(it, in_solution.into_iter().flatten().collect());
     let sold_hybrid = plans.iter().any(|it| it.channel == Channel::Hybrid);
     let hybrid_features = features.contains_key(&Channel::Hybrid);
     if hybrid == HybridMode::None && (sold_hybrid || hybrid_features) {
         let what = if sold_hybrid { "a plan" } else { "features" };
         it.warning("hybrid", format!("the product has {what} for channel hybrid; write `hybrid = \"entra\"` or \"licensee\", or remove them"));
     }
-    Some(Product { id: id?, name: name?.as_str().into(), hybrid, features, plans })
+    let product = Product { id: id?, name: name?.as_str().into(), hybrid, features, plans };
+    Some((product, solution))
 }
 
 fn features(it: &mut Section<'_>) -> BTreeMap<Channel, Features> {
@@ -84,7 +90,7 @@ fn plan(
     release_after: SignedDuration,
     features: &BTreeMap<Channel, Features>,
     seen: &mut Seen,
-) -> Option<Plan> {
+) -> Option<(Plan, Option<SolutionPlan>)> {
     let service_id: Option<ServiceId> = it.required("service_id", "\"vizmaker.synoptic.team\"");
     let channel: Option<Channel> = it.required("channel", "\"appsource\"");
     let coverage = it.or("coverage", Coverage::Tenant);
@@ -102,10 +108,11 @@ fn plan(
     if !service_plan_ids.iter().all(|it| seen.service_plans.insert(*it)) {
         it.warning("service_plan_ids", twice);
     }
+    let in_solution = solution::plan(it, channel, service_id.as_ref());
     let channel = channel?;
     check_effect(it, channel, coverage);
     let base = features.get(&channel).map_or(&[][..], |it| it);
-    Some(Plan {
+    let plan = Plan {
         service_id: service_id?,
         channel,
         coverage,
@@ -113,7 +120,8 @@ fn plan(
         sku_ids,
         service_plan_ids,
         release_after,
-    })
+    };
+    Some((plan, in_solution))
 }
 
 fn check_service_id(

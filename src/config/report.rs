@@ -53,7 +53,6 @@ pub(super) struct Report {
     pub(super) unknown: Vec<(String, Origin)>,
     pub(super) problems: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
-    pub(super) notes: Vec<Finding>,
 }
 
 impl Report {
@@ -65,7 +64,6 @@ impl Report {
             unknown: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
-            notes: Vec::new(),
         }
     }
 
@@ -156,7 +154,6 @@ impl Report {
                 settings: self.settings,
                 keys: self.keys.into_iter().collect(),
                 warnings: self.warnings,
-                notes: self.notes,
             }),
             Some(_) | None => Err(ConfigError::Invalid {
                 path: path.map(Path::to_owned),

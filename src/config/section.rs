@@ -271,14 +271,6 @@ impl Section<'_> {
         let key = self.key(key);
         self.report.warning(&key, message);
     }
-
-    /// A key of this section, if it was set, takes effect only later.
-    pub(super) fn note_later(&mut self, key: &str, message: &str) {
-        if self.is_set(key) {
-            let finding = self.report.about(&self.key(key), message);
-            self.report.notes.push(finding);
-        }
-    }
 }
 
 enum Reading<T> {

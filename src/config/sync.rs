@@ -61,14 +61,7 @@ impl SyncSection {
             directory: sync.section("directory", DirectorySchedule::read),
             groups: sync.section("groups", |it| it.period("every", hours(1))),
             reports: sync.section("reports", |it| {
-                let schedule = SourceSchedule::read(it, hours(24), hours(48), hours(7 * 24));
-                for key in ["every", "max_age", "trust_for"] {
-                    it.note_later(
-                        key,
-                        "accepted; takes effect in the version that reads licence reports",
-                    );
-                }
-                schedule
+                SourceSchedule::read(it, hours(24), hours(48), hours(7 * 24))
             }),
         })
     }

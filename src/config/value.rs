@@ -10,7 +10,7 @@ use serde_json::json;
 use url::{Host, Url};
 
 use super::tree::{Node, Value};
-use super::{AcceptChanges, Origin, Permission, environment};
+use super::{AcceptChanges, Install, Origin, Permission, environment};
 use crate::domain::{
     Channel, Coverage, HybridMode, NoticeWish, OnStale, OverLimit, ProductId, ServiceId,
     ServicePlanId, SkuId, TenantId,
@@ -66,6 +66,7 @@ from_text! {
     Channel: "a channel in quotes", parsed;
     Coverage: "\"tenant\" or \"seats\"", parsed;
     HybridMode: "\"entra\", \"licensee\" or \"none\"", parsed;
+    Install: "\"licensed\" or \"anyone\"", parsed;
     OnStale: "\"grace\" or \"deny\"", parsed;
     OverLimit: "\"warn\" or \"deny\"", parsed;
     AcceptChanges: "\"always\", \"known_plans\" or \"hold\"", parsed;

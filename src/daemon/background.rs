@@ -6,7 +6,8 @@
 use std::io;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinError;
+
+use crate::sync::SyncError;
 
 /// How much the threads give way: with 10, a thread at the usual priority gets nine tenths of a
 /// processor that both want.
@@ -19,12 +20,16 @@ const NICE: i32 = 10;
 pub(super) struct Background(Option<Runtime>);
 
 impl Background {
-    /// As many threads as leave the other half of the processors to answers.
+    /// As many threads as leave the other half of the processors to answers; if not `apart`, none:
+    /// what it runs shares the thread of whoever waits for it.
     ///
     /// # Errors
     ///
     /// [`io::Error`]: the system gives no threads.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(apart: bool) -> io::Result<Self> {
+        if !apart {
+            return Ok(Self(None));
+        }
         let processors = std::thread::available_parallelism()?.get();
         let runtime = Builder::new_multi_thread()
             .worker_threads(processors.div_ceil(2))
@@ -39,14 +44,14 @@ impl Background {
     ///
     /// # Errors
     ///
-    /// [`JoinError`]: it panicked.
+    /// Its own; [`SyncError::Panicked`].
     pub(super) async fn run<T: Send + 'static>(
         self,
-        future: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, JoinError> {
+        future: impl Future<Output = Result<T, SyncError>> + Send + 'static,
+    ) -> Result<T, SyncError> {
         match &self.0 {
-            Some(runtime) => runtime.spawn(future).await,
-            None => Ok(future.await),
+            Some(runtime) => runtime.spawn(future).await.map_err(SyncError::Panicked).flatten(),
+            None => future.await,
         }
     }
 }
@@ -76,9 +81,16 @@ mod tests {
     async fn its_threads_give_way_those_that_answer_do_not_and_it_ends_within_another_runtime() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let before = nice();
-        let background = Background::new().unwrap();
-        assert_eq!(background.run(async move { nice() }).await.unwrap(), (before + NICE).min(19));
+        let background = Background::new(true).unwrap();
+        assert_eq!(
+            background.run(async move { Ok(nice()) }).await.unwrap(),
+            (before + NICE).min(19)
+        );
         assert_eq!(nice(), before);
-        drop(Background::new().unwrap());
+        drop(Background::new(true).unwrap());
+        assert_eq!(
+            Background::new(false).unwrap().run(async move { Ok(nice()) }).await.unwrap(),
+            before
+        );
     }
 }

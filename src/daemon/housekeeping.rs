@@ -16,6 +16,8 @@ use crate::sync::{Clock, SyncError};
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Between two exports, and two looks for what is old.
 const TEND_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// Between two looks for places of licenses that nobody uses any more.
+const RELEASE_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How long the sync log and the change journal are kept.
 const KEEP: SignedDuration = SignedDuration::from_hours(400 * 24);
 
@@ -25,6 +27,15 @@ const KEEP_KEYS: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// itself started afresh. Longer than systemd's start limit takes to count to its end.
 const ENDURE: SignedDuration = SignedDuration::from_mins(10);
 
+/// What the configuration says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upkeep {
+    /// How long a key signs before the next one does.
+    pub(super) rotate_keys: SignedDuration,
+    /// Until an unused place of a license is free again.
+    pub(super) release_after: SignedDuration,
+}
+
 /// Does what is due, until cancelled.
 ///
 /// # Errors
@@ -33,11 +44,11 @@ const ENDURE: SignedDuration = SignedDuration::from_mins(10);
 /// and until then answers went on.
 pub(super) async fn run(
     store: Store,
-    rotate_keys: SignedDuration,
+    upkeep: Upkeep,
     clock: Clock,
     cancel: CancellationToken,
 ) -> Result<(), SyncError> {
-    let mut last_tended: Option<Timestamp> = None;
+    let mut last = Last::default();
     let mut refused: Option<Timestamp> = None;
     loop {
         tokio::select! {
@@ -46,11 +57,7 @@ pub(super) async fn run(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let now = clock();
-        if last_tended.is_none_or(|at| now.duration_since(at) >= TEND_EVERY) {
-            last_tended = Some(now);
-            tend(&store, now).await;
-            renew_key(&store, rotate_keys, now).await;
-        }
+        last.tend(&store, upkeep, now).await;
         match writes(&store).await {
             Ok(()) => {
                 if refused.take().is_some() {
@@ -68,6 +75,30 @@ pub(super) async fn run(
         // The committer has come round, one way or the other: a daemon that hangs there is not
         // fed, and systemd starts it afresh.
         tell(&[NotifyState::Watchdog]);
+    }
+}
+
+/// When what was done last.
+#[derive(Default)]
+struct Last {
+    tended: Option<Timestamp>,
+    released: Option<Timestamp>,
+}
+
+impl Last {
+    /// Does what is due.
+    async fn tend(&mut self, store: &Store, upkeep: Upkeep, now: Timestamp) {
+        let due =
+            |last: Option<Timestamp>, every| last.is_none_or(|at| now.duration_since(at) >= every);
+        if due(self.tended, TEND_EVERY) {
+            self.tended = Some(now);
+            tend(store, now).await;
+            renew_key(store, upkeep.rotate_keys, now).await;
+        }
+        if due(self.released, RELEASE_EVERY) {
+            self.released = Some(now);
+            release(store, upkeep.release_after, now).await;
+        }
     }
 }
 
@@ -93,6 +124,15 @@ async fn tend(store: &Store, now: Timestamp) {
         Err(error) => {
             error!(error = &error as &dyn Error, "Dropping old signing keys was cut off");
         }
+    }
+}
+
+/// Places of users who no longer come. What fails is tried again the next time.
+async fn release(store: &Store, release_after: SignedDuration, now: Timestamp) {
+    match store.release_places(release_after, now).await {
+        Ok(0) => {}
+        Ok(count) => info!(store.places = count, "Places of licenses are free again"),
+        Err(error) => error!(error = &error as &dyn Error, "Unused places could not be freed"),
     }
 }
 
@@ -133,4 +173,67 @@ fn complain(problem: &StoreError, now: Timestamp) -> Timestamp {
 /// Outside systemd there is no socket to tell, and nobody misses it.
 fn tell(states: &[NotifyState<'_>]) {
     drop(sd_notify::notify(states));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{HeldSeat, LicenseId, LicenseUser, TenantId, UserId};
+    use crate::store::{ChangeFilter, Guard, StoreOptions};
+
+    /// Two users known to Entra and two anonymous ones who come once, and one who comes every day.
+    #[tokio::test]
+    async fn places_leave_the_disk_as_virtual_months_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let at = move |day: i64| start + SignedDuration::from_hours(24 * day);
+        let open = || {
+            let options = StoreOptions {
+                guard: Guard::Off,
+                ..StoreOptions::new(folder.path().join("store"))
+            };
+            Store::open(options, start)
+        };
+        let (store, _) = open().unwrap();
+        let license = LicenseId::from_random([1; LicenseId::RANDOM]);
+        let known = |it: u128| {
+            let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(1)).unwrap();
+            LicenseUser::Known(tenant, UserId::from_uuid(uuid::Uuid::from_u128(it)))
+        };
+        let came = async |store: &Store, user, day: i64| {
+            let seat = HeldSeat { taken_at: at(0), last_used: at(day) };
+            let license_users = vec![(license, vec![(user, Some(seat))])];
+            store.commit(Commit { license_users, ..Commit::default() }).await.unwrap();
+        };
+        for user in [known(1), known(2), known(3)] {
+            came(&store, user, 0).await;
+        }
+        for it in 0..2 {
+            came(&store, LicenseUser::Anonymous([it; 16]), 0).await;
+        }
+        let upkeep = Upkeep {
+            rotate_keys: SignedDuration::from_hours(24 * 365),
+            release_after: SignedDuration::from_hours(24 * 60),
+        };
+        let mut last = Last::default();
+        for (now, left) in [(1, 5), (29, 5), (30, 3), (60, 3), (61, 1), (90, 1)] {
+            came(&store, known(3), now).await;
+            last.tend(&store, upkeep, at(now)).await;
+            let users = store.mirror().licenses().users(license).map(|it| it.len());
+            assert_eq!(users, Some(left), "day {now}");
+        }
+        let filter =
+            ChangeFilter { license: Some(license.as_str().into()), ..ChangeFilter::default() };
+        let causes = store.changes(&filter).unwrap();
+        assert_eq!(
+            causes.len(),
+            3,
+            "two known users, and one line for the anonymous ones: {causes:?}"
+        );
+        store.close().await;
+        drop(store);
+        let (again, _) = open().unwrap();
+        assert_eq!(again.mirror().licenses().users(license).map(|it| it.len()), Some(1));
+        again.close().await;
+    }
 }

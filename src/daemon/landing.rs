@@ -1,14 +1,15 @@
-//! The landing page's part of the configuration.
+//! What the pages for people take from the configuration: the landing page and the consent page.
 
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::http::public::LandingSettings;
+use crate::http::public::{ConsentSettings, LandingSettings};
 use crate::microsoft::{Microsoft, Secret};
-use crate::sync::Clock;
+use crate::sync::admission::Doorkeeper;
 use crate::sync::keys::EntraKeys;
 use crate::sync::orders::Orders;
 use crate::sync::sign_in::SignIn;
+use crate::sync::{Clock, SyncHandle};
 use crate::telemetry;
 
 /// What the landing page needs. What keeps people from signing in stops nothing else: the page
@@ -20,14 +21,34 @@ pub(super) fn settings(
     orders: Orders,
     clock: &Clock,
 ) -> LandingSettings {
-    let publisher = config.landing.publisher.as_ref().unwrap_or(&config.publisher.id);
     LandingSettings {
         sign_in: sign_in(config, microsoft, entra, clock),
         orders,
-        publisher: publisher.trim().to_owned(),
+        publisher: publisher(config),
         support: config.landing.support.clone(),
         public_url: config.listen.public_url.clone(),
     }
+}
+
+/// What the page needs that administrators come back to after consenting.
+pub(super) fn consent(
+    config: &Config,
+    microsoft: &Arc<Microsoft>,
+    sync: SyncHandle,
+) -> ConsentSettings {
+    ConsentSettings {
+        link: super::settings::consent_link(config),
+        doorkeeper: Doorkeeper::new(Arc::clone(microsoft)),
+        sync,
+        publisher: publisher(config),
+        support: config.landing.support.clone(),
+    }
+}
+
+/// What pages call the publisher.
+fn publisher(config: &Config) -> String {
+    let publisher = config.landing.publisher.as_ref().unwrap_or(&config.publisher.id);
+    publisher.trim().to_owned()
 }
 
 fn sign_in(

@@ -72,7 +72,7 @@ async fn tell(store: &Store, grace: SignedDuration, now: Timestamp) -> Result<()
 fn steps(book: &LicenseBook, ids: &[LicenseId], grace: SignedDuration, now: Timestamp) -> Commit {
     let steps = ids.iter().filter_map(|id| step(book.license(*id)?, grace, now));
     let (licenses, notices) = steps.unzip();
-    Commit { licenses, notices, ..Commit::default() }
+    Commit { notices, licenses, ..Commit::default() }
 }
 
 /// The license as it is told by then, and what is to be told of it; `None` if it was told.

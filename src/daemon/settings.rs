@@ -8,18 +8,21 @@ use tracing::{error, info};
 
 use crate::config::{self, Config};
 use crate::domain::{Cause, Change, Commit, Tenant};
-use crate::http::admin::ConsentLink;
+use crate::http::ConsentLink;
 use crate::microsoft::{self, Hosts, Microsoft};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store, StoreError};
+use crate::sync::doctor::Upstreams;
 use crate::sync::freshness::Ages;
 use crate::sync::inbox::Ledger;
 use crate::sync::keys::{EntraKeys, Fetch, FetchError};
 use crate::sync::lookups::{AlsoLook, Lookups};
 use crate::sync::notifications::{self, Address, Notifications};
-use crate::sync::reports::Turn;
+use crate::sync::reports::Desk;
 use crate::sync::rights::UsageRights;
-use crate::sync::{Clock, Limits, Schedule, Sources, SyncError, SyncHandle};
+use crate::sync::{
+    Clock, Limits, RequestError, Schedule, Sources, SyncError, SyncHandle, needs_directory,
+};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -30,6 +33,8 @@ pub(super) fn microsoft(config: &Config) -> microsoft::Settings {
             login: hosts.login.clone(),
             marketplace: hosts.marketplace.clone(),
             graph: hosts.graph.clone(),
+            partner_center: hosts.partner_center.clone(),
+            report_hosts: hosts.report_hosts.clone(),
         },
         tenant: config.publisher.tenant,
         client_id: config.identity.client_id.clone(),
@@ -92,7 +97,7 @@ pub(super) fn sources(
         catalog: Arc::new(config.catalog.clone()),
         clock: Arc::clone(clock),
         ledger: Ledger::default(),
-        reports: Turn::default(),
+        reports: reports(config),
         lookups: Lookups::default(),
         freshness: Ages::default(),
         limits: limits(config),
@@ -112,6 +117,17 @@ pub(super) fn notifications(
     let (sources, sync, cancel) = (sources.clone(), sync.clone(), cancel.clone());
     let worker = notifications::worker(sources, sync, notifications.clone(), cancel);
     (notifications, worker)
+}
+
+/// How often the licence report is read by itself.
+pub(super) fn reports(config: &Config) -> Desk {
+    Desk::new(if !needs_directory(&config.catalog) {
+        Err(RequestError::NoReports)
+    } else if config.microsoft.mixes_stand_in() {
+        Err(RequestError::StandIn)
+    } else {
+        Ok(config.sync.reports.every)
+    })
 }
 
 pub(super) fn schedule(config: &Config) -> Schedule {
@@ -198,6 +214,11 @@ pub(super) fn notifier(
     let (handle, telling) =
         notify::notifier(store, &config.notify, patience, clock, cancel.clone())?;
     Ok((handle, async move { telling.await.map_err(SyncError::Panicked) }))
+}
+
+/// Looks at what stands upstream.
+pub(super) fn upstreams(microsoft: &Arc<Microsoft>, clock: &Clock) -> Upstreams {
+    Upstreams::new(Arc::clone(microsoft), Arc::clone(clock))
 }
 
 /// What a link to admin consent is made of.

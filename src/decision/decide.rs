@@ -71,6 +71,9 @@ pub enum Notice {
         /// So many it allows.
         max: u64,
     },
+    /// The last complete read of the tenant no longer had the user's licence, together with so
+    /// many others that a second one is waited for; until then it counts.
+    HeldBack,
     /// Nobody will renew it: it ends when what was paid for does.
     Ends,
 }
@@ -185,12 +188,14 @@ fn nothing_found(
 ) -> Decision {
     let sources = relevant(question, knowledge, policy);
     let sources = || sources.iter().flatten();
-    let unread = sources().filter_map(|(known, limits)| why_unread(*known, limits, now)).min();
+    let unread = sources().filter_map(|(known, limits)| why_unread(*known, limits, now));
+    let forgotten = knowledge.licenses_forgotten.then_some(Reason::NotRecorded);
+    let unread = unread.chain(forgotten).min();
     let (state, reason) = match unread {
         Some(reason) => (State::Unknown, reason),
         None => (State::Unlicensed, why_unlicensed(question, left, knowledge)),
     };
-    let never = sources().any(|(known, _)| known.last_complete.is_none());
+    let never = forgotten.is_some() || sources().any(|(known, _)| known.last_complete.is_none());
     let oldest = sources().filter_map(|(known, _)| known.last_complete).min();
     let is_old = |(known, limits): &(Known, &Freshness)| {
         known.last_complete.is_some() && is_stale(known.last_complete, limits, now)

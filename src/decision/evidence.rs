@@ -86,7 +86,7 @@ impl<'a> Question<'a> {
     }
 
     /// The tenant that a right may be keyed on.
-    pub(super) fn keyed_tenant(&self) -> Option<TenantId> {
+    pub fn keyed_tenant(&self) -> Option<TenantId> {
         if self.personal_account { None } else { self.tenant }
     }
 }
@@ -141,6 +141,8 @@ pub struct Seat<'a> {
     pub found: SkuMatch,
     /// What the user holds of the SKU, with its paths.
     pub licence: Arc<Licence>,
+    /// Whether the last complete read no longer had it, and the brake holds it.
+    pub held_back: bool,
 }
 
 /// How a seat is held, or why it is not.
@@ -373,6 +375,9 @@ pub struct Knowledge {
     pub subscriptions: Known,
     /// The tenant's directory.
     pub directory: Known,
+    /// Whether it is not on record which licenses of the publisher there were: only of a moment in
+    /// the past.
+    pub licenses_forgotten: bool,
     /// The cloud that the tenant lives in.
     pub cloud: Cloud,
 }

@@ -33,8 +33,12 @@ pub fn gather<'a>(
         refused: false,
         unread: holds_unread(mirror, question),
     };
-    let mut knowledge =
-        Knowledge { subscriptions, directory: Known::default(), cloud: Cloud::Public };
+    let mut knowledge = Knowledge {
+        subscriptions,
+        directory: Known::default(),
+        licenses_forgotten: mirror.licenses().is_forgotten(),
+        cloud: Cloud::Public,
+    };
     licensed(mirror, question, policy, now, &mut pieces);
     let Some(tenant) = question.keyed_tenant() else { return (pieces, knowledge) };
     subscribed(mirror, question, tenant, now, &mut pieces);
@@ -194,14 +198,17 @@ fn covered(
 
 /// What the user holds, or is meant to hold, of the SKUs that are plans of the product.
 fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces<'a>) {
-    let Some(held) = question.user.and_then(|user| view.users.get(user)) else { return };
+    let Some(user) = question.user else { return };
+    let Some(held) = view.users.get(user) else { return };
+    let marked = held.missing_since.is_some();
     for licence in held.licences {
         let Some(sku) = view.sku(licence.sku) else { continue };
+        let held_back = view.holds_back(user, marked, sku);
         let licence = Arc::new(licence);
         for plan in managed(question.product) {
             let Some(found) = view.sku_match(sku, plan) else { continue };
             let licence = Arc::clone(&licence);
-            pieces.push(Evidence::Seat(Seat { plan, sku, found, licence }));
+            pieces.push(Evidence::Seat(Seat { plan, sku, found, licence, held_back }));
         }
     }
 }

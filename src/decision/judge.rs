@@ -340,7 +340,8 @@ fn notice(
         Evidence::Subscription(it) => {
             (it.subscription.auto_renew == Some(false)).then_some(Notice::Ends)
         }
-        Evidence::Seat(_) | Evidence::UsageRight(_) => None,
+        Evidence::Seat(it) => it.held_back.then_some(Notice::HeldBack),
+        Evidence::UsageRight(_) => None,
     }
 }
 

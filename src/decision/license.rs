@@ -16,12 +16,19 @@ pub struct LicenseNow {
     pub reason: Reason,
     /// When its grace ends; only in [`State::Grace`].
     pub grace_end: Option<Timestamp>,
+    /// When it stops to be what it is now: the end of its grace, its period or its trial.
+    pub ends: Option<Timestamp>,
 }
 
 /// Where a license stands, for whoever may use it.
 pub fn license_now(it: &domain::License, grace: SignedDuration, now: Timestamp) -> LicenseNow {
     let judged = judge_times(&License::of(it, Proof::Package, None), grace, now);
-    LicenseNow { state: judged.state, reason: judged.reason, grace_end: judged.grace_end }
+    LicenseNow {
+        state: judged.state,
+        reason: judged.reason,
+        grace_end: judged.grace_end,
+        ends: judged.grace_end.or(judged.period_end),
+    }
 }
 
 /// The last step that time has taken with a license and that is worth telling, and when that ends

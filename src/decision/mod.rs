@@ -11,6 +11,7 @@ mod gather;
 pub mod host;
 mod judge;
 mod license;
+mod license_figures;
 mod licensed;
 mod notice;
 mod rewind;
@@ -30,7 +31,8 @@ pub use evidence::{
 pub use gather::{answer, explain, full_license, full_subscription, gather, is_of_plan};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 pub use license::{LicenseNow, license_now, time_step};
+pub use license_figures::{LicenseFigures, Named};
 pub use notice::{ENDS_SOON, Show, Told, told};
-pub use rewind::{Past, rewind};
+pub use rewind::{Past, licenses_of_past, rewind};
 pub use trail::{Fate, SourceStep, Step, Trail};
 pub use words::{Reason, State};

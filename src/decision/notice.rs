@@ -117,6 +117,7 @@ fn working(decision: &Decision, now: Timestamp) -> Option<Told> {
             let keys = (MessageKey::EndsSoon, MessageKey::EndsSoon);
             Some(Told::until(Show::FeatureBanner, keys, Some(end), now))
         }
+        (_, Some(Notice::HeldBack)) => Some(banner(MessageKey::HeldBack)),
         (_, None) => None,
     }
 }
@@ -205,6 +206,11 @@ mod tests {
         web(&Decision { grace_end: hours(25), ..grace.clone() }, "FeatureBanner grace 2");
         web(&Decision { grace_end: hours(25), notice: over, ..grace }, "FeatureBanner grace 2");
         web(&decision(State::Grace, Reason::Stale), "FeatureBanner stale");
+        let held = Some(Notice::HeldBack);
+        web(
+            &Decision { notice: held, ..decision(State::Active, Reason::SeatDirect) },
+            "FeatureBanner held_back",
+        );
         for host in Host::ALL {
             for state in [State::Active, State::Trial, State::Grace] {
                 let it = decision(state, Reason::LicenseGrace);

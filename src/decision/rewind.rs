@@ -1,15 +1,21 @@
 //! The mirror as it was: what the journal says has changed since is undone.
 
+mod licenses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::licenses::LicenseFacts;
+use super::Question;
 use crate::domain::{
-    Change, Commit, Entity, Fact, Holders, Mapping, MappingWrite, Mirror, Outcome, RawRecord, Run,
-    Sku, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
-    TenantUsers, Unread, UserId, UserLicences, UserRights, UserWrites,
+    Change, Commit, Entity, Fact, Holders, Mapping, MappingWrite, Mirror, Outcome, Policy,
+    RawRecord, Run, Sku, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
+    TenantId, TenantUsers, Unread, UserId, UserLicences, UserRights, UserWrites,
 };
+
+pub use self::licenses::licenses_of_past;
 
 /// A moment in the past, and what is recorded of the time since.
 #[derive(Clone, Copy, Debug)]
@@ -17,24 +23,41 @@ pub struct Past<'a> {
     /// The moment.
     pub at: Timestamp,
     /// The journal, oldest first; what is not newer than [`Self::at`] is not looked at. All changes
-    /// since then that concern the tenant must be among them.
+    /// since then that concern the tenant must be among them, and all of [`licenses_of_past`].
     pub changes: &'a [Change],
+    /// Since when the journal holds every change; `None` if since the beginning.
+    pub journal_since: Option<Timestamp>,
     /// The sync log, oldest first: it says which complete reads were known then.
     pub runs: &'a [Run],
 }
 
-/// The mirror as it was, as far as it concerns this tenant and this user: what they can ask about
-/// is answered as it would have been then; of others it holds nothing.
+/// The mirror as it was, as far as it concerns this question: it is answered as it would have been
+/// then; of other tenants, users and licenses it holds nothing.
 ///
 /// A source counts as read when the sync log holds a complete run that had ended by then. So a
 /// moment before the log begins is answered `unknown`, not guessed. What could not be read then and
-/// was understood since is answered as it was understood.
-pub fn rewind(mirror: &Mirror, past: Past<'_>, tenant: TenantId, user: Option<UserId>) -> Mirror {
-    let mut facts = Facts::of(mirror, tenant, user);
+/// was understood since is answered as it was understood. So are licenses of the publisher where
+/// the journal does not reach back: the mirror then says that they are not on record.
+pub fn rewind(mirror: &Mirror, past: Past<'_>, question: &Question<'_>, policy: &Policy) -> Mirror {
+    let mut facts = question.keyed_tenant().map(|it| Facts::of(mirror, it, question.user));
+    let mut licenses = LicenseFacts::of(mirror, question, past);
     for change in past.changes.iter().rev().filter(|it| it.at > past.at) {
-        facts.undo(change);
+        if let Some(facts) = &mut facts {
+            facts.undo(change);
+        }
+        licenses.undo(change);
     }
-    Mirror::default().applied(&facts.commit(past))
+    let mut commit = facts.map(|it| it.commit(past)).unwrap_or_default();
+    let recorded =
+        !is_forgotten(mirror, past, question) && licenses.put(&mut commit, question, policy, past);
+    let then = Mirror::default().applied(&commit);
+    if recorded { then } else { then.without_record_of_licenses() }
+}
+
+/// Whether there were licenses of the product that nobody can tell any more how they stood.
+fn is_forgotten(mirror: &Mirror, past: Past<'_>, question: &Question<'_>) -> bool {
+    let mut sold = mirror.licenses().of_product(&question.product.id);
+    past.journal_since.is_some_and(|since| past.at < since) && sold.any(|it| it.created <= past.at)
 }
 
 /// The facts that a question of one user can rest on.

@@ -104,6 +104,8 @@ said!(
             "What could hold a right has never been read completely.";
         RecordUnread = "record_unread",
             "Microsoft lists something that could hold a right and that this version cannot read.";
+        NotRecorded = "not_recorded",
+            "The journal does not reach back that far: which licenses the publisher had sold by then is not known.";
         LicenseNotRecognized = "license_not_recognized",
             "The license, its licensee or its package was not recognized.";
         PersonalAccount = "personal_account",

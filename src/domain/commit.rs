@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ActivationWrite, AskedWrite, Cause, Change, Deal, DealId, DeliveryWrite, EventWrite,
-    GraphSubscriptionWrite, Groups, Holders, License, LicenseId, LicenseUser, LicenseUserWrites,
-    Life, MappingWrite, Notice, ReadWrite, ReportedLicence, RightsSource, Run, SeriesWrite,
-    Sighted, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread,
-    UsageWrite, UseWrite, UserId, UserLicences, UserRights, UserTable,
+    Access, ActivationWrite, AskedWrite, Cause, Change, Deal, DealId, DeliveryWrite, EventWrite,
+    GraphSubscriptionWrite, Groups, HeldBack, Holders, License, LicenseId, LicenseUser,
+    LicenseUserWrites, Life, MappingWrite, Mirror, Notice, ReadWrite, ReportedLicence,
+    RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences,
+    UserRights, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -21,6 +22,10 @@ pub struct Commit {
     pub subscriptions: Vec<(Subscription, RawRecord)>,
     /// Tenants that are new or differ.
     pub tenants: Vec<Tenant>,
+    /// What tenants permit our app, in place of that before.
+    pub access: Vec<(TenantId, Access)>,
+    /// What the brake holds of tenants; `None` once it holds nothing.
+    pub held: Vec<(TenantId, Option<HeldBack>)>,
     /// The SKUs of a tenant, all of them, in place of those before.
     pub skus: Vec<(TenantId, Vec<Sku>)>,
     /// What users hold.
@@ -79,6 +84,20 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// Runs that ended.
     pub runs: Vec<Run>,
+}
+
+impl Commit {
+    /// Makes a tenant known that somebody spoke of, so that it is read from now on. Nothing if it
+    /// is known already, by the mirror or by this commit.
+    pub fn hear_of(&mut self, mirror: &Mirror, tenant: TenantId, cause: &Cause, at: Timestamp) {
+        let known = mirror.tenant(tenant).is_some();
+        if known || self.tenants.iter().any(|it| it.id == tenant) {
+            return;
+        }
+        let tenant = Tenant::heard_of(tenant, None);
+        self.changes.push(Change::of_tenant(at, cause.clone(), None, &tenant));
+        self.tenants.push(tenant);
+    }
 }
 
 /// A record as Microsoft sent it.

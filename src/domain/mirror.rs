@@ -1,5 +1,6 @@
 //! All facts of one moment, indexed, immutable.
 
+mod loaded;
 mod reports;
 
 use std::sync::Arc;
@@ -7,11 +8,11 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    AskedChange, AskedWrite, Commit, Deal, DealId, GraphSubscriptions, Groups, Holders,
-    LicenseBook, LicenseId, LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite,
-    ReportedLicence, RightsSource, RightsTable, Series, SeriesWrite, Sightings, Sku, SkuId,
-    SkuMatch, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId,
-    TenantUsers, Unfinished, Unread, UseTable, UserTable, UserWrites, mapped, sku_match,
+    Access, AskedChange, AskedWrite, Commit, Deal, DealId, GraphSubscriptions, Groups, HeldBack,
+    Holders, LicenseBook, Life, Mapping, Plan, ProductId, ReadWrite, ReportedLicence, RightsSource,
+    RightsTable, Series, SeriesWrite, Sku, SkuId, SkuMatch, Source, SourceKey, SourceState,
+    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread, UseTable,
+    UserId, UserTable, UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.
@@ -33,6 +34,10 @@ pub struct TenantView {
     pub mappings: Arc<[Mapping]>,
     /// How far its directory has been read.
     pub directory: SourceState,
+    /// What it permits our app.
+    pub access: Access,
+    /// What the brake holds of it.
+    pub held: Option<Arc<HeldBack>>,
 }
 
 impl TenantView {
@@ -47,7 +52,16 @@ impl TenantView {
             rights_source: RightsSource::default(),
             mappings: Arc::from([]),
             directory: SourceState::default(),
+            access: Access::default(),
+            held: None,
         }
+    }
+
+    /// Whether the brake holds this user's licence of this SKU: the last complete read no longer
+    /// had it. `marked` says whether any of the user's is ([`super::UserLicences::missing_since`]).
+    pub fn holds_back(&self, user: UserId, marked: bool, sku: &Sku) -> bool {
+        sku.missing_since.is_some()
+            || marked && self.held.as_ref().is_some_and(|it| it.holds(user, sku.id))
     }
 
     /// The SKU of this id.
@@ -230,6 +244,13 @@ impl Mirror {
         &self.graph_subscriptions
     }
 
+    /// The mirror of a moment in the past of which it is not on record which licenses there were.
+    #[must_use]
+    pub fn without_record_of_licenses(mut self) -> Self {
+        self.licenses.forget();
+        self
+    }
+
     /// A named document.
     pub fn document(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.documents.get(name)
@@ -254,6 +275,12 @@ impl Mirror {
         }
         for tenant in &commit.tenants {
             next.change_tenant(tenant.id, |view| view.tenant = tenant.clone());
+        }
+        for (tenant, access) in &commit.access {
+            next.change_tenant(*tenant, |view| view.access = *access);
+        }
+        for (tenant, held) in &commit.held {
+            next.change_tenant(*tenant, |view| view.held = held.clone().map(Arc::new));
         }
         for (tenant, skus) in &commit.skus {
             next.change_tenant(*tenant, |view| view.skus = skus.as_slice().into());
@@ -323,41 +350,6 @@ impl Mirror {
                 self.series.insert(key, Arc::new(series.clone()));
             }
         }
-    }
-
-    /// The mirror with who used what lately, as it was read from disk.
-    #[must_use]
-    pub fn with_uses(
-        mut self,
-        uses: impl IntoIterator<Item = ((TenantId, ProductId), UseTable)>,
-    ) -> Self {
-        self.uses.extend(uses);
-        self
-    }
-
-    /// The mirror with what these tenants' users hold, as it was read from disk.
-    #[must_use]
-    pub fn with_users(mut self, users: impl IntoIterator<Item = (TenantId, UserTable)>) -> Self {
-        for (tenant, table) in users {
-            self.change_tenant(tenant, |view| view.users = table);
-        }
-        self
-    }
-
-    /// The mirror with who uses licenses and what was declared of them, as it was read from disk.
-    #[must_use]
-    pub fn with_license_users(
-        mut self,
-        users: impl IntoIterator<Item = (LicenseId, LicenseUsers)>,
-        sighted: impl IntoIterator<Item = (LicenseId, Sightings)>,
-    ) -> Self {
-        for (id, users) in users {
-            self.licenses.set_users(id, users);
-        }
-        for (id, it) in sighted {
-            self.licenses.set_sightings(id, it);
-        }
-        self
     }
 
     fn apply_rights(&mut self, commit: &Commit) {

@@ -2,14 +2,17 @@
 //!
 //! Everything is re-exported here: `domain::Seat`, never `domain::seat::Seat`.
 
+mod access;
 mod asked;
 mod assignment;
 mod by_group;
 mod commit;
 mod deadline;
 mod delivery;
+mod difference;
 mod directory;
 mod group;
+mod held;
 mod id;
 mod inbox;
 mod license;
@@ -38,6 +41,7 @@ mod uses;
 mod watched;
 mod webhook_log;
 
+pub use access::{Access, Grant, Permission};
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use assignment::AssignmentError;
 pub use by_group::{ByGroup, Head, NESTED, UserByGroup, paths_by_group, standings};
@@ -47,11 +51,13 @@ pub use commit::{
 };
 pub use deadline::{Deadline, DeadlineKind, NEAR, deadlines};
 pub use delivery::{Delivery, DeliveryState, DeliveryWrite, NoticeNumber};
+pub use difference::Difference;
 pub use directory::{
     CapabilityStatus, Cloud, Consent, Licence, Path, PathState, ServicePlan, Sku, SkuMatch, Tenant,
     Units, UserLicences, Via,
 };
 pub use group::{Feed, Gone, Group, GroupLicence, Groups, Members, Membership, Processing};
+pub use held::HeldBack;
 pub use id::{
     GroupId, InvalidId, ProductId, RunId, ServiceId, ServicePlanId, SkuId, SubscriptionId,
     TenantId, UserId,
@@ -60,7 +66,7 @@ pub use inbox::{
     Announcement, Answered, EventId, EventOutcome, EventState, EventWrite, Receipt, WebhookEvent,
 };
 pub use license::{
-    ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite,
+    ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite, Anomaly,
     BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
     LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseLife, LicenseRefused,
     LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale,

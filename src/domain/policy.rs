@@ -51,6 +51,8 @@ pub struct Policy {
     pub subscriptions: Freshness,
     /// Of a tenant's directory.
     pub directory: Freshness,
+    /// Of the licence report.
+    pub reports: Freshness,
 }
 
 impl Default for Policy {
@@ -67,6 +69,10 @@ impl Default for Policy {
             release_after: SignedDuration::from_hours(30 * 24),
             subscriptions: fresh,
             directory: fresh,
+            reports: Freshness {
+                max_age: SignedDuration::from_hours(48),
+                trust_for: SignedDuration::from_hours(7 * 24),
+            },
         }
     }
 }

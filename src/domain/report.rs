@@ -159,6 +159,11 @@ impl Deal {
         self.starts.is_none_or(|it| it <= day)
     }
 
+    /// Whether its contract is over by that day. Nothing ends the licences by itself.
+    pub fn is_over(&self, day: Date) -> bool {
+        self.ends.is_some_and(|it| it < day)
+    }
+
     /// A deal that was entered or removed by an operator.
     pub fn change(at: Timestamp, before: Option<&Self>, after: Option<&Self>) -> Option<Change> {
         let it = after.or(before)?;

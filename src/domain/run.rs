@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Activation, GroupId, HeldSeat, License, Mapping, RunId, Sku, SkuId, Subscription,
+    Access, Activation, GroupId, HeldSeat, License, Mapping, RunId, Sku, SkuId, Subscription,
     SubscriptionId, Tenant, TenantId, UnknownWord, UserId, UserLicences, UserRights,
 };
 
@@ -428,6 +428,27 @@ impl Change {
             user: None,
             before: before.map(fact),
             after: Some(fact(after)),
+        }
+    }
+
+    /// What a tenant permits differs, in words.
+    pub fn of_access(
+        at: Timestamp,
+        cause: Cause,
+        tenant: TenantId,
+        before: &Access,
+        after: &Access,
+    ) -> Self {
+        let words = |it: &Access| Some(Fact::Words(it.to_string().into()));
+        Self {
+            at,
+            cause,
+            entity: Entity::Tenant,
+            id: tenant.to_string().into(),
+            tenant: Some(tenant),
+            user: None,
+            before: words(before),
+            after: words(after),
         }
     }
 

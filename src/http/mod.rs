@@ -9,6 +9,8 @@
 //! | `problem` | every way to fail, and what the caller hears |
 //! | `who` | who asks |
 //! | `markup` | text inside HTML |
+//! | `seal` | what others keep for us, sealed |
+//! | `consent` | the link by which an administrator consents |
 //! | `rates` | how often one may ask |
 //! | `public` | the routes of the public listener |
 //! | `ops` | the status page, metrics and health |
@@ -16,6 +18,7 @@
 
 pub mod admin;
 mod body;
+mod consent;
 mod edge;
 mod failures;
 mod licenses;
@@ -26,10 +29,12 @@ pub mod ops;
 mod problem;
 pub mod public;
 mod rates;
+mod seal;
 mod serve;
 pub mod tls;
 mod who;
 
+pub use consent::ConsentLink;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use problem::{Problem, ProblemBody};

@@ -38,6 +38,7 @@ pub enum ErrorKind {
 /// token, secret or e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}{}", request_note(request_id.as_deref()))]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own to a caller")]
 pub struct MicrosoftError {
     kind: ErrorKind,
     what: String,
@@ -46,6 +47,7 @@ pub struct MicrosoftError {
     again: bool,
     held: bool,
     perhaps_done: bool,
+    nothing_given: bool,
 }
 
 fn request_note(id: Option<&str>) -> String {
@@ -64,6 +66,7 @@ impl MicrosoftError {
             again: false,
             held: false,
             perhaps_done: false,
+            nothing_given: false,
         };
         Self { again: error.is_transient(), ..error }
     }
@@ -150,6 +153,18 @@ impl MicrosoftError {
     pub(crate) fn perhaps_done(mut self, perhaps: bool) -> Self {
         self.perhaps_done = perhaps;
         self
+    }
+
+    /// The same error, of a tenant that gave our app nothing at all.
+    #[must_use]
+    pub(crate) fn nothing_given(mut self) -> Self {
+        self.nothing_given = true;
+        self
+    }
+
+    /// Whether the tenant gave our app nothing at all.
+    pub(crate) fn is_nothing_given(&self) -> bool {
+        self.nothing_given
     }
 
     pub(crate) fn may_try_again(&self) -> bool {

@@ -168,6 +168,21 @@ impl Http {
         meter: &Meter,
         outgoing: Outgoing,
     ) -> Result<Answer, MicrosoftError> {
+        self.send_within(endpoint, meter, outgoing, (ANSWER_BYTES_MAX, TIMEOUT)).await
+    }
+
+    /// [`Self::send`] with other limits: how large the answer may be, and how long it may take.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub(crate) async fn send_within(
+        &self,
+        endpoint: &'static str,
+        meter: &Meter,
+        outgoing: Outgoing,
+        (bytes_max, timeout): (usize, Duration),
+    ) -> Result<Answer, MicrosoftError> {
         meter.request();
         let sent = outgoing.id();
         let failed = |error: reqwest::Error| {
@@ -184,7 +199,7 @@ impl Http {
             error.perhaps_done(!unsent)
         };
         let Outgoing { method, url, headers, body } = outgoing;
-        let mut request = self.client.request(method, url).headers(headers);
+        let mut request = self.client.request(method, url).headers(headers).timeout(timeout);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -192,10 +207,9 @@ impl Http {
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
-                let what = format!(
-                    "Microsoft's answer ({endpoint}) is larger than {ANSWER_BYTES_MAX} bytes"
-                );
+            if body.len().saturating_add(chunk.len()) > bytes_max {
+                let what =
+                    format!("Microsoft's answer ({endpoint}) is larger than {bytes_max} bytes");
                 return Err(MicrosoftError::new(ErrorKind::Unreadable, what));
             }
             body.extend_from_slice(&chunk);

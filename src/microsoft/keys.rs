@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::DATE;
 use serde_json::{Map, Value, json};
 
 use super::error::{ErrorKind, MicrosoftError};
@@ -70,6 +73,21 @@ impl EntraKeySource {
         let keys: Vec<Value> = keys.into_values().collect();
         let merged = json!({ "authority": self.authority, "keys": keys });
         Ok(merged.to_string().into_bytes())
+    }
+
+    /// What time it is at Entra's, to the second; `None` if its answer does not say.
+    ///
+    /// # Errors
+    ///
+    /// Entra cannot be reached, or something else answers in its place.
+    pub async fn their_time(&self) -> Result<Option<Timestamp>, MicrosoftError> {
+        let path = "/common/v2.0/.well-known/openid-configuration";
+        let outgoing = Outgoing::get(self.base.url(path)?);
+        let answer = self.http.send(METADATA, &Meter::new(), outgoing).await?;
+        self.judge(METADATA, &answer)?;
+        let date = answer.headers.get(DATE).and_then(|it| it.to_str().ok());
+        let date = date.and_then(|it| rfc2822::parse(it).ok());
+        Ok(date.map(|it| it.timestamp()))
     }
 
     /// The keys at the first of these places that has any; the flag says that a place holds the

@@ -1,8 +1,12 @@
-//! What a run cost: how many requests it sent and how long Microsoft made it wait.
+//! What a run cost: how many requests it sent and how long Microsoft made it wait; and what it
+//! learned on the way of what the tenant permits.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::domain::{Access, Grant, Permission};
 
 /// Something a run does that somebody who watches it may want to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,14 @@ pub struct Meter {
     throttled_ms: AtomicU64,
     hook: Option<Hook>,
     urgent: bool,
+    permits: Mutex<Permits>,
+}
+
+/// What the tenant that a run reads permits, by its last token and by its answers.
+#[derive(Clone, Copy, Default)]
+struct Permits {
+    token: Option<Access>,
+    answers: Access,
 }
 
 impl fmt::Debug for Meter {
@@ -64,6 +76,36 @@ impl Meter {
         Duration::from_millis(self.throttled_ms.load(Relaxed))
     }
 
+    /// What the tenant permits, as far as this run was told; it reads one tenant only. A token says
+    /// all, and a refused request knows better: a permission may be gone before the token is.
+    pub fn access(&self) -> Access {
+        let Permits { token, answers } = *self.permits();
+        answers.all().fold(token.unwrap_or_default(), |access, (permission, grant)| match grant {
+            Grant::Missing => access.with(permission, grant),
+            Grant::Granted if access.grant(permission) == Grant::Unknown => {
+                access.with(permission, grant)
+            }
+            Grant::Granted | Grant::Unknown => access,
+        })
+    }
+
+    /// A token says what is permitted.
+    pub(crate) fn permitted_by_token(&self, access: Access) {
+        self.permits().token = Some(access);
+    }
+
+    /// A request that needs this permission was answered, or refused for the want of it.
+    pub(crate) fn answered(&self, permission: Option<Permission>, grant: Grant) {
+        if let Some(permission) = permission {
+            let mut permits = self.permits();
+            permits.answers = permits.answers.with(permission, grant);
+        }
+    }
+
+    fn permits(&self) -> MutexGuard<'_, Permits> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Relaxed);
         self.tell(Step::Request);
@@ -78,5 +120,25 @@ impl Meter {
         if let Some(hook) = &self.hook {
             hook(step);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_knows_better_than_the_token_and_an_answer_better_than_nothing() {
+        let meter = Meter::new();
+        assert_eq!(meter.access(), Access::default());
+        meter.answered(Some(Permission::GroupRead), Grant::Granted);
+        meter.answered(None, Grant::Missing);
+        assert_eq!(meter.access().grant(Permission::GroupRead), Grant::Granted);
+        assert_eq!(meter.access().grant(Permission::UserRead), Grant::Unknown);
+        meter.permitted_by_token(Access::of_roles(["User.Read.All"]));
+        assert_eq!(meter.access().grant(Permission::UserRead), Grant::Granted);
+        assert_eq!(meter.access().grant(Permission::GroupRead), Grant::Missing);
+        meter.answered(Some(Permission::UserRead), Grant::Missing);
+        assert_eq!(meter.access().missing().count(), Permission::ALL.len());
     }
 }

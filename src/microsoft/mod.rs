@@ -39,7 +39,9 @@ pub use self::marketplace::{
 pub use self::meter::{Meter, Step};
 pub use self::pace::{Clock, Jitter, Sleep};
 pub use self::partner_center::{
-    LicenceRow, LicenceTable, NoLicenceTable, OddRow, REPORT_ROWS_MAX, licence_table,
+    Execution, LicenceQuery, LicenceRow, LicenceTable, NoLicenceTable, OddRow, PartnerCenter,
+    REPORT_BYTES_MAX, REPORT_ROWS_MAX, Recurrence, ReportJob, SavedQuery, licence_table, separator,
+    separator_said,
 };
 
 use self::http::Http;
@@ -65,6 +67,10 @@ pub struct Hosts {
     pub marketplace: Url,
     /// Microsoft Graph.
     pub graph: Url,
+    /// Partner Center.
+    pub partner_center: Url,
+    /// Hosts, or what hosts end with, that its reports are fetched from as their links say.
+    pub report_hosts: Vec<String>,
 }
 
 /// All that talking to Microsoft needs to know.
@@ -86,6 +92,7 @@ pub struct Settings {
 pub struct Microsoft {
     marketplace: Marketplace,
     graph: Graph,
+    partner_center: PartnerCenter,
     keys: EntraKeySource,
     login: Url,
     client_id: String,
@@ -116,12 +123,19 @@ impl Microsoft {
     ) -> Result<Self, MicrosoftError> {
         let (http, pace) = (Http::new()?, Pace::new(clock, sleep, jitter));
         let tokens = Arc::new(TokenSource::new(http.clone(), pace.clone(), &settings)?);
-        let Settings { hosts: Hosts { login, marketplace, graph }, tenant, client_id, .. } =
-            settings;
+        let Settings { hosts, tenant, client_id, .. } = settings;
+        let Hosts { login, marketplace, graph, partner_center, report_hosts } = hosts;
         let (of_http, of_pace, of_tokens) = (http.clone(), pace.clone(), Arc::clone(&tokens));
         Ok(Self {
             marketplace: Marketplace::new(marketplace, of_http, of_pace, of_tokens),
             graph: Graph::new(&graph, http.clone(), pace.clone(), Arc::clone(&tokens))?,
+            partner_center: PartnerCenter::new(
+                partner_center,
+                report_hosts,
+                http.clone(),
+                pace.clone(),
+                Arc::clone(&tokens),
+            ),
             keys: EntraKeySource::new(login.clone(), tenant, http, pace),
             login,
             client_id,
@@ -137,6 +151,11 @@ impl Microsoft {
     /// Microsoft Graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Partner Center's analytics API.
+    pub fn partner_center(&self) -> &PartnerCenter {
+        &self.partner_center
     }
 
     /// Our app's client id: what Graph shows may depend on who asks.

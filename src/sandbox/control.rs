@@ -148,6 +148,10 @@ enum Command {
         tenant: Uuid,
         roles: Option<Roles>,
     },
+    /// The tenant lives in a government's cloud.
+    Nationalize {
+        tenant: Uuid,
+    },
     /// Any JSON object with an `id`; returned byte by byte.
     Subscription(Box<RawValue>),
     /// A SPEC as for `--faults`.
@@ -296,6 +300,7 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
         C::SkuShown { tenant, sku, shown } => world.sku_shown(tenant, sku, shown)?,
         C::ForeignApp(switch) => world.set_foreign_app(matches!(switch, Switch::On)),
         C::Consent { tenant, roles } => world.consent(tenant, consented(roles)?)?,
+        C::Nationalize { tenant } => world.nationalize(tenant)?,
         C::Subscription(text) => {
             return Ok(json!({"subscription": world.upsert_subscription(text.get())?}));
         }

@@ -18,6 +18,8 @@ use super::{World, chance, sign_in, story};
 pub(crate) const GRAPH: &str = "https://graph.microsoft.com";
 /// Graph's own application id, good as a resource name too.
 const GRAPH_APP: &str = "00000003-0000-0000-c000-000000000000";
+/// Audience of Partner Center tokens. Source: visuals-and-isv.md 4.6.
+pub(crate) const PARTNER_CENTER: &str = "https://api.partnercenter.microsoft.com";
 /// Audience of marketplace tokens. Source: marketplace-saas.md 2.2.
 pub(crate) const MARKETPLACE: &str = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7";
 /// Lifetime of app tokens, one second short of an hour as Entra has it.
@@ -87,6 +89,9 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
         (&Method::GET | &Method::POST, [tenant, "oauth2", "v2.0", "authorize"]) => {
             sign_in::authorize(world, ask, tenant)
         }
+        (&Method::GET, [tenant, "v2.0", "adminconsent"]) => {
+            sign_in::admin_consent(world, ask, tenant)
+        }
         (&Method::GET, [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
             metadata(world, tenant, true)
         }
@@ -119,6 +124,12 @@ fn metadata(world: &mut World, tenant: &str, two: bool) -> Reply {
         (false, None) if tenant == "consumers" || tenant == PERSONAL => PERSONAL.to_owned(),
         (false, None) => return no_tenant(world, tenant),
     };
+    let national = known.is_some_and(|id| world.tenant(id).is_some_and(|it| it.national));
+    let (region, cloud, graph) = if national {
+        (json!("USGov"), "microsoftonline.us", "graph.microsoft.us")
+    } else {
+        (Value::Null, "microsoftonline.com", "graph.microsoft.com")
+    };
     let base = world.base();
     let version = if two { TokenVersion::V2 } else { TokenVersion::V1 };
     let (oauth, keys) = if two { ("oauth2/v2.0", "v2.0/keys") } else { ("oauth2", "keys") };
@@ -134,11 +145,11 @@ fn metadata(world: &mut World, tenant: &str, two: bool) -> Reply {
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
         "issuer": issuer(base, &id, version),
         "authorization_endpoint": format!("{base}/login/{tenant}/{oauth}/authorize"),
-        "tenant_region_scope": null,
-        "cloud_instance_name": "microsoftonline.com",
-        "msgraph_host": "graph.microsoft.com",
+        "tenant_region_scope": region,
+        "cloud_instance_name": cloud,
+        "msgraph_host": graph,
     });
-    Reply::json(200, &body)
+    Reply::json(200, &body).at(world.now_s())
 }
 
 fn no_tenant(world: &mut World, tenant: &str) -> Reply {
@@ -191,6 +202,9 @@ fn token(world: &mut World, ask: &Ask, tenant: &str, two: bool) -> Reply {
     let Some(tenant) = tenant.parse().ok().filter(|id| world.tenant(*id).is_some()) else {
         return no_tenant(world, tenant);
     };
+    if world.tenant(tenant).is_some_and(|it| it.national) {
+        return no_tenant(world, &tenant.to_string()).about(tenant);
+    }
     let basic = basic(ask);
     let client = field("client_id").or(basic.as_ref().map(|(id, _)| id.as_str()));
     let secret = field("client_secret").or(basic.as_ref().map(|(_, secret)| secret.as_str()));
@@ -237,6 +251,9 @@ fn issue(world: &mut World, tenant: Uuid, resource: &str, roles: &[String], two:
     } else if resource == MARKETPLACE && tenant == story::PUBLISHER_TENANT {
         // Access to the marketplace comes from the ids in Technical configuration: no roles.
         (MARKETPLACE, &[][..])
+    } else if resource == PARTNER_CENTER && tenant == story::PUBLISHER_TENANT {
+        // Access comes from the role that Partner Center gives the app: no roles here.
+        (PARTNER_CENTER, &[][..])
     } else {
         let text = format!("The resource principal named {resource} was not found in the tenant.");
         return refusal(world, 400, "invalid_resource", 500_011, &text);

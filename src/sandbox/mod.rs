@@ -2,7 +2,7 @@
 //!
 //! It imports nothing of ours, so that one misreading of a document cannot hide in both ends of a
 //! wire. [`World`] is the state and may change while it runs; [`story`] holds the sample customers;
-//! `entra`, `marketplace` and `graph` answer as the reference says Microsoft does; [`Faults`] makes
+//! `entra`, `marketplace`, `graph` and `partner_center` answer as the reference says Microsoft does; [`Faults`] makes
 //! them stumble; `control` is the route by which programs change the world.
 
 mod chance;
@@ -13,6 +13,7 @@ mod graph;
 mod keys;
 mod marketplace;
 mod notify;
+mod partner_center;
 mod serve;
 mod sign_in;
 pub mod story;
@@ -141,7 +142,7 @@ impl Sandbox {
     }
 
     /// `http://127.0.0.1:PORT`. Below it: `/login`, `/sts` (v1 issuer), `/marketplace`, `/graph`,
-    /// `/control`.
+    /// `/partner_center`, `/control`.
     pub fn base(&self) -> String {
         self.inner.base.clone()
     }

@@ -17,7 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::wire::{Ask, Reply};
-use super::{RequestLine, Sandbox, World, control, entra, graph, marketplace, notify, webhook};
+use super::{
+    RequestLine, Sandbox, World, control, entra, graph, marketplace, notify, partner_center,
+    webhook,
+};
 
 /// Pause after a failed accept (out of descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -96,6 +99,7 @@ fn dispatch(world: &mut World, ask: &Ask) -> Reply {
         // and changes only the host arrives here.
         Some((&"api", _)) => marketplace::answer(world, ask, &path),
         Some((&"graph", rest)) => graph::answer(world, ask, rest),
+        Some((&"partner_center", rest)) => partner_center::answer(world, ask, rest),
         _ => Reply::json(404, &json!({"message": "no such service in the sandbox"})),
     }
 }

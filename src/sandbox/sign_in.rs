@@ -29,6 +29,8 @@ const CODE_CHARS: usize = 1_500;
 const ID_TOKEN_S: i64 = 3_600;
 /// The reply address registered with the apps that sign people in, whatever the host.
 const RETURN_PATH: &str = "/marketplace/landing/return";
+/// The reply address registered for admin consent.
+const CONSENT_PATH: &str = "/marketplace/consent";
 
 /// The people who signed in and have not come back yet.
 #[derive(Debug, Default)]
@@ -113,6 +115,40 @@ pub(super) fn authorize(world: &mut World, ask: &Ask, authority: &str) -> Reply 
     let session = world.fresh_id().to_string();
     let code = remember(world, visit);
     back(&[("code", &code), ("session_state", &session)])
+}
+
+/// `GET …/v2.0/adminconsent`: an administrator consents to all that the app asks for; with
+/// `decline` he does not. Source: graph-licensing.md 10.1.
+pub(super) fn admin_consent(world: &mut World, ask: &Ask, authority: &str) -> Reply {
+    let given = |name: &str| ask.option(name).unwrap_or_default();
+    if !given("client_id").eq_ignore_ascii_case(&story::CLIENT_ID.to_string()) {
+        return page(400, "AADSTS700016: the application was not found.");
+    }
+    let redirect = Url::parse(given("redirect_uri"));
+    let Some(mut to) = redirect.ok().filter(|it| it.path().ends_with(CONSENT_PATH)) else {
+        return page(400, "AADSTS50011: the redirect URI is not one configured for the app.");
+    };
+    let Some(tenant) = authority.parse::<Uuid>().ok() else {
+        return page(400, "AADSTS90002: there is no such tenant.");
+    };
+    if !given("decline").is_empty() {
+        let declined = [
+            ("error", "access_denied"),
+            ("error_description", "AADSTS65004: User declined to consent to access the app."),
+        ];
+        to.query_pairs_mut().extend_pairs(declined).append_pair("state", given("state"));
+        return Reply::empty(302).with("location", to.as_str());
+    }
+    let roles = story::ROLES.iter().map(ToString::to_string).collect();
+    if world.consent(tenant, Some(roles)).is_err() {
+        return page(400, "AADSTS90002: there is no such tenant.");
+    }
+    to.query_pairs_mut()
+        .append_pair("admin_consent", "True")
+        .append_pair("tenant", &tenant.to_string())
+        .append_pair("state", given("state"))
+        .append_pair("scope", given("scope"));
+    Reply::empty(302).with("location", to.as_str())
 }
 
 /// The secret of an app that may sign people in.

@@ -97,6 +97,12 @@ impl Reply {
         self
     }
 
+    /// Says what time it is, as all answers of Microsoft's do.
+    pub(crate) fn at(self, now_s: i64) -> Self {
+        let now = jiff::Timestamp::from_second(now_s).unwrap_or_default();
+        self.with("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    }
+
     /// Notes the tenant for the request log.
     pub(crate) fn about(mut self, tenant: Uuid) -> Self {
         self.tenant = Some(tenant);

@@ -63,6 +63,13 @@ pub(super) struct Head {
     run_ceiling: u64,
 }
 
+impl Head {
+    /// When the file was made.
+    pub(super) fn at(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.at_ms).unwrap_or_default()
+    }
+}
+
 /// What to write.
 pub(super) struct Content<'a> {
     pub(super) engine: &'a dyn Engine,

@@ -60,7 +60,7 @@ pub struct ChangeFilter {
     pub user: Option<UserId>,
     /// Changes of this subscription, of who sits on its seats, and what customers asked of it.
     pub subscription: Option<SubscriptionId>,
-    /// Changes of the publisher's license of this id.
+    /// Changes of the publisher's license of this id, and of who has a place among its users.
     pub license: Option<Arc<str>>,
     /// Changes learned of then or later.
     pub since: Option<Timestamp>,
@@ -97,10 +97,13 @@ impl ChangeFilter {
                 [Entity::Subscription, Entity::HeldSeat, Entity::Usage, Entity::Operation];
             of_subscriptions.contains(&it.entity) && *it.id == *id.to_string()
         };
+        let of_license = |id: &Arc<str>| {
+            [Entity::License, Entity::HeldSeat].contains(&it.entity) && it.id == *id
+        };
         self.tenant.is_none_or(|tenant| it.tenant == Some(tenant))
             && self.user.is_none_or(|user| it.user == Some(user))
             && self.subscription.is_none_or(of_subscription)
-            && self.license.as_ref().is_none_or(|id| it.entity == Entity::License && it.id == *id)
+            && self.license.as_ref().is_none_or(of_license)
             && self.since.is_none_or(|since| it.at >= since)
             && self.until.is_none_or(|until| it.at < until)
     }

@@ -75,6 +75,8 @@ pub(super) enum Kind {
     Life,
     Unread,
     Asked,
+    Access,
+    HeldBack,
     Reported,
     Deal,
     Event,
@@ -102,7 +104,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 35] = [
+    const ALL: [(Self, u8); 37] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -114,6 +116,8 @@ impl Kind {
         (Self::Life, b'L'),
         (Self::Unread, b'X'),
         (Self::Asked, b'A'),
+        (Self::Access, b'b'),
+        (Self::HeldBack, b'h'),
         (Self::Reported, b'p'),
         (Self::Deal, b'd'),
         (Self::Event, b'W'),
@@ -174,6 +178,14 @@ pub(super) fn tenant(id: TenantId) -> Key {
 
 pub(super) fn skus(id: TenantId) -> Key {
     key(Kind::Skus, &[id.as_bytes()])
+}
+
+pub(super) fn access(id: TenantId) -> Key {
+    key(Kind::Access, &[id.as_bytes()])
+}
+
+pub(super) fn held_back(id: TenantId) -> Key {
+    key(Kind::HeldBack, &[id.as_bytes()])
 }
 
 /// Nil stands for no tenant: no tenant has that id.

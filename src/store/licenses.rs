@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::committer::Job;
 use super::layout::Kind;
 use super::record::{self, ActivationV1, LicenseV1, SightingsV1};
 use super::{Store, StoreError, UsageReceipt, UsageRepeat};
 use crate::domain::{
-    ActivationId, ActivationKey, ActivationWrite, Change, Commit, HeldSeat, LicenseId, LicenseUser,
-    LicenseUsers, Mirror, Notice, PlaceRequest, SeatOutcome, Sightings,
+    ActivationId, ActivationKey, ActivationWrite, Cause, Change, Commit, HeldSeat, LicenseId,
+    LicenseUser, LicenseUsers, Mirror, Notice, PlaceRequest, SeatOutcome, Sightings,
 };
 
 /// What is made of the newest mirror, and what is to be answered to whoever repeats himself.
@@ -133,9 +133,9 @@ impl Store {
             if before >= max {
                 return (None, SeatOutcome::NoneFree);
             }
-            let kept = users.and_then(|all| all.seat(it.user));
+            let last = users.and_then(|all| all.seat(it.user));
             let kept =
-                kept.filter(|seat| it.now.duration_since(seat.last_used) <= it.release_after);
+                last.filter(|seat| it.now.duration_since(seat.last_used) <= it.release_after);
             let taken_at = kept.map_or(it.now, |seat| seat.taken_at);
             let seat = HeldSeat { taken_at, last_used: it.now };
             let license = mirror.licenses().license(it.license).filter(|_| kept.is_none());
@@ -151,7 +151,8 @@ impl Store {
             });
             let change = match it.user {
                 LicenseUser::Known(tenant, user) if kept.is_none() => {
-                    Some(Change::of_place(it.now, it.cause, it.license, (tenant, user), seat))
+                    let who = (tenant, user);
+                    Some(Change::of_place(it.now, it.cause, it.license, who, last, Some(seat)))
                 }
                 LicenseUser::Known(..) | LicenseUser::Anonymous(_) => None,
             };
@@ -164,6 +165,36 @@ impl Store {
             (Some(commit), SeatOutcome::Holds)
         })
         .await
+    }
+
+    /// Takes the places of users off the disk who no longer come, and says how many: those of
+    /// anonymous users once their id can no longer live, of others after `release_after`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::commit`]; what was taken off stays so.
+    pub async fn release_places(
+        &self,
+        release_after: SignedDuration,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let mirror = self.snapshot();
+        let due = mirror.licenses().all_users();
+        let due = due.filter(|(_, all)| !all.released(release_after, now, 1).is_empty());
+        let due: Vec<LicenseId> = due.map(|(id, _)| id).collect();
+        let mut released = 0;
+        for license in due {
+            loop {
+                let gone =
+                    self.decide(move |mirror| released_of(mirror, license, release_after, now));
+                let gone = gone.await?;
+                released += gone;
+                if gone < RELEASED_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(released)
     }
 
     /// A license id that was never drawn before.
@@ -206,6 +237,41 @@ impl Store {
         let digest = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), bytes);
         digest.as_ref().try_into().unwrap_or_default()
     }
+}
+
+/// How many places go in one commit: others get their turn in between.
+const RELEASED_AT_ONCE: usize = 1_000;
+
+/// What the journal says of anonymous users is only how many they were.
+fn released_of(
+    mirror: &Mirror,
+    license: LicenseId,
+    release_after: SignedDuration,
+    now: Timestamp,
+) -> (Option<Commit>, usize) {
+    let users = mirror.licenses().users(license);
+    let gone =
+        users.map(|it| it.released(release_after, now, RELEASED_AT_ONCE)).unwrap_or_default();
+    if gone.is_empty() {
+        return (None, 0);
+    }
+    let mut changes: Vec<Change> = Vec::new();
+    let mut anonymous = 0;
+    for (user, seat) in &gone {
+        match user {
+            LicenseUser::Known(tenant, user) => {
+                let (who, cause) = ((*tenant, *user), Cause::Schedule);
+                changes.push(Change::of_place(now, cause, license, who, Some(*seat), None));
+            }
+            LicenseUser::Anonymous(_) => anonymous += 1,
+        }
+    }
+    if anonymous > 0 {
+        changes.push(Change::of_anonymous_places(now, Cause::Schedule, license, anonymous));
+    }
+    let count = gone.len();
+    let license_users = vec![(license, gone.into_iter().map(|(user, _)| (user, None)).collect())];
+    (Some(Commit { license_users, changes, ..Commit::default() }), count)
 }
 
 fn random<const N: usize>() -> Result<[u8; N], StoreError> {

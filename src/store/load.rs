@@ -14,9 +14,9 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1,
-    ManifestV1, NoteV1, OddV1, ReportedV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AccessV1, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldBackV1,
+    HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, ReportedV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
@@ -165,6 +165,7 @@ impl Facts {
             Kind::Tenant => {
                 commit.tenants.push(record::decode::<TenantV1>(kind, payload)?.try_into()?);
             }
+            Kind::Access | Kind::HeldBack => of_tenant(commit, key, kind, payload)?,
             Kind::Skus => {
                 let skus = record::decode::<SkusV1>(kind, payload)?.try_into()?;
                 commit.skus.push((Parts(key).skip(1)?.tenant()?, skus));
@@ -211,6 +212,23 @@ impl Facts {
         let holders = |(id, seats): (SubscriptionId, Vec<_>)| (id, Holders::new(seats));
         Commit { holders: self.seats.into_iter().map(holders).collect(), ..self.commit }
     }
+}
+
+/// What a tenant permits, and what the brake holds of it.
+fn of_tenant(
+    commit: &mut Commit,
+    key: &[u8],
+    kind: Kind,
+    payload: &[u8],
+) -> Result<(), StoreError> {
+    let tenant = Parts(key).skip(1)?.tenant()?;
+    if kind == Kind::Access {
+        commit.access.push((tenant, record::decode::<AccessV1>(kind, payload)?.try_into()?));
+    } else {
+        let it = record::decode::<Option<HeldBackV1>>(kind, payload)?;
+        commit.held.push((tenant, it.map(TryInto::try_into).transpose()?));
+    }
+    Ok(())
 }
 
 /// What we remember of subscriptions ourselves.

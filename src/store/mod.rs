@@ -75,7 +75,7 @@ pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
 pub use self::licenses::Once;
 pub use self::outbox::{Addressee, Audience, OutboxFigures};
-pub use self::rebuild::{Opened, restore_into_empty};
+pub use self::rebuild::{Opened, restore_into_empty, verify_backup};
 pub use self::redact::Redaction;
 pub use self::report::StoreReport;
 pub use self::usage::{
@@ -278,6 +278,17 @@ impl Store {
         journal::changes(&*self.shared.engine()?, &heads, filter)
     }
 
+    /// Since when the journal holds every change; `None` if since the beginning.
+    pub fn journal_since(&self) -> Option<Timestamp> {
+        let heads = self.shared.heads();
+        let Some((first, _)) = heads.first_key_value() else {
+            return (self.shared.figures().manifest.journal_next > 0).then_some(Timestamp::MAX);
+        };
+        let all = heads.keys().zip(*first..).all(|(number, expected)| *number == expected);
+        // What was dropped is older than all that was kept.
+        if *first == 0 && all { None } else { heads.values().map(|it| it.last).min() }
+    }
+
     /// Wakes after each publish, with the mirror's revision.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.shared.revisions.subscribe()
@@ -299,6 +310,11 @@ impl Store {
     /// The store in figures. Blocking: looks at the folder.
     pub fn report(&self) -> StoreReport {
         self.shared.report(self.writable().err())
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.shared.folder.path()
     }
 
     /// The keys that sign our answers.

@@ -12,9 +12,9 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldSeatV1, LifeV1, NoteV1,
-    OddV1, PartV1, ReportedV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1,
-    UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AccessV1, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldBackV1,
+    HeldSeatV1, LifeV1, NoteV1, OddV1, PartV1, ReportedV1, RunV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
     AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, GraphSubscriptionWrite, Holders,
@@ -130,6 +130,15 @@ impl Plan {
         }
         for it in &commit.tenants {
             self.put(facts, layout::tenant(it.id), Kind::Tenant, &TenantV1::from(it))?;
+        }
+        for (tenant, it) in &commit.access {
+            let key = layout::access(*tenant);
+            self.put(facts, key, Kind::Access, &AccessV1::from(it))?;
+        }
+        for (tenant, it) in &commit.held {
+            // That nothing is held is a record too: the mirror knows the tenant from then on.
+            let record = it.as_ref().map(HeldBackV1::from);
+            self.put(facts, layout::held_back(*tenant), Kind::HeldBack, &record)?;
         }
         for (tenant, skus) in &commit.skus {
             let record = SkusV1::from(skus.as_slice());

@@ -147,6 +147,15 @@ pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<
     })
 }
 
+/// When a backup was made, if every byte of it can be believed. Blocking.
+///
+/// # Errors
+///
+/// [`StoreError::BadExport`] if not; [`StoreError::Newer`].
+pub fn verify_backup(file: &Path) -> Result<Timestamp, StoreError> {
+    export::verify(file).map(|it| it.at())
+}
+
 /// Makes a store of a backup in a folder that does not exist or is empty, and verifies it.
 ///
 /// Blocking. The next start of the daemon there finds a store as of the backup.

@@ -38,6 +38,8 @@ enum State {
 pub(super) struct Next {
     pub(super) trigger: Option<Trigger>,
     pub(super) full: bool,
+    /// Somebody has mended what the source fails for: its backoff does not count.
+    anyway: bool,
     pub(super) progress: Vec<mpsc::Sender<Progress>>,
     waiting: Vec<oneshot::Sender<Run>>,
 }
@@ -109,6 +111,18 @@ impl Agenda {
         }
     }
 
+    /// Asks for a run now, whether the source is failing or not: somebody has mended what it failed
+    /// for. Whether the source is known.
+    pub(super) fn look_now(&mut self, key: SourceKey, trigger: Trigger, now: Instant) -> bool {
+        let Some(slot) = self.slots.get_mut(&key) else { return false };
+        slot.next.trigger.get_or_insert(trigger);
+        slot.next.anyway = true;
+        if slot.state == State::Idle {
+            self.put_off(key, now);
+        }
+        true
+    }
+
     /// Moves what is due by now to those that are ready.
     pub(super) fn call_due(&mut self, now: Instant) {
         while self.due.first().is_some_and(|(due, _)| *due <= now) {
@@ -154,7 +168,8 @@ impl Agenda {
             // Whoever asked may have gone away; the run stands in the log all the same.
             drop(waiting.send(run.clone()));
         }
-        let again = !slot.next.waiting.is_empty() || (slot.next.trigger.is_some() && !failing);
+        let hinted = slot.next.trigger.is_some() && (!failing || slot.next.anyway);
+        let again = !slot.next.waiting.is_empty() || hinted;
         slot.due = if again { now } else { now + rest };
         self.due.insert((slot.due, key));
     }
@@ -287,5 +302,27 @@ mod tests {
         let by_minute: Vec<_> = (0..10).map(within).collect();
         assert!(by_minute[5..].iter().all(|it| (150..250).contains(it)), "{by_minute:?}");
         assert_eq!(agenda.status(now, Timestamp::UNIX_EPOCH).len(), 1_000);
+    }
+
+    #[test]
+    fn somebody_who_mended_it_is_not_kept_waiting_by_the_backoff() {
+        let (mut agenda, start) = (Agenda::default(), Instant::now());
+        assert!(!agenda.look_now(key(1), Trigger::Manual, start), "nobody knows it");
+        agenda.add(key(1), Trigger::Start, start);
+        agenda.call_due(start);
+        let (of, id, _) = agenda.begin(|| RunId(1)).unwrap();
+        agenda.end(&run(of, id), true, Duration::from_hours(1), start);
+        let due = agenda.first_due().unwrap();
+        assert!(due > start);
+        agenda.nudge(key(1), Trigger::Notification, start);
+        assert_eq!(agenda.first_due(), Some(due), "a nudge waits");
+        assert!(agenda.look_now(key(1), Trigger::Manual, start));
+        assert_eq!(agenda.first_due(), Some(start));
+        // While it runs, it is remembered: what the run read may be from before.
+        agenda.call_due(start);
+        let (of, id, _) = agenda.begin(|| RunId(2)).unwrap();
+        assert!(agenda.look_now(key(1), Trigger::Manual, start));
+        agenda.end(&run(of, id), true, Duration::from_hours(1), start);
+        assert_eq!(agenda.first_due(), Some(start));
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::reader::Reader;
 pub(super) use self::unfinished::Desk;
@@ -23,8 +23,8 @@ use super::progress::Gauge;
 use super::upstream::DirectoryReads;
 use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure, spread};
 use crate::domain::{
-    Catalog, Change, Commit, Consent, Mirror, Outcome, ReadWrite, Run, SourceState, Tenant,
-    TenantId, TenantView, Trigger, Unfinished, UserId, UserWrites,
+    Catalog, Change, Cloud, Commit, Consent, Grant, Mirror, Outcome, ReadWrite, Run, SourceState,
+    Tenant, TenantId, TenantView, Trigger, Unfinished, UserId, UserWrites,
 };
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::planted::{self, Mistake, planted};
@@ -137,7 +137,7 @@ pub(crate) async fn run(
         view: &view,
     };
     with.graph.has_users(tenant, view_of(&mirror, tenant).users.len());
-    let Round { commit, run, error, turn, changed_at } = round(&with, begun, gauge).await;
+    let Round { commit, run, error, turn, changed_at } = Box::pin(round(&with, begun, gauge)).await;
     for part in planted::parts(commit) {
         sources.store.commit(part).await?;
     }
@@ -191,7 +191,10 @@ pub(super) async fn round<G: DirectoryReads>(
     let reader = Reader { with, tenant, view: before, begun, gauge };
     let read = match reader.read().await {
         Ok(read) => read,
-        Err(error) => return failed(with, before, begun, gauge, error),
+        Err(error) => {
+            let error = of_its_cloud(with, before, gauge, error).await;
+            return failed(with, before, begun, gauge, error);
+        }
     };
     // From here on to the commit no look-up of this tenant comes in between.
     let mut turn = reading.turn().await;
@@ -239,6 +242,7 @@ pub(super) async fn round<G: DirectoryReads>(
     if read.overtaken {
         state.last_full = None;
     }
+    permitted(view, begun, gauge, now, &mut commit);
     commit.sources.push((begun.key, state));
     commit.runs.push(run.clone());
     let changed_at = dated(&commit, &read.changed_at);
@@ -274,11 +278,55 @@ fn failed<G>(
         state.cursor = None;
     }
     let mut commit = failure(run.clone(), begun.key, state);
+    permitted(view, begun, gauge, now, &mut commit);
     if let Some(tenant) = after_refusal(view, error.kind()) {
         commit.changes.push(Change::of_tenant(now, begun.cause(), Some(&view.tenant), &tenant));
         commit.tenants.push(tenant);
     }
     Round { commit, run, error: Some(error), turn: None, changed_at: Vec::new() }
+}
+
+/// What the run learned of what the tenant permits, if that differs from what is known. What it was
+/// not told stays as it was. The first time is no change of anything.
+fn permitted(view: &TenantView, begun: &Begun, gauge: &Gauge, now: Timestamp, commit: &mut Commit) {
+    let (tenant, before) = (view.tenant.id, view.access);
+    let told = gauge.meter.access().all().filter(|(_, grant)| *grant != Grant::Unknown);
+    let after = told.fold(before, |access, (permission, grant)| access.with(permission, grant));
+    if after.says_as(&before) {
+        return;
+    }
+    if before.since.is_some() {
+        commit.changes.push(Change::of_access(now, begun.cause(), tenant, &before, &after));
+    }
+    commit.access.push((tenant, after.since(Some(now))));
+}
+
+/// A tenant that was never read and gives no token may live in another cloud, which not every
+/// refusal says: its public metadata do.
+async fn of_its_cloud<G: DirectoryReads>(
+    with: &With<'_, G>,
+    view: &TenantView,
+    gauge: &Gauge,
+    error: MicrosoftError,
+) -> MicrosoftError {
+    let tenant = view.tenant.id;
+    if error.kind() != ErrorKind::Consent || view.directory.last_complete.is_some() {
+        return error;
+    }
+    match with.graph.cloud(&gauge.meter, tenant).await {
+        Ok(Some(Cloud::National)) => {
+            let what = format!(
+                "tenant {tenant} lives in a national or government cloud, where only channel \
+                 direct speaks: nothing is read of it"
+            );
+            MicrosoftError::new(ErrorKind::National, what)
+        }
+        Ok(Some(Cloud::Public) | None) => error,
+        Err(unasked) => {
+            debug!(error = &unasked as &dyn std::error::Error, "A tenant's cloud is not known");
+            error
+        }
+    }
 }
 
 /// The tenant as a refusal shows it, if that differs from what is known.
@@ -290,8 +338,7 @@ fn after_refusal(view: &TenantView, kind: ErrorKind) -> Option<Tenant> {
         (ErrorKind::Consent, None) => Consent::Missing,
         (ErrorKind::Consent, Some(_)) => Consent::Revoked,
         (ErrorKind::National, _) => {
-            let cloud = crate::domain::Cloud::National;
-            let tenant = Tenant { cloud, ..view.tenant.clone() };
+            let tenant = Tenant { cloud: Cloud::National, ..view.tenant.clone() };
             return (tenant != view.tenant).then_some(tenant);
         }
         _ => return None,

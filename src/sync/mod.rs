@@ -31,10 +31,14 @@
 //! | [`life`] | closer looks, deadlines, retention |
 //! | [`reports`] | the licence report of Partner Center |
 //! | [`seats`] | seats in figures: bought, assigned, really used |
+//! | [`admission`] | whether a tenant lets us in, while its administrator waits |
+//! | [`doctor`] | live checks of what stands upstream |
 //! | [`sign_in`] | people sign in to the landing page |
 
+pub mod admission;
 mod agenda;
 pub mod directory;
+pub mod doctor;
 pub mod freshness;
 mod groups;
 pub mod inbox;
@@ -93,8 +97,8 @@ pub struct Sources {
     pub clock: Clock,
     /// Which reading of a subscription is the newer one.
     pub ledger: inbox::Ledger,
-    /// Whose licence report is being compared.
-    pub reports: reports::Turn,
+    /// How often the licence report is read, and whose is being compared.
+    pub reports: reports::Desk,
     /// When a full enumeration is due, and what the brake lets pass.
     pub limits: Limits,
     /// Look-ups after a refusal, and what keeps them and runs in order.

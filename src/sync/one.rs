@@ -10,7 +10,8 @@ use tracing::{error, warn};
 
 use super::progress::Gauge;
 use super::{
-    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, rights, subscriptions,
+    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, reports, rights,
+    subscriptions,
 };
 use crate::domain::{Outcome, Run, SourceKey};
 use crate::microsoft::ErrorKind;
@@ -41,13 +42,14 @@ async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performe
     let (run, error) = match begun.key.tenant {
         Some(tenant) => {
             let full = begun.full;
-            let read = directory::run(sources, tenant, &mut begun, gauge).await?;
+            let read = Box::pin(directory::run(sources, tenant, &mut begun, gauge)).await?;
             if read.1.is_none() {
                 groups::follow(sources, &begun, full).await?;
                 rights::follow(sources, &begun).await?;
             }
             read
         }
+        None if begun.key == SourceKey::REPORTS => reports::run(sources, &begun, gauge).await?,
         None => subscriptions::run(sources, &begun, gauge).await?,
     };
     if let Some(error) = &error {

@@ -6,6 +6,7 @@
 //! the tenant itself removes in so many words counts at once.
 
 mod groups;
+mod release;
 mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +16,14 @@ use jiff::Timestamp;
 
 use super::{Begun, Limits, Tally};
 use crate::domain::{
-    Change, Commit, Consent, Licence, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers, TenantView,
-    UserId, UserLicences, UserTable, UserWrites,
+    Change, Cloud, Commit, Consent, Licence, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers,
+    TenantView, UserId, UserLicences, UserTable, UserWrites,
 };
 use crate::planted::{self, Mistake, planted};
 
 pub(crate) use self::groups::{FoundGroups, ReadFeed, SaidOfGroup, groups};
+use self::release::Missing;
+pub use self::release::release;
 pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};
 
 /// Seats that one full read may always remove, however small the tenant.
@@ -67,8 +70,9 @@ pub(crate) fn directory(
         tally: Tally::default(),
         held: 0,
         total: 0,
+        missing: Missing::default(),
     };
-    let first = view.users.is_empty();
+    let (first, enumerates) = (view.users.is_empty(), found.enumerated.is_some());
     let mut writes: BTreeMap<UserId, Option<UserLicences>> = BTreeMap::new();
     let mut whole = None;
     planner.told(view, found.told, &mut writes);
@@ -89,21 +93,28 @@ pub(crate) fn directory(
 
     let mut commit = Commit { changes: planner.changes, ..Commit::default() };
     let name = found.name.or_else(|| view.tenant.name.clone());
-    let tenant = Tenant { consent: Consent::Granted, name, ..view.tenant.clone() };
+    // What the public cloud's Graph lets us read lives in the public cloud.
+    let tenant =
+        Tenant { consent: Consent::Granted, cloud: Cloud::Public, name, ..view.tenant.clone() };
     if tenant != view.tenant {
-        if tenant.consent != view.tenant.consent {
+        if (tenant.consent, tenant.cloud) != (view.tenant.consent, view.tenant.cloud) {
             commit.changes.push(Change::of_tenant(now, begun.cause(), Some(&view.tenant), &tenant));
         }
         commit.tenants.push(tenant);
-    }
-    if *skus != *view.skus {
-        commit.skus.push((view.tenant.id, skus));
     }
     let patch = (!writes.is_empty()).then(|| UserWrites::Patch(writes.into_iter().collect()));
     if let Some(writes) = whole.map(UserWrites::Replace).or(patch) {
         commit.users.push(TenantUsers { tenant: planted::owner(view.tenant.id), writes });
     }
     let held = (planner.held > 0).then_some((planner.held, planner.total));
+    let back = held.map(|(_, total)| planner.missing.held_back(begun.id, now, total));
+    let back = if enumerates { back } else { release::kept(view.held.as_deref(), back, &skus) };
+    if back.as_ref() != view.held.as_deref() {
+        commit.held.push((view.tenant.id, back));
+    }
+    if *skus != *view.skus {
+        commit.skus.push((view.tenant.id, skus));
+    }
     Planned { commit, tally: planner.tally, held }
 }
 
@@ -116,6 +127,7 @@ struct Planner<'a> {
     tally: Tally,
     held: usize,
     total: usize,
+    missing: Missing,
 }
 
 /// A user whom a full enumeration shows with fewer rights than before.
@@ -170,6 +182,7 @@ impl Planner<'_> {
         for Loss { user, before, after, seats } in losses {
             if brake {
                 self.held = self.held.saturating_add(seats);
+                self.missing.user(user, &before, after.as_ref());
                 let marked = UserLicences { missing_since: Some(self.begun.id), ..before };
                 writes.insert(user, Some(marked));
             } else {
@@ -197,6 +210,7 @@ impl Planner<'_> {
             if self.brakes(lost, total) {
                 self.held = self.held.saturating_add(lost);
                 self.total = total;
+                self.missing.skus.push(gone.id);
                 let marked = Sku { missing_since: Some(self.begun.id), ..gone.clone() };
                 skus.insert(gone.id, marked);
             } else {
@@ -284,7 +298,8 @@ fn counts_alone_differ(before: &Sku, after: &Sku) -> bool {
 pub(crate) fn held_back(held: usize, total: usize, run: RunId) -> String {
     format!(
         "held back: a full read misses {held} of {total} seats, more than `remove_limit` allows in \
-         one run; they keep counting until the next complete read misses the same ones (marked by {run})"
+         one run; they keep counting until the next complete read misses the same ones (marked by \
+         {run}) or `entitled tenants release` lets go of them"
     )
 }
 
@@ -299,7 +314,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn sku(id: u128) -> Sku {
+    pub(super) fn sku(id: u128) -> Sku {
         Sku {
             id: SkuId::from_uuid(Uuid::from_u128(id)),
             part_number: "P".into(),
@@ -311,11 +326,11 @@ mod tests {
         }
     }
 
-    fn user(id: u128) -> UserId {
+    pub(super) fn user(id: u128) -> UserId {
         UserId::from_uuid(Uuid::from_u128(id))
     }
 
-    fn holds(id: u128) -> UserLicences {
+    pub(super) fn holds(id: u128) -> UserLicences {
         let path = Path {
             via: Via::Direct,
             state: PathState::Active,
@@ -331,7 +346,7 @@ mod tests {
         }])
     }
 
-    fn tenant(users: u128) -> TenantView {
+    pub(super) fn tenant(users: u128) -> TenantView {
         let id = TenantId::from_uuid(Uuid::from_u128(77)).unwrap();
         let mut view = TenantView::unread(Tenant::heard_of(id, None));
         view.tenant.consent = Consent::Granted;
@@ -346,13 +361,13 @@ mod tests {
     }
 
     /// The tenant after a full read that shows these users.
-    fn enumerate(view: &TenantView, id: u64, present: &[u128]) -> (TenantView, Planned) {
+    pub(super) fn enumerate(view: &TenantView, id: u64, present: &[u128]) -> (TenantView, Planned) {
         let enumerated = UserTable::new(present.iter().map(|it| (user(*it), holds(1))));
         let found = Found { skus: vec![sku(1)], enumerated: Some(enumerated), ..Found::default() };
         apply(view, found, id)
     }
 
-    fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
+    pub(super) fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
         let limits = Limits {
             sweep: SignedDuration::from_hours(24),
             remove_limit: crate::config::Share::FIFTH,
@@ -367,13 +382,14 @@ mod tests {
                 tenant: view.tenant.id,
                 writes: UserWrites::Replace(view.users.clone()),
             }],
+            held: vec![(view.tenant.id, view.held.as_deref().cloned())],
             ..Commit::default()
         });
         let mirror = mirror.applied(&planned.commit);
         (mirror.tenant(view.tenant.id).unwrap().as_ref().clone(), planned)
     }
 
-    fn present(view: &TenantView) -> Vec<u128> {
+    pub(super) fn present(view: &TenantView) -> Vec<u128> {
         view.users.iter().map(|(user, _)| user.as_uuid().as_u128()).collect()
     }
 

@@ -23,7 +23,7 @@ use super::metrics::Metrics;
 use super::one::{Performed, one};
 use super::progress::{Gauge, Progress};
 use super::{Begun, Sources, SyncError, needs_directory, rest_after};
-use crate::domain::{Run, RunId, Source, SourceKey, TenantId, TenantView, Trigger};
+use crate::domain::{Mirror, Run, RunId, Source, SourceKey, TenantId, TenantView, Trigger};
 
 /// Questions and nudges that may wait for the scheduler.
 const COMMANDS_MAX: usize = 1024;
@@ -74,9 +74,18 @@ pub enum RequestError {
     /// The daemon is shutting down.
     #[error("the daemon is shutting down; start it again and repeat the command")]
     Stopping,
-    /// Reports are not read by this version.
-    #[error("this version reads no reports; ask for `subscriptions` or `directory`")]
+    /// No product is licensed per user by Microsoft.
+    #[error(
+        "no product has a plan of channel appsource or isv_app, so there is no licence report to \
+         read"
+    )]
     NoReports,
+    /// Entra is a stand-in, and Partner Center is not.
+    #[error(
+        "[microsoft] login is a stand-in, and partner_center is Microsoft's own: name the \
+         stand-in's Partner Center, or bring the report in by hand (entitled reports import FILE)"
+    )]
+    StandIn,
     /// The tenant is not known.
     #[error(
         "tenant {0} is not known; add it to the configuration as [[tenant]], or wait until a \
@@ -101,11 +110,13 @@ fn locked(agenda: &Shared) -> MutexGuard<'_, Agenda> {
 enum Command {
     Run(SourceKey, Wish),
     Nudge { key: SourceKey, trigger: Trigger },
+    LookNow { key: SourceKey, trigger: Trigger },
 }
 
 impl SyncHandle {
     /// Runs now what is asked for, and waits for runs that began after the call. Subscriptions
-    /// come first: they name tenants.
+    /// come first: they name tenants. Reports are read only when they are asked for by name: it
+    /// takes Partner Center minutes to make one.
     ///
     /// # Errors
     ///
@@ -117,7 +128,10 @@ impl SyncHandle {
     ) -> Result<Vec<Run>, RequestError> {
         let mut runs = Vec::new();
         match (request.source, request.tenant) {
-            (Some(Source::Reports), _) => return Err(RequestError::NoReports),
+            (Some(Source::Reports), _) => {
+                self.sources.reports.every()?;
+                return self.all([SourceKey::REPORTS], request.full, &progress).await;
+            }
             (Some(Source::Subscriptions), _) | (None, None) => {
                 runs.extend(self.all([SourceKey::SUBSCRIPTIONS], request.full, &progress).await?);
             }
@@ -168,7 +182,16 @@ impl SyncHandle {
     /// Asks for a run soon. Many nudges make one more run; while the source is failing they do not
     /// defeat its backoff. A nudge that finds the queue full is dropped: the clock comes anyway.
     pub fn nudge(&self, key: SourceKey, trigger: Trigger) {
-        if self.commands.try_send(Command::Nudge { key, trigger }).is_err() {
+        self.hint(Command::Nudge { key, trigger }, key);
+    }
+
+    /// As [`Self::nudge`], for a source that is failing too: somebody has mended what it failed for.
+    pub fn look_now(&self, key: SourceKey, trigger: Trigger) {
+        self.hint(Command::LookNow { key, trigger }, key);
+    }
+
+    fn hint(&self, command: Command, key: SourceKey) {
+        if self.commands.try_send(command).is_err() {
             warn!(run.source = %key.source, "Too many nudges wait: one was dropped, the schedule goes on");
         }
     }
@@ -211,6 +234,10 @@ pub fn scheduler(
 }
 
 type Ended = (SourceKey, Performed);
+
+/// How long after the start the licence report is read at the earliest: it explains, and Partner
+/// Center takes minutes to make it.
+const REPORT_AFTER: Duration = Duration::from_mins(5);
 
 struct Scheduler {
     sources: Sources,
@@ -260,7 +287,8 @@ impl Scheduler {
         let mut agenda = locked(&self.agenda);
         agenda.add(SourceKey::SUBSCRIPTIONS, trigger, now);
         // Tenants are never forgotten, so as many are the same.
-        let as_before = mirror.tenant_count().saturating_add(1) == agenda.len();
+        let others = 1 + usize::from(self.adopt_reports(&mut agenda, &mirror, trigger));
+        let as_before = mirror.tenant_count().saturating_add(others) == agenda.len();
         if as_before || !needs_directory(&self.sources.catalog) {
             return;
         }
@@ -278,6 +306,18 @@ impl Scheduler {
         }
     }
 
+    /// Puts the licence report on the agenda, if it is read at all: a period after the last run, not
+    /// at each start, and never before what decides had its turn.
+    fn adopt_reports(&self, agenda: &mut Agenda, mirror: &Mirror, trigger: Trigger) -> bool {
+        let Ok(every) = self.sources.reports.every() else { return false };
+        let (key, now) = (SourceKey::REPORTS, (self.sources.clock)());
+        let last = mirror.source(key).and_then(|it| it.last_run);
+        let due = last.and_then(|it| it.checked_add(every).ok()).unwrap_or(now);
+        let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        agenda.add(key, trigger, Instant::now() + wait.max(REPORT_AFTER));
+        true
+    }
+
     fn take(&mut self, command: Command) {
         let now = Instant::now();
         match command {
@@ -290,6 +330,13 @@ impl Scheduler {
                 }
             }
             Command::Nudge { key, trigger } => locked(&self.agenda).nudge(key, trigger, now),
+            Command::LookNow { key, trigger } => {
+                let known = locked(&self.agenda).look_now(key, trigger, now);
+                if !known {
+                    // A tenant that was heard of a moment ago: to be adopted is to be read.
+                    self.adopt(trigger);
+                }
+            }
         }
     }
 
@@ -317,7 +364,8 @@ impl Scheduler {
         let (run, failure) = result?;
         self.metrics.ended(&run);
         let every = match key.source {
-            Source::Subscriptions | Source::Reports => self.schedule.subscriptions,
+            Source::Subscriptions => self.schedule.subscriptions,
+            Source::Reports => self.sources.reports.every().unwrap_or(self.schedule.subscriptions),
             Source::Directory | Source::Groups => self.schedule.directory,
         };
         let mirror = self.sources.store.mirror();

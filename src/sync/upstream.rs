@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Sku, SkuId, TenantId, UserId};
+use crate::domain::{Cloud, Sku, SkuId, TenantId, UserId};
 use crate::microsoft::{
     BatchMiss, DeltaFrom, DeltaPage, Graph, Link, Meter, MicrosoftError, Organization, Page, Read,
     UserRow,
@@ -19,6 +19,12 @@ pub(super) trait DirectoryReads: Sync {
         meter: &Meter,
         tenant: TenantId,
     ) -> impl Future<Output = Answer<Organization>> + Send;
+
+    fn cloud(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+    ) -> impl Future<Output = Answer<Option<Cloud>>> + Send;
 
     fn subscribed_skus(
         &self,
@@ -57,6 +63,10 @@ pub(super) trait DirectoryReads: Sync {
 impl DirectoryReads for Graph {
     async fn organization(&self, meter: &Meter, tenant: TenantId) -> Answer<Organization> {
         Self::organization(self, meter, tenant).await
+    }
+
+    async fn cloud(&self, meter: &Meter, tenant: TenantId) -> Answer<Option<Cloud>> {
+        Self::cloud(self, meter, tenant).await
     }
 
     async fn subscribed_skus(&self, meter: &Meter, tenant: TenantId) -> Answer<Vec<Read<Sku>>> {

@@ -7,6 +7,7 @@ mod harness;
 mod http;
 mod promises;
 mod soak;
+mod sold;
 mod told;
 mod trouble;
 mod webhooks;

@@ -254,7 +254,13 @@ fn evidence<'a>(piece: &Piece, kept: &'a Kept, product: &'a Product) -> Evidence
             let licence =
                 Licence { sku: sku.id, assigned: true, disabled_plans: Vec::new(), paths };
             let plan = &product.plans[[0, 2, 3][usize::from(*plan)]];
-            Evidence::Seat(Seat { plan, sku, found: SkuMatch::Sku, licence: Arc::new(licence) })
+            Evidence::Seat(Seat {
+                plan,
+                sku,
+                found: SkuMatch::Sku,
+                licence: Arc::new(licence),
+                held_back: false,
+            })
         }
         (Piece::License { fixed, trial, paid, period, .. }, Kept::Id(id)) => {
             Evidence::License(License {
@@ -337,6 +343,7 @@ impl Case {
         let knowledge = Knowledge {
             subscriptions: known(self.ages.0, false),
             directory: known(self.ages.1, self.refused),
+            licenses_forgotten: false,
             cloud: self.cloud,
         };
         let decision = decide(&question, &evidence, &knowledge, &self.policy, now());

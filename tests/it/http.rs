@@ -3,6 +3,7 @@
 mod activations;
 mod answers;
 mod edges;
+mod guessing;
 pub(crate) mod harness;
 mod licenses;
 mod ops;

@@ -14,10 +14,13 @@
     reason = "tests may fail loudly, and they own their clock"
 )]
 
+mod brake;
 mod cli;
 mod config;
+mod consent;
 mod daemon;
 mod decision;
+mod doctor;
 mod fresh;
 mod groups;
 mod http;

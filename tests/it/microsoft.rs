@@ -78,6 +78,8 @@ impl Pretend {
                 login: at("/login"),
                 marketplace: marketplace.unwrap_or_else(|| at("/marketplace")),
                 graph: at("/graph"),
+                partner_center: at("/partner_center"),
+                report_hosts: Vec::new(),
             },
             tenant: tenant(HOME),
             client_id: CLIENT.into(),

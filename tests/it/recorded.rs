@@ -64,7 +64,13 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
     let url: Url = server.uri().parse().unwrap();
     let clock: entitled::sync::Clock = Arc::new(|| Timestamp::from_second(1_795_000_000).unwrap());
     let settings = Settings {
-        hosts: Hosts { login: url.clone(), marketplace: url.clone(), graph: url },
+        hosts: Hosts {
+            login: url.clone(),
+            marketplace: url.clone(),
+            graph: url.clone(),
+            partner_center: url,
+            report_hosts: Vec::new(),
+        },
         tenant: "0b0b0b0b-0000-4000-8000-000000000001".parse().unwrap(),
         client_id: "c11e0700-0000-4000-8000-000000000001".to_owned(),
         credential: Credential::Secret(Secret::new("recorded")),
@@ -76,7 +82,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
         lookups: entitled::sync::lookups::Lookups::default(),
         ledger: entitled::sync::inbox::Ledger::default(),
         freshness: entitled::sync::freshness::Ages::default(),
-        reports: entitled::sync::reports::Turn::default(),
+        reports: entitled::sync::reports::Desk::default(),
         store: store.clone(),
         microsoft: Arc::new(microsoft),
         catalog: Arc::default(),

@@ -1,5 +1,6 @@
 //! The licence report, through the real daemon.
 
+mod api;
 mod import;
 
 use std::fs;

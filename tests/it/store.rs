@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entitled::domain::{
-    Cause, Change, Cloud, Commit, Consent, Document, HeldSeat, Licence, Life, Mirror, OddRecord,
-    Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId, SourceKey,
-    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Trigger, Unread, UserId, UserLicences, UserTable, UserWrites, Whose,
+    Access, Cause, Change, Cloud, Commit, Consent, Document, HeldBack, HeldSeat, Licence, Life,
+    Mirror, OddRecord, Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId,
+    SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
+    TenantUsers, Trigger, Unread, UserId, UserLicences, UserTable, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -168,6 +168,11 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
     all
 }
 
+fn held() -> HeldBack {
+    let users = [(SkuId::from_uuid(Uuid::nil()), [user(1)].into())].into();
+    HeldBack { run: RunId(1), at: now(), total: 9, users, skus: Vec::new() }
+}
+
 /// A commit with something of everything.
 fn mixed() -> Commit {
     let subscription = subscription(1);
@@ -210,6 +215,8 @@ fn mixed() -> Commit {
         holders: vec![(subscription.id, holders)],
         subscriptions: vec![(subscription, RawRecord::from("{\"id\": \"raw\"}"))],
         tenants: vec![view],
+        access: vec![(tenant(1), Access::none().since(Some(now())))],
+        held: vec![(tenant(1), Some(held()))],
         skus: vec![(tenant(1), Vec::<Sku>::new())],
         users: vec![TenantUsers { tenant: tenant(1), writes: everyone(100, 1) }],
         sources: vec![

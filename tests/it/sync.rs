@@ -273,7 +273,8 @@ async fn a_lapsing_sku_changes_the_answers_of_all_who_hold_it() {
 
 #[tokio::test]
 async fn a_full_read_that_misses_most_of_a_tenant_is_held_until_a_second_one_agrees() {
-    let world = World::new().await;
+    let trusting = "[sync.directory]\ntrust_for = \"30d\"\n";
+    let world = World::with(Options::default(), trusting).await;
     let contoso = story::CONTOSO.tenant;
     let mut users = Vec::new();
     for _ in 0..40 {
@@ -293,6 +294,15 @@ async fn a_full_read_that_misses_most_of_a_tenant_is_held_until_a_second_one_agr
     assert_eq!((run.outcome, run.removed), (Outcome::Partial, 0), "{run:?}");
     assert!(run.error.as_deref().unwrap_or_default().contains("held back"), "{run:?}");
     assert_eq!(held(&world), before);
+    // Who is not missing is told nothing; who is, that his licence is waited for.
+    assert_ne!(world.ask(story::ANA, SYNOPTIC, "web").await["notice"]["reason"], "held_back");
+    let mirror = world.mirror();
+    let back = mirror.tenant(tenant(contoso)).unwrap().held.clone().unwrap();
+    assert_eq!((back.run, back.seats()), (run.id, 40));
+    let gone = story::Person { tenant: contoso, user: users[0], ..story::ANA };
+    let answer = world.ask(gone, SYNOPTIC, "web").await;
+    assert_eq!(answer["state"], "active");
+    assert_eq!(answer["notice"]["reason"], "held_back", "{answer}");
     let run = world.sync_tenant(contoso).await;
     assert_eq!((run.outcome, run.removed), (Outcome::Complete, 40), "{run:?}");
     assert_eq!(held(&world), before - 40);

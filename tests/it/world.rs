@@ -252,8 +252,9 @@ async fn start(
             Box::pin(tokio::task::yield_now())
         }),
         guard: Guard::Off,
+        read_apart: false,
     };
-    let (daemon, running) = Daemon::start(config, surroundings).await.unwrap();
+    let (daemon, running) = Box::pin(Daemon::start(config, surroundings)).await.unwrap();
     let stop = CancellationToken::new();
     let ended = stop.clone().cancelled_owned();
     let mut task = JoinSet::new();

@@ -8,6 +8,8 @@ use std::io::{self, BufRead, Read as _};
 use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 use serde_json::{Map, Value};
 
+use crate::microsoft::{separator, separator_said};
+
 /// The longest line, in bytes.
 const LINE_MAX: u64 = 1 << 20;
 /// Over how many lines a cell in quotes may go; a quote that is not closed by then never is.
@@ -173,25 +175,6 @@ fn cells(raw: &[u8], separator: u8) -> ByteRecord {
     // Bytes in memory always read.
     drop(reader.from_reader(raw).read_byte_record(&mut record));
     record
-}
-
-/// The separator that a line of its own says: spreadsheets write `sep=;`.
-fn separator_said(line: &[u8]) -> Option<u8> {
-    let text = std::str::from_utf8(line).ok()?.trim().trim_matches('"').to_ascii_lowercase();
-    text.strip_prefix("sep=")?.bytes().next()
-}
-
-/// What separates the columns of this line: what stands most often outside quotes.
-fn separator(line: &[u8]) -> u8 {
-    let mut quoted = false;
-    let mut counts = [(b'\t', 0_usize), (b';', 0), (b',', 0)];
-    for byte in line {
-        quoted ^= *byte == b'"';
-        for (_, count) in counts.iter_mut().filter(|(it, _)| !quoted && it == byte) {
-            *count = count.saturating_add(1);
-        }
-    }
-    counts.iter().max_by_key(|(_, count)| *count).map_or(b',', |(it, _)| *it)
 }
 
 /// Lines with a look ahead.

@@ -37,7 +37,12 @@ fn users_over_the_maximum_are_warned_or_refused() {
 fn the_policy_refuses_where_the_license_does_not_say() {
     let product = visual();
     let known = Known::default();
-    let knowledge = Knowledge { subscriptions: known, directory: known, cloud: Cloud::Public };
+    let knowledge = Knowledge {
+        subscriptions: known,
+        directory: known,
+        licenses_forgotten: false,
+        cloud: Cloud::Public,
+    };
     let policy = Policy { over_limit: OverLimit::Deny, ..Policy::default() };
     let users = Some(Users { max: 1, before: 1 });
     let check = |over_limit, reason| {
@@ -89,7 +94,12 @@ fn a_usage_right_is_what_its_word_says() {
         let plan = visual.plans.first().unwrap();
         let right = UsageRight { plan, state, as_of: now() - h(age_h) };
         let known = Known { last_complete: Some(now()), refused: false, unread: false };
-        let knowledge = Knowledge { subscriptions: known, directory: known, cloud: Cloud::Public };
+        let knowledge = Knowledge {
+            subscriptions: known,
+            directory: known,
+            licenses_forgotten: false,
+            cloud: Cloud::Public,
+        };
         let evidence = [Evidence::UsageRight(right)];
         let question = asked(&visual, Host::Web);
         let it = decide(&question, &evidence, &knowledge, &Policy::default(), now());
@@ -155,7 +165,12 @@ fn in_a_national_cloud_only_a_package_counts() {
     }
     check(&commit, &visual(), "unlicensed/host_unsupported");
     let known = Known::default();
-    let knowledge = Knowledge { subscriptions: known, directory: known, cloud: Cloud::National };
+    let knowledge = Knowledge {
+        subscriptions: known,
+        directory: known,
+        licenses_forgotten: false,
+        cloud: Cloud::National,
+    };
     let visual = visual();
     let check = |proof, reason| {
         let evidence = [Evidence::License(usable(LicenseKind::User, proof))];
@@ -412,10 +427,11 @@ fn the_past_is_the_mirror_with_what_came_since_undone() {
     let runs: Vec<Run> = [9, 7, 5, 3].into_iter().flat_map(both).collect();
     let (visual, saas) = (visual(), saas(Coverage::Tenant));
     let check = |hours, seat: &str, bought: &str| {
-        let past = Past { at: at(hours), changes: &changes, runs: &runs };
-        let then = rewind(&mirror(&commit), past, tenant(1), Some(user_id));
+        let past = Past { at: at(hours), changes: &changes, journal_since: None, runs: &runs };
         let ask = |product| {
-            let it = answer(&then, &asked(product, Host::Web), &Policy::default(), at(hours));
+            let question = Question { user: Some(user_id), ..asked(product, Host::Web) };
+            let then = rewind(&mirror(&commit), past, &question, &Policy::default());
+            let it = answer(&then, &question, &Policy::default(), at(hours));
             format!("{}/{}", it.state, it.reason)
         };
         assert_eq!(
@@ -449,9 +465,10 @@ fn the_past_knows_who_sat_where_and_which_tenants_were_there() {
     ];
     assert_eq!(changes.last().map(|it| it.entity), Some(Entity::HeldSeat));
     let ask = |hours| {
-        let past = Past { at: at(hours), changes: &changes, runs: &[] };
-        let then = rewind(&mirror(&commit), past, tenant(1), Some(user(9)));
-        let it = answer(&then, &asked(&product, Host::Web), &Policy::default(), at(hours));
+        let past = Past { at: at(hours), changes: &changes, journal_since: None, runs: &[] };
+        let question = asked(&product, Host::Web);
+        let then = rewind(&mirror(&commit), past, &question, &Policy::default());
+        let it = answer(&then, &question, &Policy::default(), at(hours));
         (it.reason, then.tenant(tenant(1)).is_some())
     };
     assert_eq!(ask(2), (Reason::NoFreeSeat, true));

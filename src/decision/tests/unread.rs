@@ -74,8 +74,8 @@ fn the_past_knows_of_it_since_it_was_found() {
     let mirror = mirror(&with(vec![], Some(10), unread(Whose::Anybody, None, None)));
     let question = asked(&product, Host::Web);
     let then = |hours: i64| {
-        let past = Past { at: now() - h(hours), changes: &[], runs: &[] };
-        let past = rewind(&mirror, past, tenant(1), None);
+        let past = Past { at: now() - h(hours), changes: &[], journal_since: None, runs: &[] };
+        let past = rewind(&mirror, past, &question, &Policy::default());
         answer(&past, &question, &Policy::default(), now() - h(hours)).reason
     };
     assert_eq!((then(0), then(2)), (Reason::RecordUnread, Reason::NotLicensed));

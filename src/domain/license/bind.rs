@@ -41,17 +41,25 @@ impl LicenseBook {
     pub fn bind_by_key(&self, request: &BindRequest) -> Binding {
         let BindRequest { product, key_hash, tenant, user, id, now } = request;
         let found = self.license_by_key(key_hash);
-        let counts = |it: &&std::sync::Arc<super::License>| {
-            it.product == *product && it.standing() != Standing::Revoked
+        // Of a key that is none some license is looked up in its place, and which one is found out
+        // for every key: the time it takes must not tell whether a key is another customer's.
+        let Some(some) = self.all().next() else { return Binding::Refused };
+        let Some(license) = found.or_else(|| self.license(some.id)) else {
+            return Binding::Refused;
         };
-        let Some(license) = found.filter(counts) else { return Binding::Refused };
+        // All three are looked at, whatever the first says: as above.
+        let said =
+            [found.is_some(), license.product == *product, license.standing() != Standing::Revoked];
+        let counts = said.iter().filter(|it| **it).count() == said.len();
         let by_key = |it: &&std::sync::Arc<Activation>| !matches!(it.by, ActivatedBy::Licensee);
         let bound = || self.activations_of(license.id).filter(by_key);
-        if let Some(it) = bound().find(|it| it.tenant == Some(*tenant)) {
-            return Binding::Already(it.as_ref().clone());
-        }
-        if bound().count() >= usize::try_from(license.tenants_max).unwrap_or(usize::MAX) {
-            return Binding::Refused;
+        let already = bound().filter(|it| it.tenant == Some(*tenant)).last();
+        let free = bound().count() < usize::try_from(license.tenants_max).unwrap_or(usize::MAX);
+        match already {
+            _ if !counts => return Binding::Refused,
+            Some(it) => return Binding::Already(it.as_ref().clone()),
+            None if !free => return Binding::Refused,
+            None => {}
         }
         Binding::New(Activation {
             id: *id,

@@ -10,19 +10,25 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::product::words;
 use super::super::{Commit, ProductId, TenantId, UnknownWord};
+use super::anomaly::SEEN_FOR;
 use super::{Activation, ActivationId, ActivationWrite, License, LicenseId, LicenseUsers};
 
 words!(
-    /// What a visual declared and nobody can prove.
+    /// What was seen of where a license is used: declared by a visual, which nobody can prove, or
+    /// found at its request.
     SightedKind, "sighting" {
         /// A capacity that it ran on.
         Capacity = "capacity",
         /// A page that embedded it.
         Site = "site",
+        /// A tenant whose user showed the license, by a pseudonym.
+        Tenant = "tenant",
+        /// An address from which it was shown, by a pseudonym.
+        Address = "address",
     }
 );
 
-/// Something that a visual declared of where it runs. Never a ground for an answer.
+/// Something that was seen of where a license is used. Never a ground for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighted {
     /// What.
@@ -38,7 +44,8 @@ pub struct Sighted {
 pub struct Sightings(BTreeMap<(SightedKind, Arc<str>), (Timestamp, Timestamp)>);
 
 impl Sightings {
-    /// How many different ones of a license are kept; further ones are not.
+    /// How many different ones of one kind are kept of a license; further ones are not while those
+    /// were seen lately.
     pub const MOST: usize = 64;
 
     /// The longest text that is kept, in characters.
@@ -60,16 +67,24 @@ impl Sightings {
     pub fn is_news(&self, it: &Sighted) -> bool {
         match self.0.get(&(it.kind, Arc::clone(&it.text))) {
             Some((_, last)) => it.at.duration_since(*last) >= LicenseUsers::TOUCH_EVERY,
-            None => self.0.len() < Self::MOST,
+            None => self.lately(it.kind, it.at) < Self::MOST,
         }
     }
 
-    fn with(&self, it: &Sighted) -> Self {
+    /// How many different ones of a kind were seen in the seven days before.
+    pub fn lately(&self, kind: SightedKind, now: Timestamp) -> usize {
+        let of_kind = self.0.iter().filter(|((it, _), _)| *it == kind);
+        of_kind.filter(|(_, (_, last))| now.duration_since(*last) <= SEEN_FOR).count()
+    }
+
+    pub(super) fn with(&self, it: &Sighted) -> Self {
         let mut next = self.clone();
         let times = next.0.entry((it.kind, Arc::clone(&it.text))).or_insert((it.at, it.at));
         *times = (times.0.min(it.at), times.1.max(it.at));
-        while next.0.len() > Self::MOST {
-            let oldest = next.0.iter().min_by_key(|(_, (_, last))| *last);
+        let count = next.0.keys().filter(|(kind, _)| *kind == it.kind).count();
+        for _ in Self::MOST..count {
+            let of_kind = next.0.iter().filter(|((kind, _), _)| *kind == it.kind);
+            let oldest = of_kind.min_by_key(|(_, (_, last))| *last);
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             next.0.remove(&oldest);
         }
@@ -82,7 +97,7 @@ impl Sightings {
 pub struct LicenseCoverage {
     /// How many have a place now.
     pub now: u64,
-    /// How many came in the last 28 days.
+    /// How many came in the last 28 days, as far as an unused place is kept for as long.
     pub last_28_days: u64,
     /// How many of those who have a place are anonymous: their count is only near the truth.
     pub anonymous: u64,
@@ -100,9 +115,20 @@ pub struct LicenseBook {
     of_license: HashMap<LicenseId, Arc<[ActivationId]>>,
     users: HashMap<LicenseId, Arc<LicenseUsers>>,
     sighted: HashMap<LicenseId, Arc<Sightings>>,
+    forgotten: bool,
 }
 
 impl LicenseBook {
+    /// Whether there may have been others than these: only of a moment in the past that is not
+    /// wholly on record.
+    pub const fn is_forgotten(&self) -> bool {
+        self.forgotten
+    }
+
+    pub(in crate::domain) const fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
     /// The license of this id.
     pub fn license(&self, id: LicenseId) -> Option<&Arc<License>> {
         self.licenses.get(&id)
@@ -181,22 +207,13 @@ impl LicenseBook {
         now: Timestamp,
     ) -> LicenseCoverage {
         let Some(users) = self.users(it.id) else { return LicenseCoverage::default() };
-        let month = SignedDuration::from_hours(28 * 24);
-        let mut taken: Vec<Timestamp> = Vec::new();
-        let mut report = LicenseCoverage::default();
-        for (user, seat) in users.iter() {
-            let unused = now.duration_since(seat.last_used);
-            report.last_28_days += u64::from(unused <= month);
-            if unused <= user.kept_for(release_after) {
-                report.now += 1;
-                report.anonymous += u64::from(user.is_anonymous());
-                taken.push(seat.taken_at);
-            }
+        let month = now.saturating_sub(SignedDuration::from_hours(28 * 24)).unwrap_or(now);
+        LicenseCoverage {
+            now: users.in_use(release_after, now),
+            last_28_days: users.used_since(month),
+            anonymous: users.anonymous_in_use(release_after, now),
+            over_since: it.max_users().and_then(|max| users.over_since(max, release_after, now)),
         }
-        taken.sort_unstable();
-        let first_over = it.max_users().and_then(|max| usize::try_from(max).ok());
-        report.over_since = first_over.and_then(|max| taken.get(max).copied());
-        report
     }
 
     /// What visuals declared of where they run by this license.

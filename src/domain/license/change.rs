@@ -6,13 +6,15 @@ use super::{Activation, License, LicenseId};
 use crate::domain::{Cause, Change, Entity, Fact, HeldSeat, TenantId, UserId};
 
 impl Change {
-    /// A place among a license's users that was taken.
+    /// A place among a license's users that was taken, or is free again. `before` is the last one that
+    /// he had.
     pub fn of_place(
         at: Timestamp,
         cause: Cause,
         license: LicenseId,
         (tenant, user): (TenantId, UserId),
-        after: HeldSeat,
+        before: Option<HeldSeat>,
+        after: Option<HeldSeat>,
     ) -> Self {
         Self {
             at,
@@ -21,8 +23,28 @@ impl Change {
             id: license.as_str().into(),
             tenant: Some(tenant),
             user: Some(user),
-            before: None,
-            after: Some(Fact::HeldSeat(after)),
+            before: before.map(Fact::HeldSeat),
+            after: after.map(Fact::HeldSeat),
+        }
+    }
+
+    /// Places of anonymous users that are free again. Who they were is not kept.
+    pub fn of_anonymous_places(
+        at: Timestamp,
+        cause: Cause,
+        license: LicenseId,
+        count: usize,
+    ) -> Self {
+        let words = format!("places of {count} anonymous users who no longer come");
+        Self {
+            at,
+            cause,
+            entity: Entity::HeldSeat,
+            id: license.as_str().into(),
+            tenant: None,
+            user: None,
+            before: Some(Fact::Words(words.into())),
+            after: None,
         }
     }
 
@@ -44,6 +66,20 @@ impl Change {
             user: None,
             before: before.map(fact),
             after: after.map(fact),
+        }
+    }
+
+    /// Something about a license that is no fact of it: said in words.
+    pub fn noted_of_license(at: Timestamp, cause: Cause, id: LicenseId, words: String) -> Self {
+        Self {
+            at,
+            cause,
+            entity: Entity::License,
+            id: id.as_str().into(),
+            tenant: None,
+            user: None,
+            before: None,
+            after: Some(Fact::Words(words.into())),
         }
     }
 

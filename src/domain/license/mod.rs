@@ -14,10 +14,12 @@
 //!   key.
 //! - Life cycle: [`License::stepped`]; where a license stands at a moment is the decision's to say.
 
+mod anomaly;
 mod bind;
 mod book;
 mod change;
 mod code;
+mod order;
 mod restore;
 mod step;
 mod users;
@@ -31,6 +33,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::product::words;
 use super::{OverLimit, ProductId, TenantId, UnknownWord, UserId};
 
+pub use self::anomaly::Anomaly;
 pub use self::bind::{BindRequest, Binding};
 pub use self::book::{LicenseBook, LicenseCoverage, Sighted, SightedKind, Sightings};
 pub use self::code::{ActivationId, ActivationKey, InvalidKey, LicenseId};

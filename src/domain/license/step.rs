@@ -273,8 +273,9 @@ impl License {
         let as_long = match (period.cycle, self.cycle) {
             (Some(cycle), _) => after(now, cycle),
             (None, _) if forever => None,
-            (None, Some(cycle)) => after(now, cycle),
-            (None, None) => now.checked_add(self.length()).ok(),
+            // A year is as long as a year, not as 365 days; but an end that was named counts.
+            (None, Some(cycle)) if self.is_whole(cycle) => after(now, cycle),
+            (None, _) => now.checked_add(self.length()).ok(),
         };
         Self {
             cycle: cycle.filter(|it| *it != BillingCycle::Trial),
@@ -286,17 +287,27 @@ impl License {
         }
     }
 
+    /// Whether its period is one of this cycle, or has no end of its own.
+    fn is_whole(&self, cycle: BillingCycle) -> bool {
+        self.period_end.is_none() || after(self.paid_from(), cycle) == self.period_end
+    }
+
+    /// When what was paid for began: behind the trial, if there was one.
+    fn paid_from(&self) -> Timestamp {
+        self.paid_at.map_or(self.period_start, |paid| paid.max(self.period_start))
+    }
+
     /// How long its period is. Of one whose beginning is not known, since it was issued when it was
     /// over already: a month, the shortest that is sold.
     fn length(&self) -> SignedDuration {
         let end = if self.paid_at.is_some() { self.period_end } else { self.trial_end };
-        let length = end.map(|end| end.duration_since(self.period_start));
+        let length = end.map(|end| end.duration_since(self.paid_from()));
         length.filter(SignedDuration::is_positive).unwrap_or(MONTH)
     }
 
     /// What of its paid period is not used at this moment.
     fn credit(&self, now: Timestamp) -> Option<Credit> {
-        let (start, end) = (self.paid_at?.max(self.period_start), self.period_end?);
+        let (start, end) = (self.paid_at.map(|_| self.paid_from())?, self.period_end?);
         let unused = end.duration_since(now.max(start));
         let credit = Credit { unused, period: end.duration_since(start) };
         (unused.is_positive() && credit.period.is_positive()).then_some(credit)
@@ -402,6 +413,11 @@ mod tests {
         check(Sale { period_end: Some(at(90)), ..sale() }, 200, Some(290));
         check(Sale { trial_end: Some(at(30)), ..sale() }, 10, Some(40));
         check(Sale { cycle: Some(BillingCycle::Yearly), ..sale() }, 1, Some(366));
+        let named =
+            Sale { cycle: Some(BillingCycle::Monthly), period_end: Some(at(200)), ..sale() };
+        check(named.clone(), 10, Some(210));
+        // Of a trial with a paid period behind it the paid one counts.
+        check(Sale { trial_end: Some(at(150)), ..named }, 160, Some(210));
         check(Sale { period_end: Some(at(-5)), ..sale() }, 0, Some(30));
         check(sale(), 10, None);
     }

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use imbl::Vector;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::super::{HeldSeat, TenantId, UserId};
+use super::order::{Order, Slot, Use};
 
 /// Somebody who uses a license.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -39,8 +41,8 @@ pub struct BadLicenseUsers;
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct LicenseUsers {
     /// A power of two of them, or none.
-    buckets: Arc<[Arc<[u8]>]>,
-    len: usize,
+    buckets: Vector<Arc<[u8]>>,
+    order: Order,
 }
 
 impl LicenseUser {
@@ -76,6 +78,12 @@ impl LicenseUser {
     }
 }
 
+/// What orders users who came in the same second: the end of their id. It need not be unique.
+fn tag(key: &Key) -> u64 {
+    key.last_chunk::<8>().map_or(0, |it| u64::from_be_bytes(*it))
+}
+
+/// FNV-1a.
 fn hash(key: &Key) -> usize {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in key {
@@ -87,6 +95,14 @@ fn hash(key: &Key) -> usize {
 
 fn seconds(at: Timestamp) -> [u8; 8] {
     at.as_second().to_be_bytes()
+}
+
+fn slot(user: LicenseUser, seat: HeldSeat) -> Slot {
+    Slot { taken: seat.taken_at.as_second(), tag: tag(&user.key()) }
+}
+
+fn use_of(user: LicenseUser, seat: HeldSeat) -> Use {
+    Use { used: seat.last_used.as_second(), slot: slot(user, seat) }
 }
 
 fn entry(user: LicenseUser, seat: HeldSeat) -> [u8; ENTRY] {
@@ -120,13 +136,13 @@ impl LicenseUsers {
     }
 
     /// How many users there are, those whose place is free again included.
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.order.counts().0
     }
 
     /// Whether nobody uses it.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The users in these buckets, as [`Self::bucket`] gave them.
@@ -136,7 +152,6 @@ impl LicenseUsers {
     /// [`BadLicenseUsers`] if they are none.
     pub fn from_buckets(buckets: Vec<Arc<[u8]>>) -> Result<Self, BadLicenseUsers> {
         let count = buckets.len();
-        let mut len = 0_usize;
         for (number, bytes) in buckets.iter().enumerate() {
             let (entries, rest) = bytes.as_chunks::<ENTRY>();
             let here = |it: &[u8; ENTRY]| {
@@ -147,9 +162,11 @@ impl LicenseUsers {
             {
                 return Err(BadLicenseUsers);
             }
-            len = len.saturating_add(entries.len());
         }
-        Ok(Self { buckets: buckets.into(), len })
+        let mut users = Self { buckets: buckets.into(), order: Order::default() };
+        users.order =
+            Order::new(users.iter().map(|(user, seat)| (use_of(user, seat), user.is_anonymous())));
+        Ok(users)
     }
 
     /// All of them, in no order that means anything.
@@ -169,48 +186,76 @@ impl LicenseUsers {
     /// The users after these writes.
     #[must_use]
     pub fn with(&self, writes: &[(LicenseUser, Option<HeldSeat>)]) -> Self {
-        let mut buckets: Vec<Arc<[u8]>> = self.buckets.to_vec();
+        let Self { mut buckets, mut order } = self.clone();
         if buckets.is_empty() {
-            buckets.push(Arc::from([]));
+            buckets.push_back(Arc::from([]));
         }
-        let mut len = self.len;
         for (user, seat) in writes {
             let (key, mask) = (user.key(), buckets.len() - 1);
             let Some(bucket) = buckets.get_mut(hash(&key) & mask) else { continue };
             let mut entries = bucket.as_chunks::<ENTRY>().0.to_vec();
             let place = entries.binary_search_by(|it| it.first_chunk::<32>().cmp(&Some(&key)));
+            let old = place.ok().and_then(|place| entries.get(place)).and_then(|it| open(it));
+            if let Some((_, old)) = old {
+                order.remove(use_of(*user, old), user.is_anonymous());
+            }
+            if let Some(seat) = seat {
+                order.insert(use_of(*user, *seat), user.is_anonymous());
+            }
             match (place, seat) {
                 (Ok(place), Some(seat)) => {
                     if let Some(it) = entries.get_mut(place) {
                         *it = entry(*user, *seat);
                     }
                 }
-                (Err(place), Some(seat)) => {
-                    entries.insert(place, entry(*user, *seat));
-                    len += 1;
-                }
-                (Ok(place), None) => {
-                    entries.remove(place);
-                    len -= 1;
-                }
+                (Err(place), Some(seat)) => entries.insert(place, entry(*user, *seat)),
+                (Ok(place), None) => drop(entries.remove(place)),
                 (Err(_), None) => continue,
             }
             *bucket = entries.concat().into();
-            if len > buckets.len() * FULL {
+            if order.counts().0 > buckets.len() * FULL {
                 buckets = split(&buckets);
             }
         }
-        if len == 0 { Self::default() } else { Self { buckets: buckets.into(), len } }
+        if order.counts().0 == 0 { Self::default() } else { Self { buckets, order } }
     }
 
     /// How many places are taken.
     pub fn in_use(&self, release_after: SignedDuration, now: Timestamp) -> u64 {
-        let live = self.iter().filter(|(user, seat)| is_live(*user, *seat, release_after, now));
-        u64::try_from(live.count()).unwrap_or(u64::MAX)
+        let (free, _) = self.order.free_count(release_after, now);
+        count(self.len().saturating_sub(free))
+    }
+
+    /// How many of them are taken by anonymous users.
+    pub fn anonymous_in_use(&self, release_after: SignedDuration, now: Timestamp) -> u64 {
+        let (_, free) = self.order.free_count(release_after, now);
+        count(self.order.counts().1.saturating_sub(free))
+    }
+
+    /// How many came then or later, as far as their places were not taken away since.
+    pub fn used_since(&self, then: Timestamp) -> u64 {
+        count(self.order.used_since(then.as_second()).0)
+    }
+
+    /// Since when more places than `max` are taken.
+    pub fn over_since(
+        &self,
+        max: u64,
+        release_after: SignedDuration,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let mut number = usize::try_from(max).ok()?;
+        let mut free = self.order.free(release_after, now);
+        free.sort_unstable();
+        for it in free {
+            number += usize::from(self.order.rank(it, || ()) <= number);
+        }
+        Timestamp::from_second(self.order.nth(number)?.taken).ok()
     }
 
     /// How many came before this user and still count: all of them when he is new or his place is
-    /// free again. Looks at nobody when there cannot be `max` of them.
+    /// free again. Below `max` those whose place is free again may be among them. Looks at a score
+    /// of a hundred thousand users, and at places that became free since housekeeping came round.
     pub fn before(
         &self,
         user: Option<LicenseUser>,
@@ -220,26 +265,33 @@ impl LicenseUsers {
     ) -> u64 {
         let own = user.and_then(|user| self.seat(user).map(|seat| (user, seat)));
         let own = own.filter(|(user, seat)| is_live(*user, *seat, release_after, now));
-        let others = self.len.saturating_sub(usize::from(own.is_some()));
-        if let Some(few) = u64::try_from(others).ok().filter(|it| *it < max) {
-            return few;
+        let own = own.map(|(user, seat)| slot(user, seat));
+        let ahead = own.map_or_else(|| self.len(), |own| self.order.rank(own, || ()));
+        if count(ahead) < max {
+            return count(ahead);
         }
-        let rank = |(user, seat): (LicenseUser, HeldSeat)| (seat.taken_at, user);
-        let earlier = |it: &(LicenseUser, HeldSeat)| own.is_none_or(|own| rank(*it) < rank(own));
-        let live = |it: &(LicenseUser, HeldSeat)| is_live(it.0, it.1, release_after, now);
-        u64::try_from(self.iter().filter(earlier).filter(live).count()).unwrap_or(u64::MAX)
+        let free = self.order.free(release_after, now);
+        let free = free.into_iter().filter(|it| own.is_none_or(|own| *it < own)).count();
+        count(ahead.saturating_sub(free))
     }
 
-    /// Those whose place is free again, at most so many.
+    /// Those whose place is free again, at most so many, with what they had.
     pub fn released(
         &self,
         release_after: SignedDuration,
         now: Timestamp,
         most: usize,
-    ) -> LicenseUserWrites {
+    ) -> Vec<(LicenseUser, HeldSeat)> {
+        if self.order.free_count(release_after, now).0 == 0 {
+            return Vec::new();
+        }
         let gone = self.iter().filter(|(user, seat)| !is_live(*user, *seat, release_after, now));
-        gone.take(most).map(|(user, _)| (user, None)).collect()
+        gone.take(most).collect()
     }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// Whether somebody who used it last then still counts.
@@ -253,7 +305,7 @@ fn is_live(
 }
 
 /// Twice as many buckets.
-fn split(buckets: &[Arc<[u8]>]) -> Vec<Arc<[u8]>> {
+fn split(buckets: &Vector<Arc<[u8]>>) -> Vector<Arc<[u8]>> {
     let mask = buckets.len() * 2 - 1;
     let mut next = vec![Vec::new(); mask + 1];
     for it in buckets.iter().flat_map(|it| it.as_chunks::<ENTRY>().0) {
@@ -321,6 +373,43 @@ mod tests {
             assert_eq!(freed, 2 - usize::try_from(counted).unwrap(), "day {day}");
         }
         assert_eq!(both.in_use(SignedDuration::from_hours(24), at(25)), 0);
+    }
+
+    proptest::proptest! {
+        /// The counts that are kept are those that one counts.
+        #[test]
+        fn everybody_s_place_is_what_a_count_of_all_says(
+            writes in proptest::collection::vec(
+                (0_u128..40, 0_i64..400, 0_i64..400, proptest::bool::weighted(0.85)), 0..120),
+            days in (0_i64..60, 0_i64..60, 0_u64..12),
+        ) {
+            let (policy, now) = (SignedDuration::from_hours(days.0 * 24), at(days.1 * 24));
+            let mut users = LicenseUsers::default();
+            for (number, taken, after, stays) in writes {
+                let seat = stays.then(|| seat(taken, taken + after));
+                users = users.with(&[(user(number), seat)]);
+            }
+            let live = |it: &(LicenseUser, HeldSeat)| is_live(it.0, it.1, policy, now);
+            let all: Vec<_> = users.iter().collect();
+            let mut taken: Vec<_> = all.iter().filter(|it| live(it)).collect();
+            taken.sort_by_key(|(user, seat)| slot(*user, *seat));
+            proptest::prop_assert_eq!(users.in_use(policy, now), count(taken.len()));
+            let anonymous = taken.iter().filter(|(user, _)| user.is_anonymous()).count();
+            proptest::prop_assert_eq!(users.anonymous_in_use(policy, now), count(anonymous));
+            let max = days.2;
+            let over = taken.get(usize::try_from(max).unwrap()).map(|(_, seat)| seat.taken_at);
+            proptest::prop_assert_eq!(users.over_since(max, policy, now), over);
+            for number in 0..41 {
+                let own = taken.iter().position(|(it, _)| *it == user(number));
+                let before = count(own.unwrap_or(taken.len()));
+                let said = users.before(Some(user(number)), max, policy, now);
+                proptest::prop_assert_eq!(said < max, before < max);
+                proptest::prop_assert!(said < max || said == before);
+            }
+            let buckets = (0..users.bucket_count()).map(|it| Arc::clone(users.bucket(it).unwrap()));
+            let again = LicenseUsers::from_buckets(buckets.collect()).unwrap_or_default();
+            proptest::prop_assert_eq!(again, users);
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ words!(
         OverLimit = "over_limit",
         /// Could not be confirmed lately, and still works.
         Stale = "stale",
+        /// The directory no longer shows it, with many others; it works until that is confirmed.
+        HeldBack = "held_back",
         /// Bought, but not activated yet.
         Pending = "pending",
         /// Suspended: it can come back.

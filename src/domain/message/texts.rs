@@ -19,7 +19,7 @@ pub(super) fn ours(key: MessageKey, language: Language) -> &'static str {
 
 /// English, German, French, Italian, Spanish, Japanese. First what works and is warned of, then
 /// what does not. A test asks for every key.
-const TEXTS: [(MessageKey, [&str; 6]); 17] = [
+const TEXTS: [(MessageKey, [&str; 6]); 18] = [
     (
         MessageKey::Trial,
         [
@@ -95,6 +95,17 @@ const TEXTS: [(MessageKey, [&str; 6]); 17] = [
             "Da qualche tempo non è stato possibile confermare la licenza. Per ora resta utilizzabile.",
             "Hace algún tiempo que no se puede confirmar su licencia. De momento sigue funcionando.",
             "しばらくの間ライセンスを確認できていません。当面は引き続きご利用いただけます。",
+        ],
+    ),
+    (
+        MessageKey::HeldBack,
+        [
+            "Your organization no longer shows this license. It keeps working until that is confirmed.",
+            "Ihre Organisation führt diese Lizenz nicht mehr. Sie gilt weiter, bis sich das bestätigt.",
+            "Votre organisation n’affiche plus cette licence. Elle reste utilisable jusqu’à confirmation.",
+            "La licenza non risulta più nell’organizzazione. Resta utilizzabile fino alla conferma.",
+            "Su organización ya no muestra esta licencia. Seguirá funcionando hasta que se confirme.",
+            "お客様の組織でこのライセンスが確認できなくなりました。確定するまでは引き続きご利用いただけます。",
         ],
     ),
     (

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
-use super::{Admin, Shared, lines};
+use super::{Admin, Shared, lines, overlap};
 use crate::domain::{Cause, LicenseId};
 use crate::http::licenses::fields::Fields;
 use crate::http::licenses::{self, ImportHow, ImportRow, Order, rows};
@@ -21,6 +21,7 @@ use crate::http::problem::Problem;
 pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/licenses", get(list).post(issue))
+        .route("/licenses/overlap", get(overlap::list))
         .route("/licenses/export", get(export))
         .route("/licenses/import", post(import))
         .route("/licenses/{id}", get(show))

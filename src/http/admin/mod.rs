@@ -3,6 +3,7 @@
 //! | method and path | answers |
 //! |---|---|
 //! | `GET /status` | one object |
+//! | `GET /doctor` | live checks, a line each |
 //! | `GET /subscriptions`, `/subscriptions/{id}` | rows; one with its raw record |
 //! | `GET /subscriptions/{id}/plans`, `…/order` | rows; what an order would mean |
 //! | `POST /subscriptions/{id}/activate`, `…/order`, `…/operations/{id}` | progress, then the end |
@@ -10,24 +11,31 @@
 //! | `POST /subscriptions/held/{operation}/confirm`, `…/dismiss` | the decided request |
 //! | `GET /seats`, `/seats/usage`, `/seats/figures` | rows; used against bought; all figures |
 //! | `GET /groups`, `/groups/users` | rows; how each user stands with a group |
-//! | `GET /tenants`, `/tenants/{id}/consent-url` | rows; the link for an administrator |
+//! | `GET /tenants`, `/tenants/{id}` | rows; one of them |
+//! | `GET /tenants/{id}/consent-url` | the link for an administrator |
+//! | `POST /tenants/{id}/release` | what the brake held |
 //! | `GET /tenants/{id}/learn`, `/tenants/{id}/rights` | what plans are called there; how far usage rights are believed |
 //! | `POST /tenants/{id}/learn/{mapping}/confirm`, `…/reject` | the mapping |
 //! | `GET /log`, `/changes` | rows; `follow` goes on |
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
+//! | `GET /licenses/overlap` | users whom a seat and a license cover |
 //! | `GET /licenses/export`, `POST /licenses/import` | rows as files carry them; what each comes to |
 //! | `POST /licenses`, `/licenses/{id}/{step}` | the license, issued or afterwards |
 //! | `GET /query` | a decision |
 //! | `POST /sync` | progress, then the runs |
 //! | `GET /usage`, `/usage/reconcile`, `POST /usage/{id}/retry` | rows; one sent again |
 //! | `GET /notify`, `/notify/dead`, `POST /notify/replay`, `/notify/test` | rows; what is sent again; an answer |
-//! | `POST /reports/import` | the run, and the rows that it skipped |
+//! | `GET /reports`, `POST /reports/import` | rows; the run, and the rows that it skipped |
+//! | `GET`, `POST /reports/deals`, `POST …/{id}/remove` | rows; the deal |
+//! | `POST /backup` | the whole store as one file |
 //! | `GET /keys`, `POST /keys/rotate` | rows; the new key |
 //!
 //! Rows are one JSON value a line, with the fields of contract section 4. Errors are
 //! `application/problem+json`. Nobody logs in: the file's permissions decide who may connect.
 
+mod backup;
+mod doctor;
 mod figures;
 mod groups;
 mod held;
@@ -38,6 +46,7 @@ mod lines;
 mod log;
 mod notify;
 mod orders;
+mod overlap;
 mod query;
 mod reports;
 mod rows;
@@ -46,6 +55,7 @@ mod socket;
 mod status;
 mod subscriptions;
 mod sync;
+mod tenants;
 mod usage;
 mod webhooks;
 
@@ -61,20 +71,20 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
-use url::Url;
 
+use super::consent::{ConsentLink, Consents};
 use super::problem::Problem;
-use crate::domain::{
-    Catalog, Cause, Change, Commit, Messages, Policy, Product, SubscriptionId, TenantId,
-};
+use crate::domain::{Catalog, Cause, Change, Commit, Messages, Policy, Product, SubscriptionId};
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
+use crate::sync::doctor::Upstreams;
 use crate::sync::inbox::Watch;
 use crate::sync::orders::Orders;
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
 use crate::sync::{Clock, SyncHandle};
 
+use socket::Operator;
 pub use socket::{Listener, SocketError};
 
 /// What the admin listener works with.
@@ -95,6 +105,8 @@ pub struct AdminSettings {
     pub orders: Orders,
     /// The door to what tells the publisher's own systems.
     pub notify: NotifyHandle,
+    /// Looks at what stands upstream.
+    pub upstreams: Upstreams,
     /// How webhooks do.
     pub watch: Watch,
     /// Seats in figures.
@@ -120,6 +132,7 @@ impl AdminState {
 /// What the handlers share.
 struct Admin {
     settings: AdminSettings,
+    consents: Consents,
     /// When it is cancelled, streams end.
     cancel: CancellationToken,
 }
@@ -132,19 +145,6 @@ impl std::ops::Deref for Admin {
     }
 }
 
-/// What a link to admin consent is made of.
-#[derive(Clone, Debug)]
-pub struct ConsentLink {
-    /// Entra.
-    pub login: Url,
-    /// Microsoft Graph: whose permissions are consented to.
-    pub graph: Url,
-    /// Our app.
-    pub client_id: String,
-    /// What the outside calls us.
-    pub public_url: Option<Url>,
-}
-
 type Shared = State<Arc<Admin>>;
 
 impl Admin {
@@ -153,32 +153,14 @@ impl Admin {
     }
 }
 
-impl ConsentLink {
-    /// The link by which an administrator of the tenant lets us read its licences; `None` as long
-    /// as there is no public address to return to.
-    ///
-    /// Source: Entra, v2 admin consent endpoint (`graph-licensing.md` section 10).
-    pub fn of(&self, tenant: TenantId) -> Option<Url> {
-        let below = |url: &Url, path: &str| {
-            Url::parse(&format!("{}/{path}", url.as_str().trim_end_matches('/'))).ok()
-        };
-        let back = below(self.public_url.as_ref()?, "marketplace/consent")?;
-        let mut link = below(&self.login, &format!("{tenant}/v2.0/adminconsent"))?;
-        let scope = format!("{}/.default", self.graph.as_str().trim_end_matches('/'));
-        link.query_pairs_mut()
-            .append_pair("client_id", &self.client_id)
-            .append_pair("scope", &scope)
-            .append_pair("redirect_uri", back.as_str());
-        Some(link)
-    }
-}
-
 /// Serves the command line until cancelled; then requests in flight end, and streams are cut.
 pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationToken) {
     let Listener { listener, file } = listener;
-    let admin = Admin { settings: state.0, cancel: cancel.clone() };
-    let served =
-        axum::serve(listener, router(admin)).with_graceful_shutdown(cancel.cancelled_owned());
+    let secret = state.0.store.keys().pseudonym_secret();
+    let consents = Consents::new(state.0.consent.clone(), &secret);
+    let admin = Admin { settings: state.0, consents, cancel: cancel.clone() };
+    let router = router(admin).into_make_service_with_connect_info::<Operator>();
+    let served = axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned());
     if let Err(error) = served.await {
         error!(
             error = &error as &dyn std::error::Error,
@@ -191,6 +173,7 @@ pub async fn serve(listener: Listener, state: AdminState, cancel: CancellationTo
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/status", get(status::show))
+        .route("/doctor", get(doctor::examine))
         .route("/subscriptions", get(subscriptions::list))
         .route("/subscriptions/{id}", get(subscription))
         .route("/subscriptions/{id}/plans", get(orders::plans))
@@ -203,8 +186,6 @@ fn router(admin: Admin) -> Router {
         .route("/seats", get(seats::list))
         .route("/seats/usage", get(seats::usage))
         .route("/seats/figures", get(figures::list))
-        .route("/tenants", get(tenants))
-        .route("/tenants/{id}/consent-url", get(consent_url))
         .route("/log", get(log::runs))
         .route("/changes", get(log::changes))
         .route("/query", get(query::ask))
@@ -212,8 +193,10 @@ fn router(admin: Admin) -> Router {
         .route("/webhooks/replay", post(webhooks::replay))
         .route("/webhooks/{id}", get(webhooks::show))
         .route("/sync", post(sync::now))
+        .route("/backup", post(backup::send))
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate))
+        .merge(tenants::routes())
         .merge(groups::routes())
         .merge(learn::routes())
         .merge(licenses::routes())
@@ -255,24 +238,6 @@ async fn subscription(
         row.insert("raw".to_owned(), json!(raw));
     }
     Ok(Json(row))
-}
-
-async fn tenants(State(admin): Shared) -> Response {
-    let (mirror, now) = (admin.store.snapshot(), admin.now());
-    lines::rows(move |sink| {
-        let limits = &admin.policy.directory;
-        mirror.tenants().try_for_each(|it| sink.row(&rows::tenant(it, limits, now)))
-    })
-}
-
-async fn consent_url(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let tenant: TenantId = needed("tenant", &id)?;
-    let nowhere = || {
-        let detail = "set listen.public_url: the administrator is sent back to it after consenting";
-        Problem::unavailable(detail)
-    };
-    let url = admin.consent.of(tenant).ok_or_else(nowhere)?;
-    Ok(Json(json!({"tenant": tenant.to_string(), "url": url.as_str()})))
 }
 
 /// The current one first.
@@ -322,28 +287,4 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(
     text: Option<&str>,
 ) -> Result<Option<T>, Problem> {
     text.map(|text| needed(field, text)).transpose()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_consent_link_names_tenant_app_scope_and_the_way_back() {
-        let mut link = ConsentLink {
-            login: "https://login.test".parse().unwrap(),
-            graph: "https://graph.test/".parse().unwrap(),
-            client_id: "app 1".to_owned(),
-            public_url: None,
-        };
-        let tenant = "0b0b0b0b-1111-4222-8333-444444444444".parse().unwrap();
-        assert_eq!(link.of(tenant), None);
-        link.public_url = Some("https://lic.test/base/".parse().unwrap());
-        assert_eq!(
-            link.of(tenant).unwrap().as_str(),
-            "https://login.test/0b0b0b0b-1111-4222-8333-444444444444/v2.0/adminconsent\
-             ?client_id=app+1&scope=https%3A%2F%2Fgraph.test%2F.default\
-             &redirect_uri=https%3A%2F%2Flic.test%2Fbase%2Fmarketplace%2Fconsent"
-        );
-    }
 }

@@ -8,8 +8,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Admin, Shared, needed, parsed, unreadable};
-use crate::decision::{Decision, Past, Question, Shown, Trail, explain, rewind, told};
-use crate::domain::{Change, Host, Language, LicenseId, Run, Source, TenantId, UserId};
+use crate::decision::{
+    Decision, Past, Question, Shown, Trail, explain, licenses_of_past, rewind, told,
+};
+use crate::domain::{
+    Change, Entity, Host, Language, LicenseId, Mirror, Run, Source, TenantId, UserId,
+};
 use crate::http::answer_json;
 use crate::http::problem::Problem;
 use crate::store::{ChangeFilter, RunFilter, StoreError};
@@ -74,34 +78,36 @@ fn then(
         return Err(Problem::invalid(detail).of_field("at"));
     }
     let mirror = admin.store.snapshot();
-    let Some(tenant) = question.tenant else {
-        return Ok(explain(&mirror, question, &admin.policy, at));
-    };
-    let (changes, runs) = since(admin, tenant, at).map_err(unreadable)?;
-    let past = Past { at, changes: &changes, runs: &runs };
-    let mirror = rewind(&mirror, past, tenant, question.user);
+    let (changes, runs) = since(admin, &mirror, question, at).map_err(unreadable)?;
+    let journal_since = admin.store.journal_since();
+    let past = Past { at, changes: &changes, journal_since, runs: &runs };
+    let mirror = rewind(&mirror, past, question, &admin.policy);
     Ok(explain(&mirror, question, &admin.policy, at))
 }
 
+/// What is recorded of the time since, as far as it concerns a question.
 fn since(
     admin: &Admin,
-    tenant: TenantId,
+    mirror: &Mirror,
+    question: &Question<'_>,
     at: Timestamp,
 ) -> Result<(Vec<Change>, Vec<Run>), StoreError> {
-    let filter = ChangeFilter {
-        tenant: Some(tenant),
-        since: Some(at),
-        limit: usize::MAX,
-        ..ChangeFilter::default()
-    };
-    let changes = admin.store.changes(&filter)?;
-    let of = |source, tenant| RunFilter {
-        source: Some(source),
-        tenant,
-        limit: usize::MAX,
-        ..RunFilter::default()
-    };
-    let mut runs = admin.store.runs(&of(Source::Subscriptions, None))?;
-    runs.extend(admin.store.runs(&of(Source::Directory, Some(tenant)))?);
+    let all = || ChangeFilter { since: Some(at), ..ChangeFilter::default() };
+    let of = |source, tenant| RunFilter { source: Some(source), tenant, ..RunFilter::default() };
+    let (mut changes, mut runs) = (Vec::new(), Vec::new());
+    if let Some(tenant) = question.keyed_tenant() {
+        changes = admin.store.changes(&ChangeFilter { tenant: Some(tenant), ..all() })?;
+        runs = admin.store.runs(&of(Source::Subscriptions, None))?;
+        runs.extend(admin.store.runs(&of(Source::Directory, Some(tenant)))?);
+    }
+    // Changes of a license stand under whichever tenants are bound to it.
+    for id in licenses_of_past(mirror, question, &changes) {
+        let id = id.as_str();
+        let of_it =
+            |it: &Change| matches!(it.entity, Entity::License | Entity::HeldSeat) && *it.id == *id;
+        changes.retain(|it| !of_it(it));
+        changes.extend(admin.store.changes(&ChangeFilter { license: Some(id.into()), ..all() })?);
+    }
+    changes.sort_by_key(|it| it.at);
     Ok((changes, runs))
 }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::decision::is_stale;
 use crate::domain::{
-    AssignmentError, Change, Fact, Freshness, HeldSeat, Licence, Path, Right, Run, Sku, Step,
-    Subscription, Tenant, TenantView, UserLicences, UserRights, step,
+    Access, AssignmentError, Change, Fact, Freshness, Grant, HeldBack, HeldSeat, Licence, Path,
+    Permission, Right, Run, Sku, Step, Subscription, Tenant, TenantView, UserLicences, UserRights,
+    step,
 };
 use crate::http::licenses::rows as license_rows;
 use crate::store::KeyRecord;
@@ -58,6 +59,35 @@ pub(super) fn tenant(view: &TenantView, limits: &Freshness, now: Timestamp) -> V
         "stale": is_stale(read.last_complete, limits, now),
         "users": view.users.len(),
         "error": read.last_error.as_deref(),
+        "held": view.held.as_deref().map_or(Value::Null, held),
+        "permissions": permissions(&view.access),
+        "permissions_since": time(view.access.since),
+    })
+}
+
+/// What a tenant permits, permission by permission, and what works without those that are missing.
+pub(super) fn permissions(access: &Access) -> Value {
+    let row = |(permission, grant): (Permission, Grant)| {
+        let without = (grant == Grant::Missing).then(|| access.without(permission));
+        json!({
+            "permission": permission.as_str(),
+            "state": grant.as_str(),
+            "for": permission.purpose(),
+            "needed": permission.is_needed(),
+            "without": without,
+        })
+    };
+    access.all().map(row).collect()
+}
+
+/// What the brake holds.
+pub(super) fn held(it: &HeldBack) -> Value {
+    json!({
+        "run": it.run.to_string(),
+        "at": it.at.to_string(),
+        "seats": it.seats(),
+        "of": it.total,
+        "skus": it.skus.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 

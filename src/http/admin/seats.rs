@@ -127,6 +127,7 @@ fn all(
         let mut users: Vec<(UserId, UserLicences)> = view.users.iter().collect();
         users.sort_unstable_by_key(|it| it.0);
         for (user, held) in users {
+            let marked = held.missing_since.is_some();
             for licence in held.licences {
                 let licence = Arc::new(licence);
                 for (product, plan, sku, found) in &plans {
@@ -134,7 +135,8 @@ fn all(
                         continue;
                     }
                     let licence = Arc::clone(&licence);
-                    let seat = Seat { plan, sku, found: *found, licence };
+                    let held_back = view.holds_back(user, marked, sku);
+                    let seat = Seat { plan, sku, found: *found, licence, held_back };
                     if let Some(row) = row(view, user, product, seat, wanted, &admin.policy, now) {
                         sink.row(&row)?;
                     }
@@ -168,10 +170,15 @@ fn row(
     let tenant = view.tenant.id;
     let known =
         Known { last_complete: view.directory.last_complete, refused: false, unread: false };
-    let knowledge = Knowledge { subscriptions: known, directory: known, cloud: view.tenant.cloud };
+    let knowledge = Knowledge {
+        subscriptions: known,
+        directory: known,
+        licenses_forgotten: false,
+        cloud: view.tenant.cloud,
+    };
     let question = Question::of_user(product, Host::Web, tenant, Some(user));
     let paths: Vec<Value> = paths.into_iter().map(rows::explained_path).collect();
-    let (plan, sku) = (seat.plan, seat.sku);
+    let (plan, sku, held_back) = (seat.plan, seat.sku, seat.held_back);
     let verdict = judge(&Evidence::Seat(seat), &question, &knowledge, policy, now);
     Some(json!({
         "tenant": tenant.to_string(),
@@ -184,6 +191,7 @@ fn row(
         "paths": paths,
         "sku": sku.id.to_string(),
         "stale": verdict.stale,
+        "held_back": held_back,
         "observed_at": rows::time(view.directory.last_complete),
     }))
 }

@@ -1,5 +1,6 @@
 //! The admin socket: file permissions are the login.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{
@@ -8,6 +9,8 @@ use std::os::unix::fs::{
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
 /// Why there is no admin socket.
@@ -41,6 +44,25 @@ pub enum SocketError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Who is at the other end, as the system says: for the journal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operator(Option<u32>);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Operator {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|it| it.uid()))
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(uid) => write!(f, "user id {uid}"),
+            None => f.write_str("an unknown user id"),
+        }
+    }
 }
 
 /// A bound admin socket; the file goes away with it.

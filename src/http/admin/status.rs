@@ -1,6 +1,7 @@
 //! `status`: how fresh everything is, what is going wrong, how much there is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Admin, Shared, life, rows};
-use crate::decision::{is_distrusted, is_stale};
+use crate::decision::{LicenseFigures, is_distrusted, is_stale};
 use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
 use crate::http::problem::Problem;
 use crate::sync::{TaskStatus, reads_directory};
@@ -20,6 +21,10 @@ const ODD_MAX: usize = 1000;
 pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     let tasks = admin.sync.status();
+    // It looks at everybody with a seat in a tenant with a license.
+    let (shared, facts) = (Arc::clone(&admin), Arc::clone(&mirror));
+    let counting = tokio::task::spawn_blocking(move || super::overlap::count(&shared, &facts, now));
+    let covered_twice = counting.await.ok();
     let odd = admin.store.odd_records(ODD_MAX).map_err(super::unreadable)?;
     let report = admin.store.report();
     let writable = admin.store.writable();
@@ -59,7 +64,10 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "groups": super::groups::status(&mirror),
         "usage_rights": super::learn::status(&mirror),
         "seats": super::figures::status(&admin),
+        "covered_twice": covered_twice,
+        "licenses": licenses(&LicenseFigures::of(&mirror, &admin.policy, now)),
         "usage": super::usage::status(&admin),
+        "reports": super::reports::status(&admin, &mirror),
         "notify": super::notify::rows(&admin.notify),
         "odd_records": odd.len(),
         "odd": odd.iter().take(5).map(|it| json!({
@@ -77,12 +85,13 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
         let consent = Some(it.tenant.consent.as_str());
         (SourceKey::directory(it.tenant.id), it.tenant.name.clone(), consent, &it.directory)
     });
-    let mut all: Vec<_> = std::iter::once(list).chain(views).collect();
+    let report = mirror.source(SourceKey::REPORTS).map(|it| (SourceKey::REPORTS, None, None, it));
+    let mut all: Vec<_> = std::iter::once(list).chain(report).chain(views).collect();
     // Never read first, then the longest ago.
     all.sort_by_key(|(key, _, _, state)| (state.last_complete, *key));
     let row = |(key, name, consent, state): (SourceKey, _, _, &SourceState)| {
         let limits = limits(admin, key);
-        let name: Option<std::sync::Arc<str>> = name;
+        let name: Option<Arc<str>> = name;
         let task = tasks.iter().find(|it| it.key == key);
         json!({
             "source": key.source.as_str(),
@@ -106,7 +115,8 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
 
 fn limits(admin: &Admin, key: SourceKey) -> &Freshness {
     match key.source {
-        Source::Subscriptions | Source::Reports => &admin.policy.subscriptions,
+        Source::Subscriptions => &admin.policy.subscriptions,
+        Source::Reports => &admin.policy.reports,
         Source::Directory | Source::Groups => &admin.policy.directory,
     }
 }
@@ -127,6 +137,35 @@ fn consents(mirror: &Mirror) -> Value {
         *count = count.saturating_add(1);
     }
     json!({"total": mirror.tenants().count(), "by_consent": by_consent})
+}
+
+/// Licenses of the publisher; those that somebody should look at by name.
+fn licenses(figures: &LicenseFigures) -> Value {
+    let by_state: BTreeMap<&str, u64> =
+        figures.by_state().into_iter().map(|(state, count)| (state.as_str(), count)).collect();
+    let ending = figures.ending.some.iter().map(|(id, product, state, at)| {
+        json!({
+            "id": id.as_str(), "product": product.as_str(), "state": state.as_str(),
+            "ends": at.to_string(),
+        })
+    });
+    let nearly_full = figures.nearly_full.some.iter().map(|(id, product, _, (users, max))| {
+        json!({"id": id.as_str(), "product": product.as_str(), "users": users, "max": max})
+    });
+    let odd = figures.odd.some.iter().map(|(id, product, _, odd)| {
+        let says: Vec<String> = odd.iter().map(ToString::to_string).collect();
+        json!({"id": id.as_str(), "product": product.as_str(), "says": says})
+    });
+    json!({
+        "total": figures.total(),
+        "by_state": by_state,
+        "activations": figures.activations,
+        "users": figures.places,
+        "ending": {"count": figures.ending.count, "some": ending.collect::<Vec<_>>()},
+        "nearly_full": {"count": figures.nearly_full.count, "some": nearly_full.collect::<Vec<_>>()},
+        "over_limit": figures.over,
+        "odd": {"count": figures.odd.count, "some": odd.collect::<Vec<_>>()},
+    })
 }
 
 /// Seats of subscriptions with `coverage = "seats"` that somebody has taken, live or not.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::decision::license_now;
 use crate::domain::{
     ActivatedBy, Activation, BillingCycle, Credit, License, LicenseBook, OverLimit, Policy,
+    SightedKind,
 };
 
 /// A license as it is kept, without anything that depends on the time.
@@ -121,15 +122,18 @@ pub(in crate::http) fn coverage(
     now: Timestamp,
 ) -> Value {
     let report = book.coverage(it, policy.release_after, now);
+    let lately = |kind| book.sightings(it.id).map_or(0, |all| all.lately(kind, now));
     let sightings = book.sightings(it.id).into_iter().flat_map(|all| all.iter());
-    let sightings = sightings.map(|(kind, text, (first, last))| {
-        json!({
-            "kind": kind.as_str(),
-            "text": **text,
-            "first": first.to_string(),
-            "last": last.to_string(),
-        })
-    });
+    let declared = |kind| matches!(kind, SightedKind::Capacity | SightedKind::Site);
+    let sightings =
+        sightings.filter(|(kind, ..)| declared(*kind)).map(|(kind, text, (first, last))| {
+            json!({
+                "kind": kind.as_str(),
+                "text": **text,
+                "first": first.to_string(),
+                "last": last.to_string(),
+            })
+        });
     json!({
         "users_now": report.now,
         "users_28_days": report.last_28_days,
@@ -139,5 +143,10 @@ pub(in crate::http) fn coverage(
         "max": it.max_users(),
         "over_limit_since": time(report.over_since),
         "unproven": sightings.collect::<Vec<_>>(),
+        // Of the last seven days, where it was shown by id and licensee or by a package; counted up to
+        // 64. Who they are is kept by pseudonyms alone.
+        "tenants_7_days": lately(SightedKind::Tenant),
+        "addresses_7_days": lately(SightedKind::Address),
+        "odd": book.anomalies(it, now).iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

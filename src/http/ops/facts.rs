@@ -12,8 +12,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use super::figures::{self, PlanSeats};
-use super::life;
-use crate::domain::{Catalog, MappingState, Mirror, Source, SourceKey, SourceState};
+use super::{licenses, life};
+use crate::decision::LicenseFigures;
+use crate::domain::{Catalog, MappingState, Mirror, Policy, Source, SourceKey, SourceState};
 use crate::store::Store;
 use crate::sync::keys::Clock;
 
@@ -21,6 +22,7 @@ use crate::sync::keys::Clock;
 pub(super) struct Facts {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) policy: Policy,
     pub(super) clock: Clock,
 }
 
@@ -35,7 +37,9 @@ impl Collector for Facts {
         let mirror = self.store.mirror();
         rights(&mirror, &self.catalog, &mut encoder)?;
         sources(&mirror, &mut encoder)?;
-        life::encode(&mirror, (self.clock)(), &mut encoder)?;
+        let now = (self.clock)();
+        life::encode(&mirror, now, &mut encoder)?;
+        licenses::encode(&LicenseFigures::of(&mirror, &self.policy, now), &mut encoder)?;
         self.disk(&mut encoder)
     }
 }
@@ -76,6 +80,15 @@ fn rights(
     }
     let labelled = consents.iter().map(|(consent, count)| ([("consent", *consent)], *count));
     gauge(encoder, "tenants", "Tenants known, by consent", None, labelled)?;
+
+    let mut missing: BTreeMap<&str, i64> = BTreeMap::new();
+    for permission in mirror.tenants().flat_map(|it| it.access.missing()) {
+        *missing.entry(permission.as_str()).or_default() += 1;
+    }
+    let labelled =
+        missing.iter().map(|(permission, count)| ([("permission", *permission)], *count));
+    let help = "Tenants that did not give our app a permission";
+    gauge(encoder, "tenants_without_permission", help, None, labelled)?;
 
     let users = mirror.tenants().map(|it| it.users.len()).sum::<usize>();
     let users = i64::try_from(users).unwrap_or(i64::MAX);
@@ -173,6 +186,6 @@ where
     Ok(())
 }
 
-fn clipped(count: u64) -> i64 {
+pub(super) fn clipped(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

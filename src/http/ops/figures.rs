@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::reports::ReportFigures;
 use super::webhooks::WebhookFigures;
 use super::{Ops, life};
-use crate::decision::State;
+use crate::decision::{LicenseFigures, State};
 use crate::domain::{
     CapabilityStatus, Catalog, Change, Deadline, Freshness, Mirror, Run, Source, SourceKey,
     SourceState, SubscriptionId,
@@ -33,6 +34,7 @@ pub(super) struct Figures {
     pub(super) subscriptions: BTreeMap<&'static str, i64>,
     pub(super) deadlines: Vec<(Deadline, SubscriptionId)>,
     pub(super) seats: Vec<PlanSeats>,
+    pub(super) licenses: LicenseFigures,
     pub(super) tenants: BTreeMap<&'static str, u64>,
     pub(super) licensed_users: usize,
     pub(super) held_seats: usize,
@@ -44,6 +46,7 @@ pub(super) struct Figures {
     pub(super) endpoints: Vec<EndpointStatus>,
     pub(super) webhooks: WebhookFigures,
     pub(super) by_tenant: seats::Figures,
+    pub(super) reports: ReportFigures,
 }
 
 /// One source for one scope, and how fresh it is.
@@ -114,6 +117,7 @@ impl Figures {
         };
         let answers =
             |signature| ops.metrics.answers.get_or_create(&SignatureLabel { signature }).get();
+        let by_tenant = ops.seats.as_ref().map(seats::Seats::latest).unwrap_or_default();
         Ok(Self {
             now,
             started: ops.started,
@@ -123,6 +127,7 @@ impl Figures {
             subscriptions: subscriptions_by_status(&mirror),
             deadlines: life::all(&mirror, now),
             seats: seats_by_plan(&mirror, &ops.catalog),
+            licenses: LicenseFigures::of(&mirror, &ops.policy, now),
             tenants,
             licensed_users: mirror.tenants().map(|it| it.users.len()).sum(),
             held_seats: mirror.all_holders().map(|(_, it)| it.iter().count()).sum(),
@@ -133,7 +138,8 @@ impl Figures {
             entra_keys: ops.entra.is_known(),
             endpoints: ops.notify.as_ref().map(NotifyHandle::status).unwrap_or_default(),
             webhooks: WebhookFigures::gather(ops),
-            by_tenant: ops.seats.as_ref().map(seats::Seats::latest).unwrap_or_default(),
+            reports: ReportFigures::gather(&mirror, &ops.catalog, &by_tenant, now),
+            by_tenant,
         })
     }
 }
@@ -166,6 +172,16 @@ fn scopes(mirror: &Mirror, ops: &Ops) -> Vec<Scope> {
         task: task(key),
     };
     scopes.insert(0, subscriptions);
+    if let Some(state) = mirror.source(SourceKey::REPORTS) {
+        let report = Scope {
+            name: Source::Reports.to_string(),
+            state: state.clone(),
+            consent: None,
+            limits: ops.policy.reports,
+            task: task(SourceKey::REPORTS),
+        };
+        scopes.insert(1, report);
+    }
     scopes
 }
 

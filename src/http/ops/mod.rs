@@ -11,9 +11,11 @@
 mod facts;
 mod figures;
 mod health;
+mod licenses;
 mod life;
 mod notify;
 mod page;
+mod reports;
 mod seats;
 mod svg;
 mod unsold;
@@ -109,6 +111,7 @@ impl OpsState {
         let facts = Facts {
             store: settings.store.clone(),
             catalog: Arc::clone(&settings.catalog),
+            policy: settings.policy.clone(),
             clock: Arc::clone(&settings.clock),
         };
         registry.register_collector(Box::new(facts));
@@ -116,6 +119,13 @@ impl OpsState {
         if let Some(seats) = &settings.seats {
             registry.register_collector(Box::new(seats::SeatMetrics(seats.clone())));
         }
+        let seats = settings.seats.clone();
+        registry.register_collector(Box::new(reports::ReportMetrics {
+            store: settings.store.clone(),
+            catalog: Arc::clone(&settings.catalog),
+            seats,
+            clock: Arc::clone(&settings.clock),
+        }));
         let watch = settings.watch.clone();
         let clock = Arc::clone(&settings.clock);
         registry.register_collector(Box::new(webhooks::Waiting::new(

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::figures::{DAY, Figures, Fresh, Scope};
+use super::licenses;
 use super::life;
 use super::notify;
 use super::seats;
@@ -34,6 +35,12 @@ pub(super) fn render(figures: &Figures) -> String {
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
     let about = "of the plans that Microsoft manages, by product";
     section(&mut page, "Seats", about, &seats::picture(&figures.by_tenant));
+    let about = "of the publisher's own, by where they stand";
+    section(&mut page, "Licenses", about, &licenses::picture(&figures.licenses, figures.now));
+    if !figures.reports.is_empty() {
+        let about = "against what Graph shows, by product";
+        section(&mut page, "Licence report", about, &figures.reports.picture());
+    }
     let due = life::picture(&figures.deadlines, figures.now);
     section(&mut page, "Deadlines", "of subscriptions in the next 30 days", &due);
     section(&mut page, "Decisions", "since the daemon started", &decisions(figures));
@@ -135,8 +142,10 @@ fn freshness_bar(scope: &Scope, now: Timestamp) -> Bar {
 fn runs_chart(figures: &Figures) -> String {
     let start = figures.now.checked_sub(DAY).unwrap_or(figures.now);
     let share = |at: Timestamp| at.duration_since(start).as_secs_f64() / DAY.as_secs_f64();
-    let rows: Vec<(String, Vec<Tick>)> = [Source::Subscriptions, Source::Directory, Source::Groups]
+    let reported = figures.runs.iter().any(|it| it.key.source == Source::Reports);
+    let rows: Vec<(String, Vec<Tick>)> = Source::ALL
         .iter()
+        .filter(|source| **source != Source::Reports || reported)
         .map(|source| {
             let ticks = figures.runs.iter().filter(|it| it.key.source == *source).map(|run| Tick {
                 at: share(run.started),
@@ -367,7 +376,7 @@ fn entity_class(entity: Entity) -> &'static str {
     }
 }
 
-fn state_class(state: &str) -> &'static str {
+pub(super) fn state_class(state: &str) -> &'static str {
     match state {
         "active" | "trial" => "ok",
         "grace" => "warn",

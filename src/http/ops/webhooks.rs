@@ -49,10 +49,10 @@ impl Collector for Waiting {
         let help = "Webhooks that were given up: `entitled webhooks dead` lists them";
         gauge(to, "webhooks_dead", help, None, one(count(inbox.dead)))?;
         let mirror = self.store.mirror();
-        let held = mirror.all_asked().filter(|it| it.state == AskedState::Held).count();
+        let unanswered = mirror.all_asked().filter(|it| it.state == AskedState::Held).count();
         let help = "Changes that customers asked for and that wait for an operator: `entitled \
                     subscriptions held` lists them";
-        gauge(to, "changes_held", help, None, one(count(held)))?;
+        gauge(to, "changes_held", help, None, one(count(unanswered)))?;
         let oldest = self.store.waiting_webhooks().first().map(|it| it.received);
         let age = oldest.map_or(0, |it| now.duration_since(it).as_secs().max(0));
         let help = "Age of the oldest webhook that is not worked off yet";

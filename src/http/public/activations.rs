@@ -21,7 +21,7 @@ use super::question::product;
 use super::{Public, Shared, body, client_of};
 use crate::domain::{
     Activation, ActivationKey, ActivationWrite, BindRequest, Binding, Cause, Change, Commit,
-    HybridMode, Mirror, Tenant, TenantId, UserId,
+    HybridMode, Mirror, TenantId, UserId,
 };
 use crate::http::licenses::rows::ActivationRow;
 use crate::http::problem::{Problem, ProblemBody};
@@ -139,15 +139,11 @@ impl Public {
 /// The activation, its journal, and the tenant, should it be new: it is looked at from now on.
 fn commit(mirror: &Mirror, it: &Activation, (tenant, user): (TenantId, UserId)) -> Commit {
     let bound = Change::of_activation(it.at, Cause::Activation, None, Some(it));
-    let mut changes = vec![Change { user: Some(user), ..bound }];
-    let mut tenants = Vec::new();
-    if mirror.tenant(tenant).is_none() {
-        let heard_of = Tenant::heard_of(tenant, None);
-        changes.push(Change::of_tenant(it.at, Cause::Activation, None, &heard_of));
-        tenants.push(heard_of);
-    }
+    let changes = vec![Change { user: Some(user), ..bound }];
     let activations = vec![ActivationWrite::Put(it.clone())];
-    Commit { tenants, activations, changes, ..Commit::default() }
+    let mut commit = Commit { activations, changes, ..Commit::default() };
+    commit.hear_of(mirror, tenant, &Cause::Activation, it.at);
+    commit
 }
 
 fn unwritten(error: StoreError) -> Problem {

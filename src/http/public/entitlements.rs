@@ -1,5 +1,7 @@
 //! May he use it? Answered from the mirror alone: Microsoft being down never delays a customer.
 
+use std::net::IpAddr;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -14,10 +16,7 @@ use super::question::{Asked, QuestionBody};
 use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
-use crate::domain::{
-    Channel, Commit, Language, NoticeKind, PlaceRequest, SeatOutcome, SeatRequest, Sighted,
-    SightedKind, Sightings,
-};
+use crate::domain::{Language, NoticeKind, PlaceRequest, SeatOutcome, SeatRequest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::Asker;
@@ -57,12 +56,11 @@ pub(super) async fn answer_one(
     let question =
         Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, accepted(&head.headers), public)?;
     let trusted = matches!(asker, Asker::Caller(_));
-    if !trusted && question.shows_something() {
+    let from = Some(ip).filter(|_| !trusted && question.shows_something());
+    if from.is_some() {
         public.may_show(&question, ip)?;
-        let (decision, _) = public.decide(&question, public.now());
-        public.note_shown(&question, &decision, ip)?;
     }
-    Ok(json(StatusCode::OK, public.answer(&question).await?))
+    Ok(json(StatusCode::OK, public.answer(&question, from).await?))
 }
 
 /// Up to a hundred questions at once, for servers.
@@ -153,7 +151,7 @@ async fn answer_or_problem(
         let body: QuestionBody = serde_json::from_value(question).map_err(|_wrong| {
             Problem::malformed("this question is no object, or a field has another type")
         })?;
-        public.answer(&Asked::read(body, asker, language, public)?).await
+        public.answer(&Asked::read(body, asker, language, public)?, None).await
     };
     answer
         .await
@@ -167,16 +165,21 @@ fn accepted(headers: &HeaderMap) -> Option<Language> {
 
 impl Public {
     /// Answers a question. A seat that the answer rests on is on disk before the answer is given.
-    async fn answer(&self, asked: &Asked) -> Result<Bytes, Problem> {
-        for _ in 0..TRIES {
+    /// `from` is the address of somebody who shows a license and is nobody we know: should it be
+    /// none, that is counted against him.
+    async fn answer(&self, asked: &Asked, from: Option<IpAddr>) -> Result<Bytes, Problem> {
+        for attempt in 0..TRIES {
             let now = self.now();
             let (decision, trail) = self.decide(asked, now);
+            if let Some(ip) = from.filter(|_| attempt == 0) {
+                self.note_shown(asked, &decision, ip)?;
+            }
             if decision.reason == Reason::NoFreeSeat {
                 self.tell_refused(asked, now);
             } else if decision.reason == Reason::OverLimit {
                 self.tell_over_limit(asked, now);
             }
-            self.note_declared(asked, &decision, now).await;
+            self.note_sighted(asked, &decision, from, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
             let Some(seat) = due else {
                 let decision = self.look_again(asked, decision, now);
@@ -225,38 +228,6 @@ impl Public {
         let (mirror, question) = (self.store.mirror(), asked.question());
         if let Some((id, users)) = decision::full_license(&mirror, &question, &self.policy, now) {
             self.store.tell_license_refused(id, (users, question.license_user()), now);
-        }
-    }
-
-    /// Records where a visual says that it runs: nobody can prove it, but the publisher may look.
-    async fn note_declared(&self, asked: &Asked, decision: &Decision, now: jiff::Timestamp) {
-        let of_license = matches!(decision.source, Some(Channel::Direct | Channel::Hybrid));
-        let declared = [
-            (SightedKind::Capacity, asked.capacity.as_deref()),
-            (SightedKind::Site, asked.site.as_deref()),
-        ];
-        let mut news = Vec::new();
-        if of_license && declared.iter().any(|(_, text)| text.is_some()) {
-            let mirror = self.store.mirror();
-            let book = mirror.licenses();
-            let bound = asked.tenant.into_iter().flat_map(|it| book.bound(it, &asked.product.id));
-            let shown = asked.license.iter().filter_map(|(id, _)| book.license(*id));
-            for license in bound.chain(shown).take(4) {
-                for (kind, text) in declared {
-                    let Some(text) = text.map(str::trim).filter(|it| !it.is_empty()) else {
-                        continue;
-                    };
-                    let text = text.chars().take(Sightings::LONGEST).collect::<String>().into();
-                    let it = Sighted { kind, text, at: now };
-                    if book.sightings(license.id).is_none_or(|all| all.is_news(&it)) {
-                        news.push((license.id, it));
-                    }
-                }
-            }
-        }
-        if !news.is_empty() {
-            // The answer does not rest on it: what cannot be written now is seen again.
-            drop(self.store.commit(Commit { sighted: news, ..Commit::default() }).await);
         }
     }
 

@@ -3,6 +3,7 @@
 mod activations;
 mod again;
 mod answer;
+mod consent;
 mod entitlements;
 mod graph;
 mod keys;
@@ -10,8 +11,10 @@ mod landing;
 mod licenses;
 mod openapi;
 mod packages;
+mod page;
 mod question;
 mod revocations;
+mod sighted;
 mod signed;
 mod usage;
 mod usage_report;
@@ -30,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use self::consent::Consent;
 use self::keys::Signers;
 use self::landing::Landing;
 use self::packages::KnownPackages;
@@ -53,6 +57,7 @@ use crate::sync::seats::Seats;
 use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
+pub use consent::ConsentSettings;
 pub use landing::LandingSettings;
 pub use openapi::openapi;
 
@@ -84,6 +89,8 @@ pub struct PublicSettings {
     pub issuer: String,
     /// The purchase landing page.
     pub landing: Option<LandingSettings>,
+    /// The page that administrators come back to after consenting.
+    pub consent: Option<ConsentSettings>,
     /// How often each may ask.
     pub rates: Rates,
     /// Told who really uses what, if anybody counts it.
@@ -109,6 +116,7 @@ pub(super) struct Public {
     webhooks: WebhookRules,
     watch: Watch,
     landing: Option<Landing>,
+    consent: Option<Consent>,
     pub(super) entra: Arc<EntraKeys>,
     lookups: Lookups,
     notifications: Notifications,
@@ -127,6 +135,7 @@ impl PublicState {
         let secret = settings.store.keys().pseudonym_secret();
         Self(Arc::new(Public {
             landing: settings.landing.map(|it| Landing::new(it, &secret)),
+            consent: settings.consent.map(|it| Consent::new(it, &secret)),
             signers: Signers::new(settings.issuer),
             signed: SignedAnswers::new(),
             packages: KnownPackages::new(),
@@ -213,6 +222,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("get", "/marketplace/landing/return", get(landing::come_back)),
         ("get", "/marketplace/landing/purchase", get(landing::purchase)),
         ("post", "/marketplace/landing/purchase", post(landing::activate)),
+        ("get", "/marketplace/consent", get(consent::come_back)),
         ("get", "/.well-known/jwks.json", get(keys::jwks)),
         ("get", "/.well-known/revocations", get(revocations::list)),
         ("get", "/openapi.json", get(openapi::document)),

@@ -8,8 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, entitlements, graph, keys, landing, licenses, question, revocations,
-    usage, usage_report, webhook,
+    activations, answer, consent, entitlements, graph, keys, landing, licenses, question,
+    revocations, usage, usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -38,6 +38,7 @@ use crate::http::problem::ProblemBody;
         landing::come_back,
         landing::purchase,
         landing::activate,
+        consent::come_back,
         keys::jwks,
         revocations::list,
         document

@@ -38,7 +38,7 @@ use super::link::{Base, Link};
 use super::login::{Resource, TokenSource};
 use super::meter::Meter;
 use super::pace::{Pace, retry_after};
-use crate::domain::{Sku, SkuId, TenantId};
+use crate::domain::{Access, Cloud, Grant, Sku, SkuId, TenantId};
 
 /// Where Graph's paths lie.
 const INSIDE: &[&str] = &["/v1.0/", "/beta/"];
@@ -112,6 +112,28 @@ impl Graph {
             Ok(Organization { name: name.map(Arc::from) })
         };
         self.call(meter, tenant, ORGANIZATION, &request, Linked::No, read).await
+    }
+
+    /// Forgets the tenant's token: what was consented to since is visible in new tokens only.
+    ///
+    /// Source: graph-licensing.md section 10.2.
+    pub async fn renew_token(&self, tenant: TenantId) {
+        self.tokens.renew(tenant, &self.resource).await;
+    }
+
+    /// In which cloud the tenant lives, as Entra's public metadata say; `None` if they do not.
+    ///
+    /// # Errors
+    ///
+    /// Entra cannot be asked.
+    ///
+    /// Source: graph-licensing.md section 11.
+    pub async fn cloud(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+    ) -> Result<Option<Cloud>, MicrosoftError> {
+        self.tokens.cloud(meter, tenant).await
     }
 
     /// All SKUs of the tenant, ours or not.
@@ -326,7 +348,15 @@ impl Graph {
     ) -> Result<Answer, MicrosoftError> {
         let mut renewed = false;
         loop {
-            let (token, was_at_hand) = self.tokens.token(meter, tenant, &self.resource).await?;
+            let token = self.tokens.token(meter, tenant, &self.resource).await;
+            let (token, was_at_hand) = token.inspect_err(|error| {
+                if error.is_nothing_given() {
+                    meter.permitted_by_token(Access::none());
+                }
+            })?;
+            if let Some(access) = token.access() {
+                meter.permitted_by_token(access);
+            }
             let charge = (endpoint.units, endpoint.priority);
             self.limits.enter(tenant, charge, &self.pace, meter).await?;
             let id = Uuid::new_v4().to_string();
@@ -347,8 +377,16 @@ impl Graph {
             let asked = Asked { endpoint: endpoint.name, tenant, token: &token, linked };
             let verdict = verdict::refusal(&answer, asked, self.pace.now());
             return match verdict {
-                Ok(()) => Ok(answer),
-                Err(error) => Err(self.shut_for(tenant, &answer, error)),
+                Ok(()) => {
+                    meter.answered(endpoint.needs, Grant::Granted);
+                    Ok(answer)
+                }
+                Err(error) => {
+                    if error.kind() == ErrorKind::Consent && answer.status.as_u16() == 403 {
+                        meter.answered(endpoint.needs, Grant::Missing);
+                    }
+                    Err(self.shut_for(tenant, &answer, error))
+                }
             };
         }
     }

@@ -48,6 +48,10 @@ const CODES: &[(u32, ErrorKind, &str)] = &[
     (90_055, ErrorKind::Throttled, "Entra throttles the tenant"),
 ];
 
+/// Codes that say that the tenant gave our app nothing. The other codes of a tenant's say that it
+/// keeps our app out, whatever it gave.
+const NOTHING_GIVEN: [u32; 7] = [65001, 65004, 700_016, 7_000_229, 90_094, 90_095, 90_099];
+
 /// In our own tenant there is nobody to ask for consent: the ids in the configuration are wrong.
 #[rustfmt::skip]
 const AT_HOME: &[(u32, &str)] = &[
@@ -103,6 +107,10 @@ pub(super) fn refusal(
             MicrosoftError::new(kind, says(&format!("Entra answers {status} `{word}`: {check}")))
         }
     };
+    let error = match code {
+        Some(code) if NOTHING_GIVEN.contains(&code) => error.nothing_given(),
+        Some(_) | None => error,
+    };
     error.of_request(answer.request_id())
 }
 
@@ -129,6 +137,39 @@ mod tests {
     use reqwest::StatusCode;
     use reqwest::header::HeaderMap;
     use uuid::Uuid;
+
+    /// The table of graph-licensing.md section 10.4, row by row.
+    #[test]
+    fn every_row_of_the_reference_has_its_class() {
+        use ErrorKind::{Consent, Credential, National, Throttled, Transient};
+        let rows: [(&[u32], ErrorKind); 10] = [
+            (&[65001, 65004, 700_016, 7_000_112], Consent),
+            (&[90_094, 90_095, 90_099, 500_011], Consent),
+            (&[7_000_215, 7_000_222, 7_000_218], Credential),
+            (&[700_027, 700_024, 70_011, 700_022], Credential),
+            (&[90_002], Consent),
+            (&[90_038, 900_382, 900_432], National),
+            (&[9_001_023, 50_034], Credential),
+            (&[530_032, 53_003], Consent),
+            (&[90_006, 90_012, 90_024, 90_033, 90_090], Transient),
+            (&[90_055], Throttled),
+        ];
+        let (tenant, home) = (Uuid::from_u128(2), Uuid::from_u128(1));
+        let [tenant, home] = [tenant, home].map(|it| TenantId::from_uuid(it).unwrap());
+        for (code, kind) in
+            rows.iter().flat_map(|(codes, kind)| codes.iter().map(move |it| (*it, *kind)))
+        {
+            let body = format!(r#"{{"error":"x","error_codes":[{code}]}}"#).into_bytes();
+            let answer =
+                Answer { status: StatusCode::BAD_REQUEST, headers: HeaderMap::new(), body };
+            let error = refusal(&answer, tenant, home, jiff::Timestamp::UNIX_EPOCH);
+            assert_eq!(error.kind(), kind, "{code}");
+            // Only what the customer's administrator can mend by consenting says that all is missing.
+            let nothing = NOTHING_GIVEN.contains(&code);
+            assert_eq!(error.is_nothing_given(), nothing, "{code}");
+            assert!(!nothing || kind == Consent, "{code}");
+        }
+    }
 
     #[test]
     fn each_code_says_whose_turn_it_is() {

@@ -3,6 +3,7 @@
 mod aadsts;
 mod azure;
 mod certificate;
+mod cloud;
 mod secret;
 mod sign_in;
 
@@ -24,7 +25,7 @@ use super::error::{ErrorKind, MicrosoftError};
 use super::http::{Http, Outgoing};
 use super::meter::Meter;
 use super::pace::Pace;
-use crate::domain::TenantId;
+use crate::domain::{Access, Permission, TenantId};
 
 /// How long before its end a token is renewed.
 ///
@@ -34,13 +35,10 @@ const RENEW_EARLY: SignedDuration = SignedDuration::from_mins(5);
 const LIFETIME_UNTOLD: SignedDuration = SignedDuration::from_mins(10);
 /// How many (tenant, resource) pairs are remembered before those without a token are forgotten.
 const SLOTS_MAX: usize = 20_000;
-/// The application permissions the directory mirror needs.
-///
-/// Source: graph-licensing.md section 10.3.
-pub(crate) const ROLES: [&str; 3] =
-    ["User.Read.All", "LicenseAssignment.Read.All", "Organization.Read.All"];
-/// The one that holds all of them.
-const ROLE_OVER_ALL: &str = "Directory.Read.All";
+
+/// The permissions that a tenant's administrator is asked for where there are none at all.
+const NEEDED: [Permission; 3] =
+    [Permission::UserRead, Permission::LicenseAssignmentRead, Permission::OrganizationRead];
 
 /// Text that nothing prints.
 #[derive(Clone)]
@@ -116,7 +114,7 @@ pub(crate) struct Resource {
 pub(crate) struct Token {
     text: Secret,
     renew_at: Timestamp,
-    roles: Option<Vec<String>>,
+    access: Option<Access>,
 }
 
 impl Token {
@@ -127,19 +125,20 @@ impl Token {
     /// A token with these roles.
     #[cfg(test)]
     pub(crate) fn for_tests(roles: &[&str]) -> Self {
-        let roles = roles.iter().map(ToString::to_string).collect();
-        Self { text: Secret::new("x"), renew_at: Timestamp::MAX, roles: Some(roles) }
+        let access = Some(Access::of_roles(roles.iter().copied()));
+        Self { text: Secret::new("x"), renew_at: Timestamp::MAX, access }
     }
 
-    /// Those of [`ROLES`] that the tenant did not give; nothing when the token does not say.
+    /// What it opens of Graph; `None` when the token does not say.
+    pub(crate) fn access(&self) -> Option<Access> {
+        self.access
+    }
+
+    /// The permissions of licences that the tenant did not give; nothing when the token does not
+    /// say.
     pub(crate) fn missing_roles(&self) -> Vec<&'static str> {
-        let Some(roles) = &self.roles else { return Vec::new() };
-        let has = |role: &str| roles.iter().any(|it| it.eq_ignore_ascii_case(role));
-        if has(ROLE_OVER_ALL) {
-            Vec::new()
-        } else {
-            ROLES.into_iter().filter(|it| !has(it)).collect()
-        }
+        let missing = self.access.iter().flat_map(Access::missing);
+        missing.filter(|it| *it != Permission::GroupRead).map(Permission::as_str).collect()
     }
 }
 
@@ -272,6 +271,11 @@ impl TokenSource {
         }
     }
 
+    /// Forgets the token of a tenant, whoever uses it: the next one is a new one.
+    pub(crate) async fn renew(&self, tenant: TenantId, resource: &Resource) {
+        *self.slot(tenant, &resource.scope).held.lock().await = Held::default();
+    }
+
     fn slot(&self, tenant: TenantId, scope: &str) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() > SLOTS_MAX {
@@ -337,11 +341,12 @@ impl TokenSource {
             let what = format!(
                 "tenant {tenant} gave our app no permission: its administrator must consent to {} \
                  (`entitled tenants consent-url {tenant}`)",
-                ROLES.join(", ")
+                NEEDED.map(Permission::as_str).join(", ")
             );
-            return Err(MicrosoftError::new(ErrorKind::Consent, what));
+            return Err(MicrosoftError::new(ErrorKind::Consent, what).nothing_given());
         }
-        Ok(Token { text: Secret::new(issued.text), renew_at, roles })
+        let access = roles.map(|it| Access::of_roles(it.iter().map(String::as_str)));
+        Ok(Token { text: Secret::new(issued.text), renew_at, access })
     }
 
     /// Where this tenant's tokens are issued.

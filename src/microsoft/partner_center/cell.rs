@@ -28,22 +28,29 @@ pub(super) fn opening(text: &str) -> (u64, u8, &str) {
     let blank = text.get(..blank).unwrap_or_default();
     let above = u64::try_from(blank.matches('\n').count()).unwrap_or(u64::MAX);
     let (first, rest) = body.split_once('\n').unwrap_or((body, ""));
-    let said = first.trim().trim_matches('"').to_ascii_lowercase();
-    if let Some(it) = said.strip_prefix("sep=").and_then(|it| it.bytes().next()) {
-        return (above.saturating_add(1), it, rest);
+    match separator_said(first.as_bytes()) {
+        Some(it) => (above.saturating_add(1), it, rest),
+        None => (above, separator(first.as_bytes()), body),
     }
+}
+
+/// The separator that a line of its own says: spreadsheets write `sep=;`.
+pub fn separator_said(line: &[u8]) -> Option<u8> {
+    let text = std::str::from_utf8(line).ok()?.trim().trim_matches('"').to_ascii_lowercase();
+    text.strip_prefix("sep=")?.bytes().next()
+}
+
+/// What separates the columns of this line: what stands most often outside quotes.
+pub fn separator(line: &[u8]) -> u8 {
     let mut quoted = false;
-    let outside: String = first
-        .chars()
-        .filter(|it| {
-            quoted ^= *it == '"';
-            !quoted
-        })
-        .collect();
-    let count = |it: &u8| outside.bytes().filter(|byte| byte == it).count();
-    // The last of equals: a line without any is one of commas.
-    let separator = [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',');
-    (above, separator, body)
+    let mut counts = [(b'\t', 0_usize), (b';', 0), (b',', 0)];
+    for byte in line {
+        quoted ^= *byte == b'"';
+        for (_, count) in counts.iter_mut().filter(|(it, _)| !quoted && it == byte) {
+            *count = count.saturating_add(1);
+        }
+    }
+    counts.iter().max_by_key(|(_, count)| *count).map_or(b',', |(it, _)| *it)
 }
 
 /// The cell's text without the space around it.

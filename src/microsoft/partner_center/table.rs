@@ -154,7 +154,7 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
         if table.seen > u64::try_from(REPORT_ROWS_MAX).unwrap_or(u64::MAX) {
             return Err(NoLicenceTable::TooLong);
         }
-        let from = at.advance(body, record.position().map_or(0, |it| it.byte()));
+        let from = at.advance(body, record.position().map_or(0, csv::Position::byte));
         let bytes = slice(body, from, reader.position().byte());
         // An odd number of quotes: one was never closed, and ate the rows that follow.
         let open = bytes.iter().fold(false, |open, it| open ^ (*it == b'"'));
@@ -198,7 +198,7 @@ impl Place {
         let ends = slice(body, from, u64::MAX).iter();
         let ends = ends.take_while(|it| matches!(it, b'\r' | b'\n')).count();
         let from = from.saturating_add(u64::try_from(ends).unwrap_or(0));
-        let passed = slice(body, self.byte, from).iter().filter(|it| **it == b'\n').count();
+        let passed = slice(body, self.byte, from).split(|it| *it == b'\n').skip(1).count();
         self.line = self.line.saturating_add(u64::try_from(passed).unwrap_or(0));
         self.byte = from;
         from

@@ -38,6 +38,7 @@ use super::faults::{Fault, Faults};
 use super::graph::throttle::{Bucket, GraphUse};
 use super::keys::KeyRing;
 use super::notify::Hooks;
+use super::partner_center::Analytics;
 use super::sign_in::Visits;
 use super::stumble::Stumble;
 use super::usage::Meter;
@@ -60,6 +61,7 @@ pub struct World {
     pub(super) post: Post,
     pub(super) hooks: Hooks,
     pub(super) meter: Meter,
+    pub(super) analytics: Analytics,
     pub(super) visits: Visits,
     keys: KeyRing,
     /// Secrets of our app; false once expired.
@@ -114,6 +116,7 @@ impl World {
             post: Post::default(),
             hooks: Hooks::default(),
             meter: Meter::default(),
+            analytics: Analytics::default(),
             visits: Visits::default(),
             keys: options.keys.as_deref().map_or_else(KeyRing::new, KeyRing::kept)?,
             secrets,
@@ -210,7 +213,7 @@ impl World {
         self.fate.hits(chance)
     }
 
-    /// Lets the marketplace stumble over its next requests of a kind, after those ordered before.
+    /// Lets the marketplace or Partner Center stumble over its next requests of a kind, after those ordered before.
     pub fn stumble(&mut self, stumble: Stumble) {
         self.stumbles.push(stumble);
     }

@@ -87,6 +87,18 @@ impl World {
         })
     }
 
+    /// The tenant lives in a government's cloud: the public one gives no token for it, and its
+    /// metadata say where it is.
+    ///
+    /// # Errors
+    /// No such tenant.
+    pub fn nationalize(&mut self, tenant: Uuid) -> Result<(), WorldError> {
+        self.edit(tenant, |tenant, _| {
+            tenant.national = true;
+            Ok(())
+        })
+    }
+
     /// Whether a tenant lets our app read whom it has.
     pub fn lets_us_in(&self, tenant: Uuid) -> bool {
         let roles = self.tenant(tenant).and_then(|it| it.consent.as_ref());

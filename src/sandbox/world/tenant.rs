@@ -240,6 +240,8 @@ pub(crate) struct Tenant {
     pub(crate) name: String,
     /// Application permissions; `None`: our app is not in this tenant.
     pub(crate) consent: Option<Vec<String>>,
+    /// Whether it lives in a government's cloud.
+    pub(crate) national: bool,
     pub(crate) skus: Vec<TenantSku>,
     pub(crate) groups: Vec<Group>,
     pub(crate) users: Vec<User>,
@@ -261,6 +263,7 @@ impl Tenant {
             id,
             name: name.to_owned(),
             consent,
+            national: false,
             skus: Vec::new(),
             groups: Vec::new(),
             users: Vec::new(),

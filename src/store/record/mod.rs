@@ -11,6 +11,7 @@
 //! What is inside the payload is told by version and kind: the plain structs of `v1_*.rs`, which
 //! are converted from and to the domain by one match a direction. The envelope itself never changes.
 
+mod v1_access;
 mod v1_asked;
 mod v1_base;
 mod v1_directory;
@@ -36,6 +37,7 @@ use serde::de::DeserializeOwned;
 use super::StoreError;
 use super::layout::{Kind, Table};
 
+pub(super) use v1_access::{AccessV1, HeldBackV1};
 pub(super) use v1_asked::AskedV1;
 pub(super) use v1_directory::{SkusV1, SourceV1, TenantV1};
 pub(super) use v1_groups::{CountV1, GroupV1, GroupsV1, SeriesV1};

@@ -14,13 +14,13 @@ use uuid::Uuid;
 
 use super::{arbitrary_events, arbitrary_licenses, arbitrary_reports, arbitrary_rights};
 use crate::domain::{
-    Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud, Commit,
-    Consent, Coverage, Document, Entity, Fact, GroupId, HeldSeat, Holders, Impact, Licence, Life,
-    Losers, OddRecord, Outcome, Packed, Party, Path, PathState, ReadWrite, Run, RunId, Said,
-    ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey, SourceState, Subscription,
-    SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers, Terms, Trigger,
-    Undocumented, Unfinished, Units, Unread, UserId, UserLicences, UserTable, UserWrites, Via,
-    Whose,
+    Access, Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud,
+    Commit, Consent, Coverage, Document, Entity, Fact, Grant, GroupId, HeldBack, HeldSeat, Holders,
+    Impact, Licence, Life, Losers, OddRecord, Outcome, Packed, Party, Path, PathState, Permission,
+    ReadWrite, Run, RunId, Said, ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey,
+    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
+    Terms, Trigger, Undocumented, Unfinished, Units, Unread, UserId, UserLicences, UserTable,
+    UserWrites, Via, Whose,
 };
 
 pub(super) fn text() -> BoxedStrategy<Arc<str>> {
@@ -101,6 +101,30 @@ fn tenant() -> BoxedStrategy<Tenant> {
     (tenant_id(), option::of(text()), select(Consent::ALL), select(Cloud::ALL))
         .prop_map(|(id, name, consent, cloud)| Tenant { id, name, consent, cloud })
         .boxed()
+}
+
+fn access() -> BoxedStrategy<Access> {
+    (vec((select(Permission::ALL), select(Grant::ALL)), 0..4), option::of(time()))
+        .prop_map(|(grants, since)| {
+            let access =
+                grants.into_iter().fold(Access::default(), |it, (one, grant)| it.with(one, grant));
+            access.since(since)
+        })
+        .boxed()
+}
+
+fn held() -> BoxedStrategy<Option<HeldBack>> {
+    let sku = || uuid().prop_map(SkuId::from_uuid);
+    let users = vec((sku(), vec(user_id(), 0..400).prop_map(Arc::from)), 0..3);
+    let held = (any::<u64>().prop_map(RunId), time(), any::<u64>(), users, vec(sku(), 0..2))
+        .prop_map(|(run, at, total, users, skus)| HeldBack {
+            run,
+            at,
+            total,
+            users: users.into_iter().collect(),
+            skus,
+        });
+    option::of(held).boxed()
 }
 
 fn sku() -> BoxedStrategy<Sku> {
@@ -343,14 +367,6 @@ fn unread() -> BoxedStrategy<Unread> {
         .boxed()
 }
 
-fn unreads() -> BoxedStrategy<Vec<(Arc<str>, Option<Unread>)>> {
-    let one = prop_oneof![
-        3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
-        1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
-    ];
-    vec(one, 0..2).boxed()
-}
-
 fn asked() -> BoxedStrategy<AskedWrite> {
     let operation = || select(vec!["a", "b", "c"]).prop_map(Arc::<str>::from);
     let terms =
@@ -399,6 +415,14 @@ fn asked() -> BoxedStrategy<AskedWrite> {
     prop_oneof![new, moved, operation().prop_map(AskedWrite::Forget)].boxed()
 }
 
+fn unread_write() -> BoxedStrategy<(Arc<str>, Option<Unread>)> {
+    prop_oneof![
+        3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
+        1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
+    ]
+    .boxed()
+}
+
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
     (unwatched(), watched::writes())
@@ -411,7 +435,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
     let facts = (
         vec((subscription(), raw), 0..3),
-        vec(tenant(), 0..2),
+        (vec(tenant(), 0..2), vec((tenant_id(), access()), 0..2), vec((tenant_id(), held()), 0..2)),
         vec((tenant_id(), vec(sku(), 0..3)), 0..2),
         vec(tenant_users(), 0..2),
         vec((source_key(), source_state()), 0..2),
@@ -423,7 +447,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
         vec(change(), 0..6),
         vec(run(), 0..2),
         vec((subscription_id(), life()), 0..2),
-        unreads(),
+        vec(unread_write(), 0..2),
         vec(asked(), 0..3),
         (
             vec(grouped::groups(), 0..2),
@@ -444,7 +468,9 @@ fn unwatched() -> BoxedStrategy<Commit> {
     (facts, rest, licenses, reports)
         .prop_map(|(facts, rest, licenses, reports)| Commit {
             subscriptions: facts.0,
-            tenants: facts.1,
+            tenants: facts.1.0,
+            access: facts.1.1,
+            held: facts.1.2,
             skus: facts.2,
             users: facts.3,
             groups: rest.8.0,

@@ -66,6 +66,7 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         }
         let (tenant, skus, directory) = (&it.tenant, &it.skus, &it.directory);
         all.insert(format!("tenant {id}"), format!("{tenant:?} {skus:?} {directory:?}"));
+        all.insert(format!("consent {id}"), format!("{:?} {:?}", it.access, it.held));
         let (source, mappings) = (&it.rights_source, &it.mappings);
         all.insert(format!("learned {id}"), format!("{source:?} {mappings:?}"));
         for (user, rights) in &it.rights {

@@ -1,35 +1,64 @@
-//! The licence report: brought in by hand as the License dashboard's CSV.
+//! The licence report: from Partner Center's analytics API, or brought in by hand as the License
+//! dashboard's CSV.
 //!
-//! The report gives and takes no right; it is compared with what Graph shows.
+//! The report gives and takes no right; it is compared with what Graph shows and with deals.
 
+mod compare;
+mod deals;
 mod plan;
+mod run;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::{info, warn};
 
 use super::progress::Gauge;
-use super::{Begun, End, Sources, SyncHandle, apart, ended};
+use super::{Begun, End, RequestError, Sources, SyncHandle, apart, ended};
 use crate::domain::{ReportOrigin, Run, SourceKey, Trigger};
 use crate::microsoft::{LicenceTable, NoLicenceTable, licence_table};
 use crate::store::StoreError;
 
+pub use self::compare::{Compared, GraphSays, ProductSums, ReportSays, Sums, compare, day};
+pub use self::deals::{DealWish, Put};
 pub use self::plan::{ReportTally, Told};
+pub(super) use self::run::run;
+pub use crate::microsoft::REPORT_BYTES_MAX;
 
-/// How large a report may be.
-pub const REPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often the report is read from Partner Center, and whose report is being compared: two that
+/// are planned from the same mirror would undo each other.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    every: Result<SignedDuration, RequestError>,
+    turn: Arc<Mutex<()>>,
+}
 
-/// One report is compared and written at a time: two that are planned from the same mirror would
-/// undo each other.
-#[derive(Clone, Debug, Default)]
-pub struct Turn(Arc<Mutex<()>>);
+impl Default for Desk {
+    /// One that reads nothing by itself.
+    fn default() -> Self {
+        Self::new(Err(RequestError::NoReports))
+    }
+}
 
-impl Turn {
+impl Desk {
+    /// A desk that reads the report so often, or why it does not.
+    pub fn new(every: Result<SignedDuration, RequestError>) -> Self {
+        Self { every, turn: Arc::default() }
+    }
+
+    /// How often it is read.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn every(&self) -> Result<SignedDuration, RequestError> {
+        self.every.clone()
+    }
+
     async fn take(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().await
+        self.turn.lock().await
     }
 }
 

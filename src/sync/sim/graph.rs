@@ -186,6 +186,10 @@ impl DirectoryReads for Graph {
         called.map(|_| Organization { name: Some("Sim".into()) })
     }
 
+    async fn cloud(&self, _: &Meter, _: TenantId) -> Answer<Option<crate::domain::Cloud>> {
+        Ok(None)
+    }
+
     async fn subscribed_skus(&self, _: &Meter, tenant: TenantId) -> Answer<Vec<Read<Sku>>> {
         let call = move |state: &mut State| {
             let tenant = state.call(tenant, false)?;

@@ -1,4 +1,4 @@
-//! What the configuration may say together: problems, warnings, notes.
+//! What the configuration may say together: problems, warnings.
 
 use super::{KEY, LEAST, SECRET, one_problem, read, warned, with};
 
@@ -136,11 +136,27 @@ fn what_is_probably_not_meant_is_a_warning() {
 }
 
 #[test]
-fn what_takes_effect_later_is_noted_only_when_it_is_set() {
-    assert_eq!(with("").unwrap().notes, []);
-    let notes = with("[sync.reports]\nevery = \"12h\"").unwrap().notes;
-    let keys: Vec<_> = notes.iter().map(|it| it.key.as_str()).collect();
-    assert_eq!(keys, ["sync.reports.every"]);
+fn a_stand_in_for_entra_with_microsofts_own_partner_center_is_warned_of() {
+    let entra = "[microsoft]\nlogin = \"http://127.0.0.1:9/login\"\n";
+    warned(with(entra), "microsoft.partner_center", "licence reports are not read");
+    let both = format!("{entra}partner_center = \"http://127.0.0.1:9/pc\"\n");
+    let loaded = with(&both).unwrap();
+    assert!(loaded.warnings.iter().all(|it| it.key != "microsoft.partner_center"));
+    assert_eq!(loaded.config.microsoft.report_hosts, [""; 0]);
+    assert_eq!(with("").unwrap().config.microsoft.report_hosts, ["blob.core.windows.net"]);
+    let odd = with("[microsoft]\nreport_hosts = [\"https://a.test/\"]\n").unwrap_err();
+    assert!(odd.to_string().contains("report_hosts"), "{odd}");
+}
+
+#[test]
+fn what_a_solution_package_says_has_no_effect_on_other_channels() {
+    let product = |it: &str| with(&product("", it));
+    let name = "channel = \"saas\"\nname = \"Gold\"";
+    warned(product(name), "product[0].plan[0].name", "only isv_app plans");
+    let apps = "channel = \"isv_app\"\napps = [\"cts_a\"]\nmore_info = \"https://a.test/\"";
+    let loaded = product(apps).unwrap();
+    let solution = loaded.config.solutions.values().next().unwrap();
+    assert_eq!(solution.plans[0].apps, ["cts_a"]);
 }
 
 #[test]

@@ -154,7 +154,7 @@ pub(super) struct Server {
     log: PathBuf,
     pub(super) public: String,
     pub(super) ops: String,
-    client: reqwest::Client,
+    pub(super) client: reqwest::Client,
 }
 
 impl Server {

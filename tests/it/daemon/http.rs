@@ -275,6 +275,7 @@ async fn operators_routes_and_files_are_theirs_alone() {
         [
             "/.well-known/jwks.json",
             "/.well-known/revocations",
+            "/marketplace/consent",
             "/marketplace/landing",
             "/marketplace/landing/account",
             "/marketplace/landing/purchase",

@@ -163,7 +163,7 @@ async fn revoked_licenses_are_listed_while_a_package_might_still_work() {
     assert!(verify_answer(&list, &keys, PRODUCT, now()).is_err(), "it passes for no answer");
 }
 
-fn built(world: &World, license: &License) -> String {
+pub(super) fn built(world: &World, license: &License) -> String {
     let key = world.store.keys().for_packages().unwrap();
     let secret = world.store.keys().pseudonym_secret();
     let signer = Signer::new(&key.kid, &key.pkcs8, "https://lic.example.test", &secret).unwrap();

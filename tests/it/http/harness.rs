@@ -108,6 +108,7 @@ impl World {
             notifications: entitled::sync::notifications::Notifications::default(),
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
+            consent: None,
             rates: setup.rates,
             seats: None,
             metrics: metrics.clone(),

@@ -50,6 +50,8 @@ impl Stage {
                 login: at("/login"),
                 marketplace: at("/marketplace"),
                 graph: at("/graph"),
+                partner_center: at("/partner_center"),
+                report_hosts: Vec::new(),
             },
             tenant: of(story::PUBLISHER_TENANT),
             client_id: story::CLIENT_ID.to_string(),

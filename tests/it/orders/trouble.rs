@@ -1,5 +1,8 @@
 //! What may have happened or not: read back, never simply repeated. Source: marketplace-saas.md 3.4.
 
+use entitled::decision::{Past, Question, rewind};
+use entitled::domain::{Host, HybridMode, Policy, Product};
+
 use super::*;
 
 /// How an order is asked for, and what it is.
@@ -168,8 +171,16 @@ async fn what_was_said_about_a_subscription_undoes_nothing_of_its_past() {
     let filter = ChangeFilter { since: Some(at), ..ChangeFilter::default() };
     let changes = it.world.daemon.store.changes(&filter).unwrap();
     assert!(changes.iter().any(|it| matches!(it.after, Some(Fact::Words(_)))));
-    let past = entitled::decision::Past { at, changes: &changes, runs: &[] };
+    let past = Past { at, changes: &changes, journal_since: None, runs: &[] };
+    let product = Product {
+        id: "viz-suite".parse().unwrap(),
+        name: "Viz Suite".into(),
+        hybrid: HybridMode::None,
+        features: std::collections::BTreeMap::new(),
+        plans: Vec::new(),
+    };
     let tenant = story::PROSEWARE.tenant.to_string().parse().unwrap();
-    let then = entitled::decision::rewind(&it.world.mirror(), past, tenant, None);
+    let question = Question::of_user(&product, Host::Web, tenant, None);
+    let then = rewind(&it.world.mirror(), past, &question, &Policy::default());
     assert_eq!(then.subscription(it.subscription()).unwrap().quantity, Some(25));
 }

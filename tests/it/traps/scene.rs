@@ -173,6 +173,8 @@ impl Scene {
                 login: at("/login"),
                 marketplace: at("/marketplace"),
                 graph: at("/graph"),
+                partner_center: at("/partner_center"),
+                report_hosts: Vec::new(),
             },
             tenant: story::PUBLISHER_TENANT.to_string().parse().unwrap(),
             client_id: story::CLIENT_ID.to_string(),

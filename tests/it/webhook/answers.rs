@@ -127,6 +127,23 @@ fn catalog() -> Catalog {
     }])
 }
 
+/// All of Microsoft is one server.
+fn settings(url: &reqwest::Url) -> Settings {
+    Settings {
+        hosts: Hosts {
+            login: url.clone(),
+            marketplace: url.clone(),
+            graph: url.clone(),
+            partner_center: url.clone(),
+            report_hosts: Vec::new(),
+        },
+        tenant: story::PUBLISHER_TENANT.to_string().parse().unwrap(),
+        client_id: story::CLIENT_ID.to_string(),
+        credential: Credential::Secret(Secret::new("s")),
+        identity_endpoint: None,
+    }
+}
+
 /// Works one webhook off; what Microsoft was told, and what became of the webhook.
 async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEvent, Store) {
     let server = MockServer::start().await;
@@ -145,13 +162,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
     let options = StoreOptions { guard: Guard::Off, ..StoreOptions::new(dir.path().join("s")) };
     let (store, _) = Store::open(options, now).unwrap();
     let url: reqwest::Url = server.uri().parse().unwrap();
-    let settings = Settings {
-        hosts: Hosts { login: url.clone(), marketplace: url.clone(), graph: url },
-        tenant: story::PUBLISHER_TENANT.to_string().parse().unwrap(),
-        client_id: story::CLIENT_ID.to_string(),
-        credential: Credential::Secret(Secret::new("s")),
-        identity_endpoint: None,
-    };
+    let settings = settings(&url);
     let sleep: entitled::microsoft::Sleep = Arc::new(|_| Box::pin(tokio::task::yield_now()));
     let sources = Sources {
         store: store.clone(),
@@ -160,7 +171,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         clock,
         ledger: Ledger::default(),
         freshness: entitled::sync::freshness::Ages::default(),
-        reports: entitled::sync::reports::Turn::default(),
+        reports: entitled::sync::reports::Desk::default(),
         lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {
             sweep: SignedDuration::from_hours(24),

@@ -60,7 +60,7 @@ fn a_row_that_cannot_be_read_takes_no_other_with_it() {
     assert_eq!(told.len(), 4, "{told:?}");
     assert_eq!(told[3], (7, None));
 
-    let many: String = (0..200).map(|it| format!("L-{it},x\n")).collect();
+    let many = (0..200).map(|it| format!("L-{it},x\n")).collect::<Vec<_>>().concat();
     let rows = read(format!("id,licensee\nL-a,\"open\n{many}"));
     assert_eq!(rows.len(), 201);
     assert_eq!(rows[0].said, Err("a quote that opens in it is not closed".to_owned()));

@@ -14,9 +14,10 @@ use uuid::Uuid;
 use super::access::{self, Addresses};
 use super::purchase::{ASK_AGAIN, Shown};
 use super::seal::{Purchase, Session, Ticket};
-use super::{Answer, Visit, field, words};
+use super::{Answer, Visit, words};
 use crate::domain::{Cause, Plan, Product, PurchaseToken, Subscription, SubscriptionId};
 use crate::http::public::body;
+use crate::http::public::page::field;
 use crate::sync::orders::{Activated, OrderError};
 
 /// How long Microsoft may take: a person waits, and the listener gives up after ten seconds.

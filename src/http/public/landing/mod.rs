@@ -16,7 +16,6 @@
 
 mod access;
 mod activation;
-mod page;
 mod purchase;
 mod seal;
 mod sign_in;
@@ -33,8 +32,8 @@ use jiff::Timestamp;
 use url::Url;
 
 use self::activation::Activations;
-use self::page::{Page, keep_to_itself};
 use self::seal::{Person, Seal, Session, Ticket};
+use super::page::{Page, keep_to_itself, too_many};
 use super::{Public, Shared, client_of};
 use crate::http::problem::{Cause, ProblemBody};
 use crate::http::rates::Limited;
@@ -172,7 +171,7 @@ impl Visit<'_> {
 
     fn limited(&self, limited: Limited) -> Answer {
         self.public.limited(limited);
-        words::too_many(limited.wait_s).into()
+        too_many(limited.wait_s).into()
     }
 }
 
@@ -313,12 +312,6 @@ impl Landing {
         words::trouble(why, self.support.is_some())
             .into_response(&self.publisher, self.support.as_ref())
     }
-}
-
-/// The query's or a form's field of this name.
-fn field(pairs: &str, name: &str) -> Option<String> {
-    let mut pairs = url::form_urlencoded::parse(pairs.as_bytes());
-    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 impl From<crate::tokens::SignedIn> for Person {

@@ -5,13 +5,13 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::access::Addresses;
-use super::page::Page;
 use super::seal::Person;
 use super::words::{person_line, support_line};
 use crate::domain::{
     Coverage, Mirror, Party, Plan, Product, Subscription, SubscriptionStatus, TenantId,
 };
 use crate::http::markup::Text;
+use crate::http::public::page::Page;
 
 /// What a page about a purchase shows.
 pub(super) struct Shown<'a> {

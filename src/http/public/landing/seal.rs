@@ -3,14 +3,12 @@
 //! A cookie and no table in memory: nobody can fill it up for others, and it lives through a
 //! restart. It holds the purchase token, which so is in no address but the one that Microsoft made.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hmac;
 use axum::http::{HeaderMap, HeaderValue, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::http::seal;
 
 /// How long somebody may take to sign in.
 const LEAVING_FOR: SignedDuration = SignedDuration::from_mins(30);
@@ -77,7 +75,7 @@ struct Sealed {
 
 /// Seals and opens.
 pub(super) struct Seal {
-    key: RandomizedNonceKey,
+    cipher: seal::Seal,
     name: &'static str,
     attributes: String,
 }
@@ -86,15 +84,13 @@ impl Seal {
     /// With a key made from `secret`. The cookie is sent back to addresses below `path` only, and
     /// with `secure` over TLS only. `None` if the library cannot make a key.
     pub(super) fn new(secret: &[u8; 32], path: &str, secure: bool) -> Option<Self> {
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let key = hmac::sign(&secret, b"entitled landing cookie 1");
         let (name, more) = if secure {
             ("__Secure-entitled_landing", "; Secure")
         } else {
             ("entitled_landing", "")
         };
         Some(Self {
-            key: RandomizedNonceKey::new(&AES_256_GCM, key.as_ref()).ok()?,
+            cipher: seal::Seal::new(secret, "entitled landing cookie 1")?,
             name,
             attributes: format!("; Path={path}; HttpOnly; SameSite=Lax{more}"),
         })
@@ -108,10 +104,7 @@ impl Seal {
         };
         let until = now.as_second().saturating_add(life.as_secs());
         let sealed = Sealed { until, ticket: ticket.clone() };
-        let mut bytes = serde_json::to_vec(&sealed).ok()?;
-        let nonce = self.key.seal_in_place_append_tag(Aad::from(self.name), &mut bytes).ok()?;
-        bytes.splice(0..0, *nonce.as_ref());
-        let value = URL_SAFE_NO_PAD.encode(bytes);
+        let value = self.cipher.seal(self.name, &sealed)?;
         if value.len() > VALUE_MAX {
             return None;
         }
@@ -127,12 +120,7 @@ impl Seal {
         let all = headers.get_all(header::COOKIE).iter().filter_map(|it| it.to_str().ok());
         let mut pairs = all.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));
         let value = pairs.find(|(name, _)| *name == self.name)?.1;
-        let mut bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let nonce: [u8; NONCE_LEN] = bytes.get(..NONCE_LEN)?.try_into().ok()?;
-        let text = bytes.get_mut(NONCE_LEN..)?;
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let text = self.key.open_in_place(nonce, Aad::from(self.name), text).ok()?;
-        let sealed: Sealed = serde_json::from_slice(text).ok()?;
+        let sealed: Sealed = self.cipher.open(self.name, value)?;
         (now.as_second() < sealed.until).then_some(sealed.ticket)
     }
 }

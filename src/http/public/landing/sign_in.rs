@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::seal::{Leaving, Purchase, Session, Ticket};
-use super::{Answer, Visit, field, words};
+use super::{Answer, Visit, words};
 use crate::domain::PurchaseToken;
+use crate::http::public::page::{aadsts, field};
 use crate::sync::sign_in::SignInError;
 
 /// How long Entra may take: a person waits, and the listener gives up after ten seconds.
@@ -88,10 +89,10 @@ impl Visit<'_> {
     /// Entra says why nobody signed in.
     fn refused(&self, error: &str) -> Answer {
         let said = field(&self.query, "error_description").unwrap_or_default();
-        let code = said.split_once("AADSTS").map_or("", |(_, rest)| rest);
-        let digits: String = code.chars().take_while(char::is_ascii_digit).take(10).collect();
-        let code = (!digits.is_empty()).then_some(digits.as_str());
-        let cancelled = error == "access_denied" && !["65004", "90094"].contains(&&*digits);
+        let code = aadsts(&said);
+        let code = code.as_deref();
+        let declined = code.is_some_and(|it| ["65004", "90094"].contains(&it));
+        let cancelled = error == "access_denied" && !declined;
         info!(aadsts = code, cancelled, "Somebody came back without having signed in");
         words::not_signed_in(self.path(), cancelled, code).into()
     }

@@ -2,9 +2,9 @@
 
 use axum::http::StatusCode;
 
-use super::page::Page;
 use super::seal::Person;
 use crate::http::markup::Text;
+use crate::http::public::page::Page;
 
 /// How a buyer gets a fresh link.
 ///
@@ -149,13 +149,6 @@ pub(super) fn refused(has_support: bool) -> Page {
              for it. Please look at the subscription where you bought it, and try again.{}",
             support_line(has_support)
         ))
-}
-
-/// Too many requests.
-pub(super) fn too_many(wait_s: u32) -> Page {
-    Page::new(StatusCode::TOO_MANY_REQUESTS, "Please wait a moment")
-        .text("This page was opened too often from your network. Nothing was changed.")
-        .retry_after(wait_s)
 }
 
 /// The request is no form of ours.

@@ -167,6 +167,26 @@ pub(super) fn keep_to_itself(headers: &mut axum::http::HeaderMap) {
     }
 }
 
+/// Somebody comes too often.
+pub(super) fn too_many(wait_s: u32) -> Page {
+    Page::new(StatusCode::TOO_MANY_REQUESTS, "Please wait a moment")
+        .text("This page was opened too often from your network. Nothing was changed.")
+        .retry_after(wait_s)
+}
+
+/// The query's or a form's field of this name.
+pub(super) fn field(pairs: &str, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(pairs.as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// The digits of the code in what Entra says; the rest of it may name somebody.
+pub(super) fn aadsts(said: &str) -> Option<String> {
+    let code = said.split_once("AADSTS")?.1;
+    let digits: String = code.chars().take_while(char::is_ascii_digit).take(10).collect();
+    (!digits.is_empty()).then_some(digits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

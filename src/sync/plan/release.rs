@@ -1,0 +1,207 @@
+//! What the brake holds, written down so that an operator can let go of it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::assigns;
+use crate::domain::{
+    Cause, Change, Commit, Entity, Fact, HeldBack, Licence, Outcome, RunId, Sku, SkuId, SourceKey,
+    SourceState, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
+};
+
+/// What a run no longer had, while the brake holds it.
+#[derive(Default)]
+pub(super) struct Missing {
+    users: BTreeMap<SkuId, Vec<UserId>>,
+    pub(super) skus: Vec<SkuId>,
+}
+
+impl Missing {
+    /// A user was read with less than he had.
+    pub(super) fn user(
+        &mut self,
+        user: UserId,
+        before: &UserLicences,
+        after: Option<&UserLicences>,
+    ) {
+        let had = before.licences.iter().filter(|it| it.assigned).map(|it| it.sku);
+        for sku in had.filter(|sku| !after.is_some_and(|after| assigns(after, *sku))) {
+            self.users.entry(sku).or_default().push(user);
+        }
+    }
+
+    pub(super) fn held_back(self, run: RunId, at: Timestamp, total: usize) -> HeldBack {
+        let users = self.users.into_iter().map(|(sku, mut users)| {
+            users.sort_unstable();
+            (sku, users.into())
+        });
+        let total = u64::try_from(total).unwrap_or(u64::MAX);
+        HeldBack { run, at, total, users: users.collect(), skus: self.skus }
+    }
+}
+
+/// What is held after a reading that was no full one, such as a look-up of one user: it neither
+/// confirms nor drops that users were read with less. The list of SKUs is always whole.
+pub(super) fn kept(
+    held: Option<&HeldBack>,
+    new: Option<HeldBack>,
+    listed: &[Sku],
+) -> Option<HeldBack> {
+    let Some(held) = held else { return new };
+    let mut skus = new.map(|it| it.skus).unwrap_or_default();
+    let marked = |id: &SkuId| listed.iter().any(|it| it.id == *id && it.missing_since.is_some());
+    skus.extend(held.skus.iter().copied().filter(marked));
+    skus.sort_unstable();
+    skus.dedup();
+    let anything = !(skus.is_empty() && held.users.is_empty());
+    anything.then(|| HeldBack { skus, ..held.clone() })
+}
+
+/// Lets go of what the brake holds: it is removed as the read that missed it said, with an entry in
+/// the journal for each and one for who released it. `None` if nothing is held. What a later round
+/// changed stays as it is.
+pub fn release(view: &TenantView, by: &str, now: Timestamp) -> Option<Commit> {
+    let held = view.held.as_deref()?;
+    let tenant = view.tenant.id;
+    let mut commit = Commit {
+        held: vec![(tenant, None)],
+        sources: vec![(SourceKey::directory(tenant), freed(&view.directory))],
+        changes: vec![noted(tenant, held, by, now)],
+        ..Commit::default()
+    };
+    let mut lost: BTreeMap<UserId, Vec<SkuId>> = BTreeMap::new();
+    for (sku, users) in &held.users {
+        for user in users.iter() {
+            lost.entry(*user).or_default().push(*sku);
+        }
+    }
+    let mut writes = Vec::new();
+    for (user, skus) in lost {
+        let Some(before) = view.users.get(user).filter(|it| it.missing_since.is_some()) else {
+            continue;
+        };
+        let kept = before.licences.iter().filter(|it: &&Licence| !skus.contains(&it.sku)).cloned();
+        let after = Some(UserLicences::new(kept)).filter(|it| !it.is_empty());
+        let before = UserLicences { missing_since: None, ..before };
+        let who = (tenant, user);
+        let change = Change::of_user(now, Cause::Command, who, Some(before), after.clone());
+        commit.changes.push(change);
+        writes.push((user, after));
+    }
+    if !writes.is_empty() {
+        commit.users.push(TenantUsers { tenant, writes: UserWrites::Patch(writes) });
+    }
+    let gone = |it: &&Sku| it.missing_since.is_some() && held.skus.contains(&it.id);
+    for sku in view.skus.iter().filter(gone) {
+        let of = (tenant, sku.id);
+        commit.changes.push(Change::of_sku(now, Cause::Command, of, Some(sku), None));
+    }
+    if view.skus.iter().any(|it| gone(&it)) {
+        let left = view.skus.iter().filter(|it| !gone(it)).cloned().collect();
+        commit.skus.push((tenant, left));
+    }
+    Some(commit)
+}
+
+/// The source's state without what the brake said. When it was completely read the next run says.
+fn freed(state: &SourceState) -> SourceState {
+    let braked = state.last_outcome == Some(Outcome::Partial);
+    let last_error = state.last_error.clone().filter(|_| !braked);
+    SourceState { held_back: 0, last_error, ..state.clone() }
+}
+
+/// Who let go of what.
+fn noted(tenant: TenantId, held: &HeldBack, by: &str, now: Timestamp) -> Change {
+    Change {
+        at: now,
+        cause: Cause::Command,
+        entity: Entity::Tenant,
+        id: tenant.to_string().into(),
+        tenant: Some(tenant),
+        user: None,
+        before: Some(Fact::Words(held.to_string().into())),
+        after: Some(Fact::Words(format!("released by {by}").into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Found;
+    use super::super::tests::{apply, enumerate, holds, present, sku, tenant, user};
+    use super::*;
+    use crate::domain::Mirror;
+
+    /// The tenant after the release, and what it changed.
+    fn released(view: &TenantView) -> (TenantView, Commit) {
+        let mirror = Mirror::default().applied(&Commit {
+            tenants: vec![view.tenant.clone()],
+            skus: vec![(view.tenant.id, view.skus.to_vec())],
+            users: vec![TenantUsers {
+                tenant: view.tenant.id,
+                writes: UserWrites::Replace(view.users.clone()),
+            }],
+            held: vec![(view.tenant.id, view.held.as_deref().cloned())],
+            ..Commit::default()
+        });
+        let commit = release(mirror.tenant(view.tenant.id).unwrap(), "ops", Timestamp::UNIX_EPOCH);
+        let commit = commit.unwrap();
+        let after = mirror.applied(&commit);
+        (after.tenant(view.tenant.id).unwrap().as_ref().clone(), commit)
+    }
+
+    #[test]
+    fn what_is_held_goes_with_an_entry_for_each_and_nothing_else_does() {
+        let (held, planned) = enumerate(&tenant(30), 1, &[1, 2]);
+        assert_eq!(planned.held, Some((28, 30)));
+        let back = held.held.as_deref().unwrap();
+        assert_eq!((back.run, back.total, back.seats()), (RunId(1), 30, 28));
+        assert!(back.holds(user(3), sku(1).id) && !back.holds(user(2), sku(1).id));
+        let (after, commit) = released(&held);
+        assert_eq!((present(&after), commit.changes.len()), (vec![1, 2], 1 + 28));
+        let words = |it: &str| Some(Fact::Words(it.into()));
+        let note = commit.changes.first().unwrap();
+        assert_eq!(note.before, words("held back: 28 of 30 seats, which r1 no longer saw"));
+        assert_eq!(note.after, words("released by ops"));
+        assert!(commit.changes.iter().all(|it| it.cause == Cause::Command));
+        assert_eq!(after.held.as_deref(), None);
+        assert!(release(&after, "ops", Timestamp::UNIX_EPOCH).is_none(), "once");
+    }
+
+    #[test]
+    fn a_user_who_came_back_or_never_lost_all_keeps_what_he_has() {
+        let (mut held, _) = enumerate(&tenant(30), 1, &[1]);
+        // Told by a later round: his mark is gone.
+        held.users = held.users.patched(&[(user(9), Some(holds(1)))]);
+        // He holds another of our SKUs that was not missed.
+        let both = UserLicences::new([holds(1), holds(2)].into_iter().flat_map(|it| it.licences));
+        let both = UserLicences { missing_since: Some(RunId(1)), ..both };
+        held.users = held.users.patched(&[(user(10), Some(both))]);
+        let (after, _) = released(&held);
+        assert_eq!(present(&after), [1, 9, 10]);
+        assert_eq!(after.users.get(user(10)), Some(holds(2)));
+    }
+
+    #[test]
+    fn a_look_at_one_user_neither_confirms_nor_drops_what_is_held() {
+        let (held, _) = enumerate(&tenant(30), 1, &[1, 2]);
+        let found = Found {
+            skus: held.skus.to_vec(),
+            told: [(user(3), None), (user(2), Some(holds(1)))].into(),
+            ..Found::default()
+        };
+        let (looked, planned) = apply(&held, found, 2);
+        assert_eq!((planned.held, looked.held.as_deref()), (None, held.held.as_deref()));
+        assert_eq!(present(&looked).len(), 29, "he was told of in so many words");
+        let (after, commit) = released(&looked);
+        assert_eq!((present(&after), commit.changes.len()), (vec![1, 2], 1 + 27));
+    }
+
+    #[test]
+    fn a_second_read_that_misses_the_same_leaves_nothing_to_release() {
+        let (held, _) = enumerate(&tenant(30), 1, &[1]);
+        let (gone, planned) = enumerate(&held, 2, &[1]);
+        assert_eq!((planned.held, gone.held.as_deref()), (None, None));
+        assert!(release(&gone, "ops", Timestamp::UNIX_EPOCH).is_none());
+    }
+}

@@ -1,0 +1,270 @@
+//! Whoever guesses activation keys, license ids and licensees, from one address and from many: how far
+//! he gets, and that nothing tells him how near he was.
+
+use std::time::Instant;
+
+use entitled::domain::{ActivationKey, Commit, Fact, License, LicenseId};
+use entitled::http::Rates;
+use entitled::store::ChangeFilter;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use super::activations::{built, license};
+use super::harness::*;
+use crate::tokens::{ANA, CONTOSO, Draft, FABRIKAM, Version, now};
+
+/// Tries from one address before it is the next one's turn: fewer than stop it.
+const EACH: usize = 9;
+const ADDRESSES: usize = 60;
+const LICENSEE: &str = "Contoso (ana@contoso.example)";
+
+fn key(seed: u8) -> ActivationKey {
+    ActivationKey::from_random([seed; ActivationKey::RANDOM])
+}
+
+fn id(seed: u8) -> LicenseId {
+    LicenseId::from_random([seed; LicenseId::RANDOM])
+}
+
+/// Wrong guesses are limited as they are in service.
+async fn world(licenses: impl FnOnce(&World) -> Vec<License>) -> World {
+    let mut setup = Setup::default();
+    setup.rates.wrong = Rates::default().wrong;
+    let world = World::with(setup).await;
+    let licenses = licenses(&world);
+    world.store.commit(Commit { licenses, ..Commit::default() }).await.unwrap();
+    world
+}
+
+fn token(tenant: &str) -> String {
+    Draft::good(Version::V2)
+        .claim("tid", tenant)
+        .claim("iss", Version::V2.issuer(tenant))
+        .claim("oid", ANA)
+        .signed()
+}
+
+/// Somebody behind the proxy on this machine.
+struct Guesser<'a> {
+    world: &'a World,
+    token: Option<String>,
+}
+
+impl Guesser<'_> {
+    async fn sends(&self, from: usize, path: &str, body: &Value) -> (u16, HeaderMap, String) {
+        let address = format!("198.51.{}.{}", from / 250, from % 250);
+        let mut request = self.world.client.post(self.world.url(path)).body(body.to_string());
+        request = request.header("X-Forwarded-For", address);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        (status, headers, response.text().await.unwrap())
+    }
+
+    async fn pastes(&self, from: usize, key: &str) -> (u16, HeaderMap, String) {
+        let body = json!({ "product": PRODUCT, "key": key });
+        self.sends(from, "/v1/activations", &body).await
+    }
+
+    async fn shows(&self, from: usize, id: &str, licensee: &str) -> (u16, HeaderMap, String) {
+        let license = json!({ "id": id, "licensee": licensee });
+        let body = json!({ "product": PRODUCT, "host": "web", "license": license });
+        self.sends(from, "/v1/entitlements", &body).await
+    }
+}
+
+/// So many may be judged in this time, where `burst` are allowed and as many again each minute.
+fn allowed(burst: f64, began: Instant) -> f64 {
+    burst + 1.0 + burst * began.elapsed().as_secs_f64() / 60.0
+}
+
+fn count(judged: usize) -> f64 {
+    f64::from(u32::try_from(judged).unwrap())
+}
+
+#[tokio::test]
+async fn from_one_address_ten_guesses_a_minute_are_judged_whatever_is_guessed() {
+    let world = world(|it| vec![license(1, PRODUCT, &it.store)]).await;
+    let nobody = Guesser { world: &world, token: None };
+    let (began, mut judged) = (Instant::now(), 0);
+    for seed in 0..60 {
+        // Twenty ids in turn: no id's own limit is near.
+        let (status, ..) = nobody.shows(1, id(2 + seed % 20).as_str(), LICENSEE).await;
+        judged += usize::from(status == 200);
+        assert!(status == 200 || status == 429, "{status}");
+    }
+    assert!(count(judged) >= 10.0 && count(judged) <= allowed(10.0, began), "{judged}");
+
+    let fabrikam = Guesser { world: &world, token: Some(token(FABRIKAM)) };
+    let (began, mut judged) = (Instant::now(), 0);
+    for seed in 0..60 {
+        let (status, headers, _) = fabrikam.pastes(2, &key(2 + seed % 20).expose()).await;
+        judged += usize::from(status == 403);
+        assert!(status == 403 || headers.contains_key("retry-after"), "{status}");
+    }
+    assert!(count(judged) >= 10.0 && count(judged) <= allowed(10.0, began), "{judged}");
+    assert_eq!(fabrikam.pastes(2, &key(1).expose()).await.0, 429, "the right one neither");
+    let contoso = Guesser { world: &world, token: Some(token(CONTOSO)) };
+    assert_eq!(contoso.pastes(2, &key(1).expose()).await.0, 201, "a neighbour is not held up");
+}
+
+#[tokio::test]
+async fn from_many_addresses_three_hundred_keys_a_minute_are_judged_of_one_tenant() {
+    let world = world(|it| vec![license(1, PRODUCT, &it.store)]).await;
+    let fabrikam = Guesser { world: &world, token: Some(token(FABRIKAM)) };
+    let (began, mut judged) = (Instant::now(), 0);
+    for from in 0..ADDRESSES {
+        for _ in 0..EACH {
+            judged += usize::from(fabrikam.pastes(from, &key(9).expose()).await.0 == 403);
+        }
+    }
+    assert!(count(judged) >= 300.0 && count(judged) <= allowed(300.0, began), "{judged}");
+    let contoso = Guesser { world: &world, token: Some(token(CONTOSO)) };
+    assert_eq!(contoso.pastes(0, &key(1).expose()).await.0, 201, "another tenant is not held up");
+}
+
+#[tokio::test]
+async fn from_many_addresses_three_hundred_licensees_a_minute_are_judged_of_one_license() {
+    let world = world(|it| vec![license(1, PRODUCT, &it.store)]).await;
+    let nobody = Guesser { world: &world, token: None };
+    let (began, mut judged) = (Instant::now(), 0);
+    for from in 0..ADDRESSES {
+        for _ in 0..EACH {
+            judged += usize::from(nobody.shows(from, id(1).as_str(), "Contoso").await.0 == 200);
+        }
+    }
+    assert!(count(judged) >= 300.0 && count(judged) <= allowed(300.0, began), "{judged}");
+    let other = nobody.shows(ADDRESSES + 3, id(7).as_str(), LICENSEE).await;
+    assert_eq!(other.0, 200, "another license is not held up");
+}
+
+/// The answer without what differs each time.
+fn same_each_time(
+    (status, mut headers, body): (u16, HeaderMap, String),
+) -> (u16, HeaderMap, String) {
+    for name in ["date", "x-request-id"] {
+        headers.remove(name);
+    }
+    (status, headers, body)
+}
+
+#[tokio::test]
+async fn wrong_and_foreign_keys_get_the_same_answer_byte_for_byte() {
+    let world = world(|it| {
+        let revoked = License { revoked_at: Some(now()), ..license(2, PRODUCT, &it.store) };
+        vec![license(1, PRODUCT, &it.store), revoked, license(3, "other", &it.store)]
+    })
+    .await;
+    let contoso = Guesser { world: &world, token: Some(token(CONTOSO)) };
+    assert_eq!(contoso.pastes(0, &key(1).expose()).await.0, 201);
+    let fabrikam = Guesser { world: &world, token: Some(token(FABRIKAM)) };
+    let wrong = same_each_time(fabrikam.pastes(1, &key(9).expose()).await);
+    let guesses = [&key(1).expose(), &key(2).expose(), &key(3).expose(), "EK1-", "ü"];
+    for (from, guess) in (2..).zip(guesses) {
+        assert_eq!(same_each_time(fabrikam.pastes(from, guess).await), wrong);
+    }
+    let nobody = Guesser { world: &world, token: None };
+    let unknown = nobody.shows(20, id(9).as_str(), LICENSEE).await.2;
+    let said = |text: &str| {
+        let mut answer: Value = serde_json::from_str(text).unwrap();
+        // They hold the moment.
+        for name in ["token", "as_of", "valid_until"] {
+            answer[name] = Value::Null;
+        }
+        answer
+    };
+    for (from, id, licensee) in [(21, id(1), "Contoso"), (22, id(3), LICENSEE), (23, id(1), "")] {
+        let other = nobody.shows(from, id.as_str(), licensee).await.2;
+        assert_eq!(said(&other), said(&unknown), "{id} {licensee}");
+    }
+}
+
+#[tokio::test]
+async fn a_package_shown_from_many_addresses_is_noted_once_and_comes_up_where_people_look() {
+    let world = world(|it| vec![license(1, PRODUCT, &it.store)]).await;
+    let sold = world.store.mirror().licenses().license(id(1)).unwrap().as_ref().clone();
+    let package = built(&world, &sold);
+    let nobody = Guesser { world: &world, token: None };
+    let body = json!({ "product": PRODUCT, "host": "web", "package": package });
+    for from in 0..30 {
+        for _ in 0..2 {
+            let (status, _, text) = nobody.sends(from, "/v1/entitlements", &body).await;
+            assert_eq!(status, 200, "{text}");
+        }
+    }
+    // Sold for ten users: up to twenty addresses are no wonder.
+    let filter = ChangeFilter { license: Some(id(1).as_str().into()), ..ChangeFilter::default() };
+    let notes: Vec<_> = world.store.changes(&filter).unwrap();
+    let notes: Vec<_> = notes.iter().filter_map(|it| it.after.as_ref()).collect();
+    let note = Fact::Words("used from 21 addresses within 7 days".into());
+    assert_eq!(notes, [&note]);
+    let metrics = world.ops_get("/metrics").await.text().await.unwrap();
+    for line in ["entitled_licenses{kind=\"user\",state=\"active\"} 1", "entitled_licenses_odd 1"] {
+        assert!(metrics.lines().any(|it| it == line), "{line} in {metrics}");
+    }
+    assert!(!metrics.contains(id(1).as_str()), "no license is named");
+    let page = world.ops_get("/").await.text().await.unwrap();
+    assert!(page.contains("used from 30 addresses within 7 days"), "{page}");
+    assert!(!page.contains("198.51"), "addresses are kept by pseudonyms alone");
+    let seen = std::sync::Arc::clone(world.store.mirror().licenses().sightings(id(1)).unwrap());
+    assert!(seen.iter().all(|(_, text, _)| text.len() == 16 && !text.contains('.')));
+}
+
+/// Mean and variance.
+fn moments(all: &[f64]) -> (f64, f64) {
+    let n = count(all.len());
+    let mean = all.iter().sum::<f64>() / n;
+    (mean, all.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / (n - 1.0))
+}
+
+/// Welch's t of two samples.
+fn welch(a: &[f64], b: &[f64]) -> f64 {
+    let ((ma, va), (mb, vb)) = (moments(a), moments(b));
+    (ma - mb) / (va / count(a.len()) + vb / count(b.len())).sqrt()
+}
+
+/// Measures, and asserts nothing about time: `GUESSES=5000 cargo nextest run -E
+/// 'test(/how_long_wrong/)' --no-capture`. The kinds of keys take turns in an order that changes.
+#[tokio::test]
+async fn how_long_wrong_and_foreign_keys_take() {
+    let rounds: usize = std::env::var("GUESSES").ok().and_then(|it| it.parse().ok()).unwrap_or(8);
+    let mut setup = Setup::default();
+    let often = setup.rates.address;
+    (setup.rates.guesses, setup.rates.guesses_anywhere) = (often, often);
+    let world = World::with(setup).await;
+    let revoked = License { revoked_at: Some(now()), ..license(2, PRODUCT, &world.store) };
+    let sold = vec![license(1, PRODUCT, &world.store), revoked, license(3, "other", &world.store)];
+    world.store.commit(Commit { licenses: sold, ..Commit::default() }).await.unwrap();
+    let contoso = Guesser { world: &world, token: Some(token(CONTOSO)) };
+    assert_eq!(contoso.pastes(0, &key(1).expose()).await.0, 201);
+    let fabrikam = Guesser { world: &world, token: Some(token(FABRIKAM)) };
+    let keys = [("bound elsewhere", 1), ("revoked", 2), ("of another product", 3), ("wrong", 9)];
+    let mut took = [const { Vec::new() }; 4];
+    for round in 0..rounds {
+        for turn in 0..keys.len() {
+            let which = (turn + round) % keys.len();
+            let text = key(keys[which].1).expose();
+            let began = Instant::now();
+            assert_eq!(fabrikam.pastes(1, &text).await.0, 403);
+            took[which].push(began.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    let [.., wrong] = &mut took;
+    let wrong = std::mem::take(wrong);
+    // What the machine did meanwhile: the slowest tenth of each is left out.
+    let trimmed = |all: &[f64]| {
+        let mut all = all.to_vec();
+        all.sort_by(f64::total_cmp);
+        all.truncate(all.len() - all.len() / 10);
+        all
+    };
+    let wrong = trimmed(&wrong);
+    println!("wrong: {:.2} µs, {} tries", moments(&wrong).0, wrong.len());
+    for ((name, _), took) in keys.iter().zip(&took).take(3) {
+        let (it, t) = (trimmed(took), welch(&trimmed(took), &wrong));
+        println!("{name}: {:.2} µs, Welch's t against wrong {t:.2}", moments(&it).0);
+        assert_eq!(it.len(), wrong.len());
+    }
+}

@@ -1,0 +1,141 @@
+//! The licence report from the stand-in's Partner Center.
+
+use entitled::config::Config;
+use entitled::domain::{Difference, ReportOrigin};
+use entitled::sandbox::{Options, SkuUnits, story};
+use jiff::SignedDuration;
+
+use super::*;
+
+/// A world whose daemon reads reports from the stand-in.
+async fn world() -> World {
+    let adjust = |config: &mut Config| {
+        let login = config.microsoft.login.to_string();
+        let base = login.trim_end_matches('/').trim_end_matches("/login");
+        config.microsoft.partner_center = format!("{base}/partner_center").parse().unwrap();
+        config.microsoft.report_hosts.clear();
+    };
+    World::adjusted(Options::default(), "", Box::new(adjust)).await
+}
+
+async fn read(world: &World) -> Ran {
+    run(world, "sync reports --json", b"").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_found_made_fetched_without_our_token_and_compared() {
+    let world = world().await;
+    world.sync().await;
+    let row = read(&world).await.row();
+    let told = some(&row, &["source", "trigger", "outcome", "changed", "removed", "odd"]);
+    assert_eq!(told, json!(["reports", "manual", "complete", 0, 0, 0]), "{row}");
+    assert!(row["added"].as_u64().unwrap() > 3, "{row}");
+    assert_eq!(world.microsoft(|it| it.report_files().1), 0, "a token went with the link");
+    assert_eq!(world.microsoft(|it| it.kept_reports()), ["entitled_licences"]);
+
+    let tenant = story::CONTOSO.tenant.to_string();
+    let rows = run(&world, &format!("reports --tenant {tenant} --json"), b"").await.rows();
+    assert!(!rows.is_empty());
+    for row in &rows {
+        assert_eq!((&row["agrees"], &row["origin"]), (&json!(true), &json!("api")), "{row}");
+        assert_eq!(row["provisioned"], row["graph_bought"], "{row}");
+        assert_eq!(row["assigned"], row["graph_assigned"], "{row}");
+    }
+
+    // More are sold; the directory is read, the report is not made yet.
+    let units = SkuUnits { enabled: 1_000, ..SkuUnits::default() };
+    world.microsoft(|it| it.sku_units(story::CONTOSO.tenant, story::SYNOPTIC_SKU, units)).unwrap();
+    world.sync().await;
+    let line = format!("reports --tenant {tenant} --differences --json");
+    let rows = run(&world, &line, b"").await.rows();
+    let differences: Vec<_> = rows.iter().map(|it| it["differences"].clone()).collect();
+    // Who waited for a seat of a group has one now.
+    assert_eq!(differences, [json!(["fewer_reported", "assigned"])]);
+
+    // The schedule has run meanwhile: its file is taken, and nothing is made at once.
+    world.advance(SignedDuration::from_hours(6));
+    let before = world.sandbox.requests().len();
+    let row = read(&world).await.row();
+    assert_eq!(some(&row, &["outcome", "added", "changed"]), json!(["complete", 0, 1]), "{row}");
+    let made = world.sandbox.requests().split_off(before);
+    assert!(made.iter().all(|it| it.method != "POST" || !it.target.contains("ScheduledReport")));
+    let mirror = world.mirror();
+    let lines = mirror.reported_of(story::CONTOSO.tenant.to_string().parse().unwrap());
+    assert!(lines.iter().any(|it| it.provisioned == Some(1_000)));
+    assert!(lines.iter().all(|it| it.origin == ReportOrigin::Api));
+    let status = run(&world, "status", b"").await;
+    assert!(status.out.contains("reports        of "), "{}", status.out);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_and_a_missing_data_set_say_what_to_do_and_lose_nothing() {
+    let world = world().await;
+    for _ in 0..5 {
+        read(&world).await.row();
+    }
+    let known = world.mirror().reported().count();
+    let over = read(&world).await;
+    assert_eq!(over.code, 1);
+    assert!(over.out.contains("as many reports were made at once"), "{}{}", over.out, over.err);
+    world.microsoft(|it| it.hide_licence_data(true));
+    let none = read(&world).await;
+    assert_eq!(none.code, 1);
+    assert!(none.out.contains("entitled reports import FILE"), "{}{}", none.out, none.err);
+    assert_eq!(world.mirror().reported().count(), known);
+    let failed = run(&world, "log --source reports --failed --json", b"").await.rows();
+    assert_eq!(failed.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stand_ins_token_is_not_sent_to_microsoft() {
+    let real = |config: &mut Config| {
+        config.microsoft.partner_center =
+            "https://api.partnercenter.microsoft.com".parse().unwrap();
+    };
+    let world = World::adjusted(Options::default(), "", Box::new(real)).await;
+    read(&world).await.fails(1, &["login is a stand-in", "partner_center", "reports import FILE"]);
+    assert!(world.daemon.store.snapshot().source(entitled::domain::SourceKey::REPORTS).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deal_is_entered_changed_and_removed_and_compared_with_the_report() {
+    let world = World::new().await;
+    let tenant = story::CONTOSO.tenant.to_string();
+    let plan = story::FIELDAPP_SERVICE_ID;
+    let add = |licences: u64| {
+        format!(
+            "reports deal add --tenant {tenant} --plan {plan} --licences {licences} --source 4711 --json"
+        )
+    };
+    let first = run(&world, &add(30), b"").await.row();
+    assert_eq!(some(&first, &["outcome", "licences", "state"]), json!(["added", 30, "runs"]));
+    let again = run(&world, &add(30), b"").await.row();
+    assert_eq!(some(&again, &["id", "outcome"]), json!([first["id"], "known"]));
+    let more = run(&world, &add(40), b"").await.row();
+    assert_eq!(some(&more, &["id", "outcome", "licences"]), json!([first["id"], "changed", 40]));
+    let rows = run(&world, "reports --differences --json", b"").await.rows();
+    let wanted = Difference::DealNotProvisioned.as_str();
+    assert!(
+        rows.iter().any(|it| it["deals"] == 40
+            && it["differences"].as_array().unwrap().contains(&json!(wanted))),
+        "{rows:?}"
+    );
+    let csv = format!("Tenant ID,Service ID,Licenses Provisioned\n{tenant},{plan},40\n");
+    run(&world, "reports import -", csv.as_bytes()).await;
+    let rows = run(&world, &format!("reports --tenant {tenant} --json"), b"").await.rows();
+    let row = rows.iter().find(|it| it["deals"] == 40).unwrap();
+    assert_eq!(row["provisioned"], 40);
+    assert!(!row["differences"].to_string().contains("deal"), "{row}");
+
+    let id = first["id"].as_str().unwrap();
+    run(&world, &format!("reports deal remove {id} --json"), b"").await.row();
+    let gone = run(&world, &format!("reports deal remove {id}"), b"").await;
+    gone.fails(1, &[&format!("there is no deal {id}")]);
+    assert_eq!(run(&world, "reports deal list --json", b"").await.rows(), [Value::Null; 0]);
+    let changes = run(&world, &format!("changes --tenant {tenant} --json"), b"").await.rows();
+    let deals: Vec<_> = changes.iter().filter(|it| it["entity"] == "deal").collect();
+    assert_eq!(deals.len(), 3);
+    assert!(deals.iter().all(|it| it["cause"] == "command" && it["id"] == first["id"]));
+    let bad = format!("reports deal add --tenant {tenant} --plan {plan} --licences 0 --source x");
+    run(&world, &bad, b"").await.fails(2, &["licences", "at least one"]);
+}
