@@ -170,6 +170,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         catalog: Arc::new(catalog()),
         clock,
         ledger: Ledger::default(),
+        freshness: entitled::sync::freshness::Ages::default(),
         reports: entitled::sync::reports::Desk::default(),
         lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {
