@@ -5,6 +5,7 @@ mod again;
 mod answer;
 mod consent;
 mod entitlements;
+mod graph;
 mod keys;
 mod landing;
 mod license_book;
@@ -52,6 +53,7 @@ use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
 use crate::sync::lookups::Lookups;
+use crate::sync::notifications::Notifications;
 use crate::sync::seats::Seats;
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -82,6 +84,8 @@ pub struct PublicSettings {
     pub entra: Arc<EntraKeys>,
     /// Where a look-up of whoever is refused is asked for.
     pub lookups: Lookups,
+    /// Where Graph's change notifications go.
+    pub notifications: Notifications,
     /// What signed answers name as their issuer: our public address.
     pub issuer: String,
     /// The purchase landing page.
@@ -116,6 +120,7 @@ pub(super) struct Public {
     consent: Option<Consent>,
     pub(super) entra: Arc<EntraKeys>,
     lookups: Lookups,
+    notifications: Notifications,
     pub(super) limiters: Limiters,
     pub(super) seats: Option<Seats>,
     pub(super) metrics: Metrics,
@@ -146,6 +151,7 @@ impl PublicState {
             watch: settings.watch,
             entra: settings.entra,
             lookups: settings.lookups,
+            notifications: settings.notifications,
             seats: settings.seats,
             metrics: settings.metrics,
             clock: settings.clock,
@@ -218,6 +224,8 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/licenses/{id}/reissue", post(license_book::reissue)),
         ("post", "/v1/licenses/{id}/package", post(license_book::package)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
+        ("post", "/graph/notifications", post(graph::notifications)),
+        ("post", "/graph/lifecycle", post(graph::lifecycle)),
         ("get", "/marketplace/landing", get(landing::open)),
         ("get", "/marketplace/landing/account", get(landing::account)),
         ("get", "/marketplace/landing/return", get(landing::come_back)),

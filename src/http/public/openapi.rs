@@ -8,8 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, consent, entitlements, keys, landing, license_book, licenses, question,
-    revocations, usage, usage_report, webhook,
+    activations, answer, consent, entitlements, graph, keys, landing, license_book, licenses,
+    question, revocations, usage, usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -39,6 +39,8 @@ use crate::http::problem::ProblemBody;
         license_book::reissue,
         license_book::package,
         webhook::receive,
+        graph::notifications,
+        graph::lifecycle,
         landing::open,
         landing::account,
         landing::come_back,
