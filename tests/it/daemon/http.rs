@@ -275,6 +275,8 @@ async fn operators_routes_and_files_are_theirs_alone() {
         [
             "/.well-known/jwks.json",
             "/.well-known/revocations",
+            "/graph/lifecycle",
+            "/graph/notifications",
             "/marketplace/consent",
             "/marketplace/landing",
             "/marketplace/landing/account",
