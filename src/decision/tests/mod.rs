@@ -21,6 +21,7 @@ mod hosts;
 mod past;
 mod proofs;
 mod rights;
+mod switch;
 mod unread;
 mod walk;
 
