@@ -93,7 +93,7 @@ fn a_usage_right_is_what_its_word_says() {
     let check = |state: &str, age_h: i64, says: &str| {
         let plan = visual.plans.first().unwrap();
         let right = UsageRight { plan, state, as_of: now() - h(age_h) };
-        let known = Known { last_complete: Some(now()), refused: false, unread: false };
+        let known = Known { last_complete: Some(now()), ..Known::default() };
         let knowledge = Knowledge {
             subscriptions: known,
             directory: known,
