@@ -89,15 +89,15 @@ pub(super) fn plan(
             Ok(rows) => {
                 let kept: Vec<Right> =
                     rows.into_iter().filter(|it| !ours.directory_shows(it)).collect();
-                if !kept.is_empty() {
-                    planned.seen(view, user, UserRights::seen(kept, asking.at), asking);
-                } else {
+                if kept.is_empty() {
                     let trust = if witnesses.contains(&user) {
                         Trust::Own
                     } else {
                         trust(view, others, asking)
                     };
                     planned.missed(view, user, known, trust, asking);
+                } else {
+                    planned.seen(view, user, UserRights::seen(kept, asking.at), asking);
                 }
             }
             // Nobody follows from one who is gone, nor from an address that is: only if others are

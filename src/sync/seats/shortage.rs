@@ -5,6 +5,7 @@
 //! up and down by a seat is told once. That it was told is written with the event, in one commit.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -71,7 +72,7 @@ fn shortage(it: &SeatFigures) -> Shortage {
     Shortage {
         tenant: it.tenant,
         product: it.product.clone(),
-        plan: it.plan.clone(),
+        plan: Arc::clone(&it.plan),
         sku: it.sku,
         now: it.is_short(),
         bought: it.bought,
