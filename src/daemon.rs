@@ -35,10 +35,11 @@ use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
 use crate::sync::lookups::{self, Lookups};
+use crate::sync::notifications::Notifications;
 use crate::sync::orders::{self, Orders};
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
-use crate::sync::{self, Clock, Sources, SyncError, SyncHandle};
+use crate::sync::{self, Clock, SyncError, SyncHandle};
 
 /// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
 const STOP_GRACE: Duration = Duration::from_secs(20);
@@ -170,22 +171,14 @@ impl Daemon {
         settings::introduce(&config, &store, &clock).await?;
         let to = settings::microsoft(&config);
         let microsoft = Arc::new(Microsoft::new(to, Arc::clone(&clock), Arc::clone(&sleep))?);
-        let sources = Sources {
-            store: store.clone(),
-            microsoft: Arc::clone(&microsoft),
-            catalog: Arc::new(config.catalog.clone()),
-            clock: Arc::clone(&clock),
-            ledger: Ledger::default(),
-            reports: settings::reports(&config),
-            lookups: Lookups::default(),
-            limits: settings::limits(&config),
-        };
+        let sources = settings::sources(&config, &store, &microsoft, &clock);
         let background = Background::new(read_apart).map_err(DaemonError::Threads)?;
         let (sync, scheduler) =
             sync::scheduler(sources.clone(), settings::schedule(&config), cancel.clone());
         let (ledger, lookups) = (sources.ledger.clone(), sources.lookups.clone());
         let also = settings::also_looked_at(&sources);
         let looking = lookups::worker(sources.clone(), sync.clone(), also, cancel.clone());
+        let (notifications, told) = settings::notifications(&config, &sources, &sync, &cancel);
         let watch = Watch::new(store.clone(), Arc::clone(&clock), config.marketplace.alarm_after);
         let (orders, ordered) = orders::orders(sources.clone(), sleep, cancel.clone());
         let usage = UsageSender::new(store.clone(), Arc::clone(&microsoft), Arc::clone(&clock));
@@ -205,6 +198,7 @@ impl Daemon {
             orders,
             ledger,
             lookups,
+            notifications,
             watch,
             watched,
             usage,
@@ -216,6 +210,7 @@ impl Daemon {
         let daemon = parts.daemon(&bound)?;
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "look-ups", looking);
+        spawn(&mut tasks, "change notifications", told);
         tasks.spawn(async {
             Exit { task: "the scheduler", result: background.run(scheduler).await }
         });
@@ -223,7 +218,6 @@ impl Daemon {
         tasks.spawn(async { Exit { task: "the sender of usage", result: sending.await } });
         tasks.spawn(async { Exit { task: "the figures of seats", result: counting.await } });
         tasks.spawn(async { Exit { task: "orders", result: ordered.await } });
-        let telling = async { telling.await.map_err(SyncError::Panicked) };
         tasks.spawn(async {
             Exit { task: "telling the publisher's systems", result: telling.await }
         });
@@ -242,6 +236,7 @@ struct Parts {
     orders: Orders,
     ledger: Ledger,
     lookups: Lookups,
+    notifications: Notifications,
     watch: Watch,
     watched: LifeFigures,
     usage: UsageSender,
@@ -281,7 +276,7 @@ impl Parts {
     ) -> Result<(), DaemonError> {
         let metrics = Metrics::default();
         let limits = Limits::default();
-        let entra = Arc::new(self.entra_keys());
+        let entra = Arc::new(settings::entra_keys(&self.store, &self.microsoft, &self.clock));
         let tls = self.config.listen.tls.as_ref().map(crate::http::tls::acceptor).transpose();
         let tls = tls.map_err(DaemonError::Tls)?;
 
@@ -335,6 +330,7 @@ impl Parts {
         let mut registry = ops::registry();
         self.ledger.register(&mut registry);
         self.lookups.register(&mut registry);
+        self.notifications.register(&mut registry);
         self.usage.register(&mut registry);
         self.seats.register(&mut registry);
         self.watch.register(&mut registry);
@@ -357,18 +353,6 @@ impl Parts {
         }
     }
 
-    fn entra_keys(&self) -> EntraKeys {
-        let microsoft = Arc::clone(&self.microsoft);
-        let fetch: sync::keys::Fetch = Arc::new(move || {
-            let microsoft = Arc::clone(&microsoft);
-            Box::pin(async move {
-                let fetched = microsoft.keys().fetch().await;
-                fetched.map_err(|error| sync::keys::FetchError(Box::new(error)))
-            })
-        });
-        EntraKeys::new(self.store.clone(), fetch, Arc::clone(&self.clock))
-    }
-
     fn public_settings(
         &self,
         public: SocketAddr,
@@ -386,6 +370,7 @@ impl Parts {
             watch: self.watch.clone(),
             entra: Arc::clone(entra),
             lookups: self.lookups.clone(),
+            notifications: self.notifications.clone(),
             landing: Some(landing::settings(
                 &self.config,
                 &self.microsoft,

@@ -54,6 +54,25 @@ fn errors(sources: &[Value]) -> Vec<String> {
     }
 }
 
+/// How soon answers followed what Microsoft changed: when somebody asked or told, and by schedule.
+fn followed(status: &Value) -> Vec<String> {
+    let ways = status.get("freshness").and_then(Value::as_array).cloned().unwrap_or_default();
+    let of = |paths: [&str; 2]| {
+        let ways = ways.iter().filter(|it| paths.contains(&field(it, "/path")));
+        let way = |it: &Value| {
+            let count = |name| number(it, name);
+            let (path, changes) = (field(it, "/path"), count("/changes"));
+            let (median, slowest) = (count("/median_s"), count("/slowest_s"));
+            format!("{path} {median} s, at most {slowest} s ({changes} changes)")
+        };
+        ways.map(way).collect::<Vec<_>>().join("; ")
+    };
+    let lines =
+        [("followed by", of(["lookup", "notification"])), ("and by", of(["delta", "sweep"]))];
+    let told = lines.into_iter().filter(|(_, ways)| !ways.is_empty());
+    told.map(|(title, ways)| format!("{title:<15}{ways}")).collect()
+}
+
 fn figures(status: &Value) -> Vec<String> {
     let count = |pointer: &str| number(status, pointer);
     let mut lines = vec![
@@ -87,6 +106,7 @@ fn figures(status: &Value) -> Vec<String> {
             field(status, "/store/guard")
         ),
     ];
+    lines.extend(followed(status));
     lines.extend(licenses(status));
     if count("/seats/short") > 0 {
         lines.push(format!(
@@ -100,13 +120,7 @@ fn figures(status: &Value) -> Vec<String> {
             count("/covered_twice")
         ));
     }
-    if count("/groups/followed") > 0 || count("/groups/unreadable") > 0 {
-        lines.push(format!(
-            "groups         {} followed; {} tenants do not let us read theirs (seats do not need it)",
-            count("/groups/followed"),
-            count("/groups/unreadable")
-        ));
-    }
+    lines.extend(groups(status));
     lines.extend(super::learn::status_lines(
         status.pointer("/usage_rights").unwrap_or(&Value::Null),
     ));
@@ -125,6 +139,18 @@ fn figures(status: &Value) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Groups whose members are followed, and who does not show them.
+fn groups(status: &Value) -> Option<String> {
+    let count = |pointer: &str| number(status, pointer);
+    let (followed, unreadable) = (count("/groups/followed"), count("/groups/unreadable"));
+    (followed > 0 || unreadable > 0).then(|| {
+        format!(
+            "groups         {followed} followed; {unreadable} tenants do not let us read theirs \
+             (seats do not need it)"
+        )
+    })
 }
 
 /// The publisher's own licenses in figures, where some were sold, and those that are odd.
@@ -205,6 +231,10 @@ mod tests {
             "store": {"disk_bytes": 3_300_000, "live_bytes": 2048, "free_bytes": 5_368_709_120_u64,
                       "writable": false, "error": "the disk is full", "guard": "on"},
             "odd_records": 2,
+            "freshness": [
+                {"path": "lookup", "changes": 12, "median_s": 1, "slowest_s": 4},
+                {"path": "delta", "changes": 7, "median_s": 310, "slowest_s": 640},
+            ],
             "licenses": {"total": 3, "by_state": {"active": 2, "grace": 1}, "activations": 2,
                 "users": 12, "ending": {"count": 1}, "nearly_full": {"count": 1}, "over_limit": 0,
                 "odd": {"some": [{"id": "L-1", "says": ["used from 3 tenants within 7 days"]}]}},
@@ -214,6 +244,8 @@ mod tests {
             "1 running, 0 waiting for their turn, 4 scheduled",
             "373 (326 Unsubscribed, 47 Subscribed)",
             "3.1 MiB on disk, 2.0 KiB of it live, 5.0 GiB free; guard on",
+            "followed by    lookup 1 s, at most 4 s (12 changes)",
+            "and by         delta 310 s, at most 640 s (7 changes)",
             "takes no writes: the disk is full",
             "3 (2 active, 1 grace), 2 tenants bound, 12 users; 1 end within 30 days, 1 nearly full, 0 over",
             "odd license    L-1 used from 3 tenants within 7 days: `entitled licenses reissue`",

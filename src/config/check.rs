@@ -1,5 +1,7 @@
 //! What no section can know alone.
 
+use url::Url;
+
 use super::Config;
 use super::report::Report;
 use crate::domain::{Channel, HybridMode, Product};
@@ -7,6 +9,7 @@ use crate::domain::{Channel, HybridMode, Product};
 /// Looks at the whole.
 pub(super) fn whole(config: &Config, report: &mut Report) {
     audience(config, report);
+    notifications(config, report);
     stand_in(config, report);
     if config.catalog.products().next().is_none() {
         report.warning(
@@ -18,6 +21,22 @@ pub(super) fn whole(config: &Config, report: &mut Report) {
         report.warning(
             "listen.public_url",
             "it is not set; set it to what the outside calls us, such as \"https://lic.example\"",
+        );
+    }
+}
+
+/// Graph notifies https addresses only; a stand-in on this machine is not that strict.
+fn notifications(config: &Config, report: &mut Report) {
+    let reachable = |it: &Url| {
+        it.scheme() == "https"
+            || it.host_str().is_some_and(|it| ["127.0.0.1", "localhost"].contains(&it))
+    };
+    if config.sync.directory.notifications
+        && !config.listen.public_url.as_ref().is_some_and(reachable)
+    {
+        report.warning(
+            "sync.directory.notifications",
+            "it has no effect without an https address as listen.public_url that Microsoft reaches",
         );
     }
 }

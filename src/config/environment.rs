@@ -89,7 +89,7 @@ fn write(into: &mut Table, steps: &[Step], value: &str, origin: &Origin) -> Resu
         (Value::List(_), _) => {
             Err(format!("`{first}` is a list; name an entry by its number, from 0"))
         }
-        (Value::Text(_) | Value::Number(_) | Value::Other(_), _) => {
+        (Value::Text(_) | Value::Number(_) | Value::Switch(_) | Value::Other(_), _) => {
             Err(format!("`{first}` is a single value, nothing is below it"))
         }
     }

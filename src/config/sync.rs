@@ -43,6 +43,8 @@ pub struct DirectorySchedule {
     /// The brake: a removal of more than this share of a tenant's seats, and of more than 5, in
     /// one run needs a second complete read.
     pub remove_limit: Share,
+    /// Whether Graph is asked to notify of changes; takes effect with a `listen.public_url`.
+    pub notifications: bool,
     /// How often known usage rights are read again, and how long an empty answer waits for a second
     /// one; `None`: they are not read.
     pub rights: Option<SignedDuration>,
@@ -104,6 +106,7 @@ impl DirectorySchedule {
                 "at 100% nothing ever brakes a mass removal; \"20%\" is the default",
             );
         }
+        let notifications = it.or("notifications", false);
         let SourceSchedule { every, max_age, trust_for } = times;
         let Often(rights) = it.or("rights", Often(Some(SignedDuration::from_mins(30))));
         if let Some(rights) = rights {
@@ -114,7 +117,7 @@ impl DirectorySchedule {
                 "every answer that stands on a usage right would be stale between two looks",
             );
         }
-        Self { every, sweep, max_age, trust_for, remove_limit, rights }
+        Self { every, sweep, max_age, trust_for, remove_limit, notifications, rights }
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) enum Value {
     Number(String),
     List(Vec<Node>),
     Table(Table),
+    Switch(bool),
     /// A type that no key has.
     Other(&'static str),
 }
@@ -44,6 +45,7 @@ impl Node {
             Value::Number(_) => "a number",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
+            Value::Switch(_) => "true or false",
             Value::Other(kind) => kind,
         }
     }
@@ -88,7 +90,7 @@ fn node(breaks: &[usize], from: Spanned<DeValue<'_>>, at: usize) -> Node {
         DeValue::String(it) => Value::Text(it.into_owned()),
         DeValue::Integer(it) => Value::Number(it.to_string()),
         DeValue::Float(it) => Value::Number(it.to_string()),
-        DeValue::Boolean(_) => Value::Other("true or false"),
+        DeValue::Boolean(it) => Value::Switch(it),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(it) => Value::List(it.into_iter().map(element).collect()),
         DeValue::Table(it) => Value::Table(table(breaks, it)),

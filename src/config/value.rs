@@ -28,9 +28,11 @@ pub(super) trait Readable: Sized {
 fn text<'n>(node: &'n Node, wanted: &str) -> Result<&'n str, String> {
     match &node.value {
         Value::Text(it) => Ok(it.trim()),
-        Value::Number(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
-            Err(format!("this is {}; write {wanted}", node.kind()))
-        }
+        Value::Number(_)
+        | Value::List(_)
+        | Value::Table(_)
+        | Value::Switch(_)
+        | Value::Other(_) => Err(format!("this is {}; write {wanted}", node.kind())),
     }
 }
 
@@ -87,6 +89,27 @@ impl Readable for String {
     }
 }
 
+impl Readable for bool {
+    fn read(node: &Node) -> Result<Self, String> {
+        match &node.value {
+            Value::Switch(it) => Ok(*it),
+            // From the environment everything is text.
+            Value::Text(it) => match it.trim() {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                _ => Err("write true or false".to_owned()),
+            },
+            Value::Number(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
+                Err(format!("this is {}; write true or false", node.kind()))
+            }
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
 impl Readable for PathBuf {
     fn read(node: &Node) -> Result<Self, String> {
         String::read(node).map(Self::from)
@@ -107,7 +130,11 @@ impl<T: Readable> Readable for Vec<T> {
             Value::Text(it) if matches!(node.origin, Origin::Environment(_)) => {
                 environment::list(it, &node.origin)?.iter().enumerate().map(numbered).collect()
             }
-            Value::Text(_) | Value::Number(_) | Value::Table(_) | Value::Other(_) => {
+            Value::Text(_)
+            | Value::Number(_)
+            | Value::Table(_)
+            | Value::Switch(_)
+            | Value::Other(_) => {
                 Err(format!("this is {}; write a list: [\"…\", \"…\"]", node.kind()))
             }
         }
@@ -257,7 +284,7 @@ impl Readable for Share {
     fn read(node: &Node) -> Result<Self, String> {
         match &node.value {
             Value::Text(it) | Value::Number(it) => it.trim().parse(),
-            Value::List(_) | Value::Table(_) | Value::Other(_) => {
+            Value::List(_) | Value::Table(_) | Value::Switch(_) | Value::Other(_) => {
                 Err(format!("this is {}; write a percentage such as \"20%\"", node.kind()))
             }
         }

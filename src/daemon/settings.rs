@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -14,10 +13,16 @@ use crate::microsoft::{self, Hosts, Microsoft};
 use crate::notify::{self, NotifyError, NotifyHandle, Patience};
 use crate::store::{Opened, Store, StoreError};
 use crate::sync::doctor::Upstreams;
-use crate::sync::lookups::AlsoLook;
+use crate::sync::freshness::Ages;
+use crate::sync::inbox::Ledger;
+use crate::sync::keys::{EntraKeys, Fetch, FetchError};
+use crate::sync::lookups::{AlsoLook, Lookups};
+use crate::sync::notifications::{self, Address, Notifications};
 use crate::sync::reports::Desk;
 use crate::sync::rights::UsageRights;
-use crate::sync::{Clock, Limits, RequestError, Schedule, Sources, needs_directory};
+use crate::sync::{
+    Clock, Limits, RequestError, Schedule, Sources, SyncError, SyncHandle, needs_directory,
+};
 use crate::tokens::{UserRules, WebhookRules};
 
 /// Where Microsoft is, and who we are there.
@@ -77,6 +82,41 @@ pub(super) fn limits(config: &Config) -> Limits {
 pub(super) fn also_looked_at(sources: &Sources) -> Vec<Arc<dyn AlsoLook>> {
     let rights = sources.limits.rights.map(|_| UsageRights::new(sources.clone()));
     rights.into_iter().map(|it| Arc::new(it) as Arc<dyn AlsoLook>).collect()
+}
+
+/// What every run works with.
+pub(super) fn sources(
+    config: &Config,
+    store: &Store,
+    microsoft: &Arc<Microsoft>,
+    clock: &Clock,
+) -> Sources {
+    Sources {
+        store: store.clone(),
+        microsoft: Arc::clone(microsoft),
+        catalog: Arc::new(config.catalog.clone()),
+        clock: Arc::clone(clock),
+        ledger: Ledger::default(),
+        reports: reports(config),
+        lookups: Lookups::default(),
+        freshness: Ages::default(),
+        limits: limits(config),
+    }
+}
+
+/// Where Graph notifies us, if it is asked to, and the task that follows.
+pub(super) fn notifications(
+    config: &Config,
+    sources: &Sources,
+    sync: &SyncHandle,
+    cancel: &CancellationToken,
+) -> (Notifications, impl Future<Output = ()> + Send + use<>) {
+    let address = config.listen.public_url.as_ref().map(Address::below);
+    let address = address.filter(|_| config.sync.directory.notifications);
+    let notifications = Notifications::new(address);
+    let (sources, sync, cancel) = (sources.clone(), sync.clone(), cancel.clone());
+    let worker = notifications::worker(sources, sync, notifications.clone(), cancel);
+    (notifications, worker)
 }
 
 /// How often the licence report is read by itself.
@@ -164,14 +204,16 @@ pub(super) fn notifier(
     store: &Store,
     clock: &Clock,
     cancel: &CancellationToken,
-) -> Result<(NotifyHandle, impl Future<Output = Result<(), JoinError>> + Send + use<>), NotifyError>
+) -> Result<(NotifyHandle, impl Future<Output = Result<(), SyncError>> + Send + use<>), NotifyError>
 {
     let patience = Patience {
         subscriptions: config.sync.subscriptions.max_age,
         directory: config.sync.directory.max_age,
     };
     let (store, clock) = (store.clone(), Arc::clone(clock));
-    notify::notifier(store, &config.notify, patience, clock, cancel.clone())
+    let (handle, telling) =
+        notify::notifier(store, &config.notify, patience, clock, cancel.clone())?;
+    Ok((handle, async move { telling.await.map_err(SyncError::Panicked) }))
 }
 
 /// Looks at what stands upstream.
@@ -187,6 +229,19 @@ pub(super) fn consent_link(config: &Config) -> ConsentLink {
         client_id: config.identity.client_id.clone(),
         public_url: config.listen.public_url.clone(),
     }
+}
+
+/// Entra's signing keys, fetched when they are needed.
+pub(super) fn entra_keys(store: &Store, microsoft: &Arc<Microsoft>, clock: &Clock) -> EntraKeys {
+    let microsoft = Arc::clone(microsoft);
+    let fetch: Fetch = Arc::new(move || {
+        let microsoft = Arc::clone(&microsoft);
+        Box::pin(async move {
+            let fetched = microsoft.keys().fetch().await;
+            fetched.map_err(|error| FetchError(Box::new(error)))
+        })
+    });
+    EntraKeys::new(store.clone(), fetch, Arc::clone(clock))
 }
 
 /// Makes the configured tenants known, and takes over the names that the operator gives them.

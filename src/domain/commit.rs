@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Access, ActivationWrite, AskedWrite, Cause, Change, Deal, DealId, DeliveryWrite, EventWrite,
-    Groups, HeldBack, Holders, License, LicenseId, LicenseUser, LicenseUserWrites, Life,
-    MappingWrite, Mirror, Notice, ReadWrite, ReportedLicence, RightsSource, Run, SeriesWrite,
-    Sighted, Sku, SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, Unread,
-    UsageWrite, UseWrite, UserId, UserLicences, UserRights, UserTable,
+    GraphSubscriptionWrite, Groups, HeldBack, Holders, License, LicenseId, LicenseUser,
+    LicenseUserWrites, Life, MappingWrite, Mirror, Notice, ReadWrite, ReportedLicence,
+    RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences,
+    UserRights, UserTable,
 };
 
 /// What a run, a webhook or a command writes: facts, the cursors that stand for them, and the
@@ -77,6 +78,8 @@ pub struct Commit {
     pub rights_sources: Vec<(TenantId, RightsSource)>,
     /// What was learned of tenants, and decided.
     pub mappings: Vec<(TenantId, MappingWrite)>,
+    /// Subscriptions to Graph's change notifications.
+    pub graph_subscriptions: Vec<GraphSubscriptionWrite>,
     /// What differs from before.
     pub changes: Vec<Change>,
     /// Runs that ended.

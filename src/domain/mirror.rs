@@ -1,5 +1,6 @@
 //! All facts of one moment, indexed, immutable.
 
+mod loaded;
 mod reports;
 
 use std::sync::Arc;
@@ -7,11 +8,11 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use super::{
-    Access, AskedChange, AskedWrite, Commit, Deal, DealId, Groups, HeldBack, Holders, LicenseBook,
-    LicenseId, LicenseUsers, Life, Mapping, Plan, ProductId, ReadWrite, ReportedLicence,
-    RightsSource, RightsTable, Series, SeriesWrite, Sightings, Sku, SkuId, SkuMatch, Source,
-    SourceKey, SourceState, Subscription, SubscriptionId, Tenant, TenantId, TenantUsers,
-    Unfinished, Unread, UseTable, UserId, UserTable, UserWrites, mapped, sku_match,
+    Access, AskedChange, AskedWrite, Commit, Deal, DealId, GraphSubscriptions, Groups, HeldBack,
+    Holders, LicenseBook, Life, Mapping, Plan, ProductId, ReadWrite, ReportedLicence, RightsSource,
+    RightsTable, Series, SeriesWrite, Sku, SkuId, SkuMatch, Source, SourceKey, SourceState,
+    Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread, UseTable,
+    UserId, UserTable, UserWrites, mapped, sku_match,
 };
 
 /// All that is known of one tenant's directory.
@@ -100,6 +101,7 @@ pub struct Mirror {
     uses: OrdMap<(TenantId, ProductId), UseTable>,
     series: OrdMap<(TenantId, SkuId), Arc<Series>>,
     licenses: LicenseBook,
+    graph_subscriptions: GraphSubscriptions,
     revision: u64,
 }
 
@@ -245,6 +247,11 @@ impl Mirror {
         &self.licenses
     }
 
+    /// The subscriptions to Graph's change notifications.
+    pub const fn graph_subscriptions(&self) -> &GraphSubscriptions {
+        &self.graph_subscriptions
+    }
+
     /// The mirror of a moment in the past of which it is not on record which licenses there were.
     #[must_use]
     pub fn without_record_of_licenses(mut self) -> Self {
@@ -328,6 +335,7 @@ impl Mirror {
         }
         next.put_reports(commit);
         next.licenses.apply(commit);
+        commit.graph_subscriptions.iter().for_each(|it| next.graph_subscriptions.apply(it));
         next
     }
 
@@ -350,41 +358,6 @@ impl Mirror {
                 self.series.insert(key, Arc::new(series.clone()));
             }
         }
-    }
-
-    /// The mirror with who used what lately, as it was read from disk.
-    #[must_use]
-    pub fn with_uses(
-        mut self,
-        uses: impl IntoIterator<Item = ((TenantId, ProductId), UseTable)>,
-    ) -> Self {
-        self.uses.extend(uses);
-        self
-    }
-
-    /// The mirror with what these tenants' users hold, as it was read from disk.
-    #[must_use]
-    pub fn with_users(mut self, users: impl IntoIterator<Item = (TenantId, UserTable)>) -> Self {
-        for (tenant, table) in users {
-            self.change_tenant(tenant, |view| view.users = table);
-        }
-        self
-    }
-
-    /// The mirror with who uses licenses and what was declared of them, as it was read from disk.
-    #[must_use]
-    pub fn with_license_users(
-        mut self,
-        users: impl IntoIterator<Item = (LicenseId, LicenseUsers)>,
-        sighted: impl IntoIterator<Item = (LicenseId, Sightings)>,
-    ) -> Self {
-        for (id, users) in users {
-            self.licenses.set_users(id, users);
-        }
-        for (id, it) in sighted {
-            self.licenses.set_sightings(id, it);
-        }
-        self
     }
 
     fn apply_rights(&mut self, commit: &Commit) {

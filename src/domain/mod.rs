@@ -38,6 +38,7 @@ mod unread;
 mod usage;
 mod users;
 mod uses;
+mod watched;
 mod webhook_log;
 
 pub use access::{Access, Grant, Permission};
@@ -102,6 +103,9 @@ pub use usage::{
 };
 pub use users::{BadBucket, UserTable};
 pub use uses::{Day, Pseudonym, USES_KEPT, UseTable, UseWrite, date_of, day_of};
+pub use watched::{
+    ClientState, GraphSubscription, GraphSubscriptionWrite, GraphSubscriptions, Watched,
+};
 pub use webhook_log::{
     ForgedWebhooks, LateWebhook, MissedWebhook, NoteKey, ON_ITS_WAY, WebhookEntry, WebhookNote,
     lateness, webhook_entries,

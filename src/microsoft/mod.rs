@@ -24,8 +24,9 @@ use uuid::Uuid;
 
 pub use self::error::{ErrorKind, MicrosoftError};
 pub use self::graph::{
-    AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, MemberKind, MemberRow,
-    Organization, PageEnd, Removed, RightRow, RightsOf, UserRow,
+    AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, MadeGraphSubscription,
+    MemberKind, MemberRow, NewGraphSubscription, Organization, PageEnd, Removed, RightRow,
+    RightsOf, UserRow,
 };
 pub use self::json::Read;
 pub use self::keys::EntraKeySource;

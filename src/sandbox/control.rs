@@ -160,6 +160,14 @@ enum Command {
         seconds: i64,
     },
     RotateKeys {},
+    /// What becomes of a tenant's subscriptions to change notifications.
+    Lifecycle {
+        tenant: Uuid,
+        event: String,
+    },
+    ForgeNotification {
+        tenant: Uuid,
+    },
     Outage(Switch),
     /// Subscriptions, operations and webhooks.
     Marketplace(orders::Order),
@@ -184,6 +192,7 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
     match (&ask.method, path) {
         (&Method::GET, []) => Reply::json(200, &figures(world)),
         (&Method::GET, ["webhooks"]) => Reply::json(200, &json!({"tries": world.deliveries()})),
+        (&Method::GET, ["notifications"]) => Reply::json(200, &json!({"tries": world.notified()})),
         (&Method::GET, ["usage"]) => Reply::json(200, &super::usage::figures(world)),
         (&Method::POST, []) => commands(world, &ask.body),
         (&Method::POST, ["token"]) => match serde_json::from_slice::<TokenRequest>(&ask.body) {
@@ -195,8 +204,8 @@ pub(crate) fn answer(world: &mut World, ask: &Ask, path: &[&str]) -> Reply {
         },
         _ => refuse(
             404,
-            "the control route is GET or POST /control, GET /control/webhooks, GET /control/usage, \
-             POST /control/token",
+            "the control route is GET or POST /control, GET /control/webhooks, \
+             GET /control/notifications, GET /control/usage, POST /control/token",
         ),
     }
 }
@@ -298,6 +307,8 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
         C::Faults(spec) => world.set_faults(spec.parse::<Faults>()?),
         C::AdvanceClock { seconds } => world.advance_clock(SignedDuration::from_secs(seconds)),
         C::RotateKeys {} => world.rotate_keys()?,
+        C::Lifecycle { tenant, event } => world.lifecycle(tenant, &event)?,
+        C::ForgeNotification { tenant } => world.forge_notification(tenant),
         C::Marketplace(order) => return Ok(orders::apply(world, order)?),
         C::Outage(switch) => world.outage(matches!(switch, Switch::On)),
     }

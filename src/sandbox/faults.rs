@@ -87,12 +87,22 @@ pub enum Fault {
     WebhookForge,
     /// A webhook has the old shape, whose members are empty.
     WebhookMinimal,
+    /// A change notification is delivered twice.
+    NotificationDuplicate,
+    /// A change notification is never delivered.
+    NotificationLoss,
+    /// A change notification is held back for five seconds, so that later ones overtake it.
+    NotificationReorder,
+    /// Beside a change notification comes a forged one.
+    NotificationForge,
+    /// No address proves that it is its subscriber's.
+    NotificationUnverified,
 }
 
 /// Every fault with its name in a SPEC and its meaning; the position is the index into
 /// [`Faults::chances`]. Help and README are made of it.
 #[rustfmt::skip]
-const NAMES: [(Fault, &str, &str); 40] = [
+const NAMES: [(Fault, &str, &str); 45] = [
     (Fault::Token503, "token.503", "the token endpoint is unavailable"),
     (Fault::TokenNoPrincipal, "token.7000229", "our app has no service principal: AADSTS7000229"),
     (Fault::Marketplace429, "marketplace.429", "the marketplace throttles"),
@@ -133,14 +143,20 @@ const NAMES: [(Fault, &str, &str); 40] = [
     (Fault::WebhookReorder, "webhook.reorder", "a webhook is held back for 5 s, so that later ones overtake it"),
     (Fault::WebhookForge, "webhook.forge", "beside a webhook comes a forged one"),
     (Fault::WebhookMinimal, "webhook.minimal", "a webhook has the old shape, whose members are empty"),
+    (Fault::NotificationDuplicate, "notification.duplicate", "a change notification is delivered twice"),
+    (Fault::NotificationLoss, "notification.loss", "a change notification is never delivered"),
+    (Fault::NotificationReorder, "notification.reorder", "a change notification is held back for 5 s, so that later ones overtake it"),
+    (Fault::NotificationForge, "notification.forge", "beside a change notification comes a forged one"),
+    (Fault::NotificationUnverified, "notification.unverified", "a subscription is refused: our address did not prove that it is ours"),
 ];
 
 /// The settings of a SPEC that are no probabilities: name, example, meaning.
 #[rustfmt::skip]
-const SETTINGS: [(&str, &str, &str); 6] = [
+const SETTINGS: [(&str, &str, &str); 7] = [
     ("seed", "7", "another seed draws other faults"),
     ("lag", "30s", "between a change of a group and its effect on users"),
     ("activation", "5m", "between an accepted activation and its effect"),
+    ("notification", "10s", "between a change of the directory and its notification"),
     ("slow", "200ms", "how much longer every answer takes"),
     ("page", "5", "the largest page of lists; 0 leaves Microsoft's sizes"),
     ("budget", "0.1", "factor on Graph's quotas; 0 never throttles"),
@@ -156,6 +172,8 @@ pub struct Faults {
     pub lag: Duration,
     /// Time between an accepted activation and its effect; half a minute unless set.
     pub activation: Duration,
+    /// Time between a change of the directory and its notification.
+    pub notification: Duration,
     /// Time every answer takes longer.
     pub slow: Duration,
     /// Largest page of lists; 0 leaves Microsoft's sizes.
@@ -171,6 +189,7 @@ impl Default for Faults {
             chances: Box::new([0.0; NAMES.len()]),
             lag: Duration::ZERO,
             activation: Duration::from_secs(30),
+            notification: Duration::ZERO,
             slow: Duration::ZERO,
             page: 0,
             budget: 1.0,
@@ -217,6 +236,9 @@ impl Faults {
             "slow" => self.slow = duration(value).ok_or_else(|| bad("a duration like 200ms"))?,
             "activation" => {
                 self.activation = duration(value).ok_or_else(|| bad("a duration like 30s"))?;
+            }
+            "notification" => {
+                self.notification = duration(value).ok_or_else(|| bad("a duration like 10s"))?;
             }
             "budget" => {
                 let budget: f64 = value.parse().ok().ok_or_else(|| bad("a factor like 0.1"))?;
@@ -307,6 +329,7 @@ impl fmt::Display for Faults {
         }
         write!(f, ",lag={}ms,slow={}ms", self.lag.as_millis(), self.slow.as_millis())?;
         write!(f, ",activation={}ms", self.activation.as_millis())?;
+        write!(f, ",notification={}ms", self.notification.as_millis())?;
         write!(f, ",page={},budget={}", self.page, self.budget)
     }
 }

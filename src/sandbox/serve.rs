@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 
 use super::wire::{Ask, Reply};
 use super::{
-    RequestLine, Sandbox, World, control, entra, graph, marketplace, partner_center, webhook,
+    RequestLine, Sandbox, World, control, entra, graph, marketplace, notify, partner_center,
+    webhook,
 };
 
 /// Pause after a failed accept (out of descriptors), so that it does not spin.
@@ -26,7 +27,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves and delivers webhooks until dropped; the connections end with it.
 pub(crate) async fn run(listener: TcpListener, sandbox: Sandbox) {
-    tokio::join!(accept(listener, sandbox.clone()), webhook::pump(&sandbox));
+    tokio::join!(
+        accept(listener, sandbox.clone()),
+        webhook::pump(&sandbox),
+        notify::pump(&sandbox)
+    );
 }
 
 async fn accept(listener: TcpListener, sandbox: Sandbox) {
@@ -66,6 +71,7 @@ async fn answer(
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let ask = Ask::new(method, target, headers, body.to_vec());
     let (reply, slow) = sandbox.with_world(|world| (dispatch(world, &ask), world.faults().slow));
+    let reply = if notify::subscribes(&ask) { sandbox.verify(reply).await } else { reply };
     if !slow.is_zero() {
         tokio::time::sleep(slow).await;
     }

@@ -3,7 +3,7 @@
 
 use crate::domain::{
     ActivationId, DealId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId,
-    SkuId, SourceKey, SubscriptionId, TenantId, UsageId, UserId,
+    SkuId, SourceKey, SubscriptionId, TenantId, UsageId, UserId, Watched,
 };
 
 /// One table: a tree of the engine.
@@ -100,10 +100,11 @@ pub(super) enum Kind {
     Manifest,
     Staged,
     Unfinished,
+    GraphSubscription,
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 36] = [
+    const ALL: [(Self, u8); 37] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -140,6 +141,7 @@ impl Kind {
         (Self::Manifest, b'M'),
         (Self::Staged, b'F'),
         (Self::Unfinished, b's'),
+        (Self::GraphSubscription, b'n'),
     ];
 
     /// Its letter on disk.
@@ -337,6 +339,10 @@ pub(super) fn users(tenant: TenantId, bucket: usize) -> Key {
 /// How far an enumeration is: part 0; its users: the parts from 1 on.
 pub(super) fn unfinished(tenant: TenantId, part: u32) -> Key {
     key(Kind::Unfinished, &[tenant.as_bytes(), &part.to_be_bytes()])
+}
+
+pub(super) fn graph_subscription(tenant: TenantId, watched: Watched) -> Key {
+    key(Kind::GraphSubscription, &[tenant.as_bytes(), watched.as_str().as_bytes()])
 }
 
 pub(super) fn chunk(sequence: u64) -> Key {

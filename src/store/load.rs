@@ -14,15 +14,15 @@ use super::outbox::Outbox;
 use super::pieces;
 use super::plan::OddIndex;
 use super::record::{
-    self, AccessV1, AskedV1, DealV1, DeliveryV1, EventV1, HeldBackV1, HeldSeatV1, LifeV1,
-    ManifestV1, NoteV1, OddV1, ReportedV1, SkusV1, SourceV1, SubscriptionV1, TenantV1,
-    UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AccessV1, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldBackV1,
+    HeldSeatV1, LifeV1, ManifestV1, NoteV1, OddV1, ReportedV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use super::usage::Usage;
 use super::writer::{self, Limits};
 use crate::domain::{
-    AskedWrite, Commit, Deal, Document, HeldSeat, Holders, Mirror, OddRecord, ProductId, ReadWrite,
-    SubscriptionId, TenantId, Unread, UserId, UserTable,
+    AskedWrite, Commit, Deal, Document, GraphSubscriptionWrite, HeldSeat, Holders, Mirror,
+    OddRecord, ProductId, ReadWrite, SubscriptionId, TenantId, Unread, UserId, UserTable,
 };
 
 /// What was in the store.
@@ -190,6 +190,7 @@ impl Facts {
             }
             Kind::Reported | Kind::Deal => of_reports(commit, key, kind, payload)?,
             Kind::Unfinished => unfinished(commit, key, payload)?,
+            Kind::GraphSubscription => subscribed(commit, payload)?,
             Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
                 self.licenses.take(commit, key, kind, payload)?;
             }
@@ -247,6 +248,13 @@ fn remembered(
         let it = record::decode::<AskedV1>(kind, payload)?.try_into()?;
         commit.asked.push(AskedWrite::New(Arc::new(it)));
     }
+    Ok(())
+}
+
+/// What Graph notifies us of.
+fn subscribed(commit: &mut Commit, payload: &[u8]) -> Result<(), StoreError> {
+    let it = record::decode::<GraphSubscriptionV1>(Kind::GraphSubscription, payload)?.try_into()?;
+    commit.graph_subscriptions.push(GraphSubscriptionWrite::Put(Arc::new(it)));
     Ok(())
 }
 

@@ -12,13 +12,13 @@ use super::journal::{self, ChunkHead};
 use super::layout::{self, Key, Kind, Table};
 use super::pieces::RecordWrite;
 use super::record::{
-    self, AccessV1, AskedV1, DealV1, DeliveryV1, EventV1, HeldBackV1, HeldSeatV1, LifeV1, NoteV1,
-    OddV1, PartV1, ReportedV1, RunV1, SkusV1, SourceV1, SubscriptionV1, TenantV1, UnfinishedV1,
-    UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
+    self, AccessV1, AskedV1, DealV1, DeliveryV1, EventV1, GraphSubscriptionV1, HeldBackV1,
+    HeldSeatV1, LifeV1, NoteV1, OddV1, PartV1, ReportedV1, RunV1, SkusV1, SourceV1, SubscriptionV1,
+    TenantV1, UnfinishedV1, UnreadV1, UsageAnswerV1, UsageV1, UserCountV1,
 };
 use crate::domain::{
-    AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, Holders, Mirror, OddRecord,
-    ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
+    AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, GraphSubscriptionWrite, Holders,
+    Mirror, OddRecord, ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -58,6 +58,9 @@ impl Plan {
             }
             for it in &commit.outbox {
                 plan.delivery(it)?;
+            }
+            for it in &commit.graph_subscriptions {
+                plan.graph_subscription(it)?;
             }
             for it in &commit.odd {
                 plan.odd(it, odd)?;
@@ -244,6 +247,20 @@ impl Plan {
             DeliveryWrite::Forget(number, endpoint) => {
                 let key = layout::delivery(*number, endpoint);
                 self.set(Table::Facts, key, Kind::Delivery, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn graph_subscription(&mut self, it: &GraphSubscriptionWrite) -> Result<(), StoreError> {
+        let (facts, kind) = (Table::Facts, Kind::GraphSubscription);
+        match it {
+            GraphSubscriptionWrite::Put(it) => {
+                let key = layout::graph_subscription(it.tenant, it.watched);
+                self.put(facts, key, kind, &GraphSubscriptionV1::from(&**it))?;
+            }
+            GraphSubscriptionWrite::Forget(tenant, watched) => {
+                self.set(facts, layout::graph_subscription(*tenant, *watched), kind, None);
             }
         }
         Ok(())

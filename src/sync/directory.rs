@@ -8,6 +8,7 @@
 mod reader;
 mod unfinished;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,14 +16,15 @@ use tracing::{debug, info, warn};
 
 use self::reader::Reader;
 pub(super) use self::unfinished::Desk;
+use super::freshness::Way;
 use super::lookups::order::{Order, Turn};
 use super::plan::{self, Planned};
 use super::progress::Gauge;
 use super::upstream::DirectoryReads;
-use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure};
+use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure, spread};
 use crate::domain::{
     Catalog, Change, Cloud, Commit, Consent, Grant, Mirror, Outcome, ReadWrite, Run, SourceState,
-    Tenant, TenantId, TenantView, Unfinished,
+    Tenant, TenantId, TenantView, Trigger, Unfinished, UserId, UserWrites,
 };
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::planted::{self, Mistake, planted};
@@ -104,6 +106,8 @@ pub(super) struct Round {
     pub(super) error: Option<MicrosoftError>,
     /// To be held until the commit is durable.
     pub(super) turn: Option<Turn>,
+    /// When Microsoft made what is committed, as far as it says so.
+    pub(super) changed_at: Vec<Timestamp>,
 }
 
 /// Reads a tenant and brings the mirror to it.
@@ -133,11 +137,14 @@ pub(crate) async fn run(
         view: &view,
     };
     with.graph.has_users(tenant, view_of(&mirror, tenant).users.len());
-    let Round { commit, run, error, turn } = round(&with, begun, gauge).await;
+    let Round { commit, run, error, turn, changed_at } = Box::pin(round(&with, begun, gauge)).await;
     for part in planted::parts(commit) {
         sources.store.commit(part).await?;
     }
     drop(turn);
+    for at in changed_at {
+        sources.freshness.committed(way(begun), at, (sources.clock)());
+    }
     if error.is_none() {
         info!(
             tenant.id = %tenant, run.seen = run.seen, run.added = run.added,
@@ -145,6 +152,25 @@ pub(crate) async fn run(
         );
     }
     Ok((run, error))
+}
+
+/// How what a run found came to be known.
+fn way(begun: &Begun) -> Way {
+    match (begun.trigger, begun.full) {
+        (Trigger::Notification, _) => Way::Notification,
+        (_, true) => Way::Sweep,
+        (_, false) => Way::Delta,
+    }
+}
+
+/// When Microsoft made what a commit holds of users.
+fn dated(commit: &Commit, changed_at: &BTreeMap<UserId, Timestamp>) -> Vec<Timestamp> {
+    let patches = commit.users.iter().filter_map(|it| match &it.writes {
+        UserWrites::Patch(patch) => Some(patch),
+        // The first of a tenant: nothing of it is news.
+        UserWrites::Replace(_) => None,
+    });
+    patches.flatten().filter_map(|(user, _)| changed_at.get(user).copied()).collect()
 }
 
 /// A tenant as a mirror has it.
@@ -210,7 +236,7 @@ pub(super) async fn round<G: DirectoryReads>(
             let last = state.last_full.filter(|_| !read.full);
             state.last_full = soon_again(last, begun.started, with.limits.sweep);
         } else if read.full {
-            state.last_full = Some(begun.started);
+            state.last_full = Some(at_its_hour(tenant, begun.started, with.limits.sweep));
         }
     }
     if read.overtaken {
@@ -219,7 +245,16 @@ pub(super) async fn round<G: DirectoryReads>(
     permitted(view, begun, gauge, now, &mut commit);
     commit.sources.push((begun.key, state));
     commit.runs.push(run.clone());
-    Round { commit, run, error: None, turn: Some(turn) }
+    let changed_at = dated(&commit, &read.changed_at);
+    Round { commit, run, error: None, turn: Some(turn), changed_at }
+}
+
+/// A full read of now, put back to the tenant's own hour: the next is due at that hour, so that the
+/// sweeps of many tenants that were first read together spread over the day and stay there.
+fn at_its_hour(tenant: TenantId, now: Timestamp, sweep: SignedDuration) -> Timestamp {
+    let own = spread(tenant, sweep).as_secs();
+    let since = (now.as_second().saturating_sub(own)).rem_euclid(sweep.as_secs().max(1));
+    now.checked_sub(SignedDuration::from_secs(since)).unwrap_or(now)
 }
 
 /// When the last full read was, put back so far that the next one is due within
@@ -248,7 +283,7 @@ fn failed<G>(
         commit.changes.push(Change::of_tenant(now, begun.cause(), Some(&view.tenant), &tenant));
         commit.tenants.push(tenant);
     }
-    Round { commit, run, error: Some(error), turn: None }
+    Round { commit, run, error: Some(error), turn: None, changed_at: Vec::new() }
 }
 
 /// What the run learned of what the tenant permits, if that differs from what is known. What it was
@@ -315,4 +350,28 @@ fn after_refusal(view: &TenantView, kind: ErrorKind) -> Option<Tenant> {
 /// A commit that makes these tenants known, so that they are read.
 pub fn introduce(tenants: impl IntoIterator<Item = Tenant>) -> Commit {
     Commit { tenants: tenants.into_iter().collect(), ..Commit::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_is_due_within_its_period_and_always_at_the_tenants_own_hour() {
+        let sweep = SignedDuration::from_hours(24);
+        for n in 1..=50_u128 {
+            let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(n << 70)).unwrap();
+            let mut hours = std::collections::BTreeSet::new();
+            for hour in 0..48 {
+                let now = Timestamp::from_second(1_795_000_000 + hour * 3_600).unwrap();
+                let noted = at_its_hour(tenant, now, sweep);
+                assert!(noted <= now && now.duration_since(noted) < sweep);
+                hours.insert(noted.as_second().rem_euclid(86_400));
+            }
+            assert_eq!(hours.len(), 1, "whenever it was read in full");
+        }
+        let now = Timestamp::from_second(7).unwrap();
+        let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(1)).unwrap();
+        assert_eq!(at_its_hour(tenant, now, SignedDuration::ZERO), now);
+    }
 }

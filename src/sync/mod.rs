@@ -15,6 +15,8 @@
 //! | [`plan`] | mirror × reading → commit, the brake included. Pure |
 //! | [`task`] | when which run begins |
 //! | [`lookups`] | a refusal has its user looked up at once |
+//! | [`notifications`] | Microsoft tells that a user changed |
+//! | [`freshness`] | how old changes are when answers follow them |
 //! | [`rights`] | usage rights: the second witness, and what plans are called |
 //! | `agenda` | which source is due when |
 //! | `lanes` | room for many short runs and a few long ones |
@@ -37,6 +39,7 @@ pub mod admission;
 mod agenda;
 pub mod directory;
 pub mod doctor;
+pub mod freshness;
 mod groups;
 pub mod inbox;
 pub mod keys;
@@ -44,6 +47,7 @@ mod lanes;
 pub mod life;
 pub mod lookups;
 mod metrics;
+pub mod notifications;
 mod one;
 pub mod orders;
 pub mod plan;
@@ -66,8 +70,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Share;
 use crate::domain::{
-    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, TenantView,
-    Trigger,
+    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, TenantId,
+    TenantView, Trigger,
 };
 use crate::microsoft::{ErrorKind, Meter, Microsoft, MicrosoftError};
 use crate::store::{Store, StoreError};
@@ -99,6 +103,8 @@ pub struct Sources {
     pub limits: Limits,
     /// Look-ups after a refusal, and what keeps them and runs in order.
     pub lookups: lookups::Lookups,
+    /// How old changes were when they were committed.
+    pub freshness: freshness::Ages,
 }
 
 /// What decides how a run reads and what it may remove.
@@ -158,6 +164,17 @@ pub enum SyncError {
     /// A task of the scheduler ended in a way that it cannot.
     #[error("a run ended without saying how")]
     Panicked(#[source] tokio::task::JoinError),
+}
+
+/// A part of this span that is a tenant's own, always the same: for what many tenants must not do
+/// all at once.
+pub(crate) fn spread(tenant: TenantId, over: SignedDuration) -> SignedDuration {
+    // Tenant ids are random, but not all of them were made by Microsoft.
+    let (high, low) = tenant.as_uuid().as_u64_pair();
+    let mixed = (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let seconds = u64::try_from(over.as_secs()).unwrap_or(0);
+    let part = (u128::from(mixed) * u128::from(seconds)) >> 31;
+    SignedDuration::from_secs(i64::try_from(part).unwrap_or(0))
 }
 
 /// Whether any plan of the catalog is licensed per user in customers' tenants: without one no
@@ -326,6 +343,21 @@ pub fn rest_after(
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn what_is_spread_over_a_day_fills_every_hour_of_it() {
+        let day = SignedDuration::from_hours(24);
+        for base in [0, 0x0000_a100_dada_4000_8000_0000_0000_0000_u128, u128::MAX - 5_000] {
+            let mut hours = [0_u32; 24];
+            for n in 1..=4_800_u128 {
+                let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(base + n)).unwrap();
+                let part = spread(tenant, day);
+                assert_eq!(part, spread(tenant, day), "always the same");
+                hours[usize::try_from(part.as_hours()).unwrap()] += 1;
+            }
+            assert!(hours.iter().all(|it| (100..300).contains(it)), "{hours:?}");
+        }
+    }
 
     #[test]
     fn what_passes_by_itself_is_tried_again_soon_and_what_a_person_must_mend_later() {

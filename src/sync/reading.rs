@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
+use super::freshness::NEWS;
 use crate::domain::{
     Catalog, Licence, Mapping, Packed, Path, Said, Sku, SkuId, TenantView, UserId, UserLicences,
     UserTable, sku_match,
@@ -79,6 +82,8 @@ pub struct Reading {
     pub seen: u64,
     /// SKUs assigned to somebody that the list of SKUs did not name.
     pub strangers: BTreeSet<SkuId>,
+    /// When Microsoft says that it changed a user's licences, where that is news.
+    pub changed_at: BTreeMap<UserId, Timestamp>,
     /// Users about whom something was said since it was last laid down, if it is.
     fresh: Option<BTreeSet<UserId>>,
 }
@@ -99,6 +104,13 @@ impl Reading {
             Row::Ask => (row.assigned.is_some(), Said::Ask),
             Row::Removed => (false, Said::Removed),
         };
+        let news = |at: &Timestamp| {
+            let read = mirrored.directory.last_complete;
+            read.is_some_and(|read| read.duration_since(*at) < NEWS)
+        };
+        if let Some(at) = row.changed.filter(news) {
+            self.changed_at.insert(row.id, at);
+        }
         if concerns || self.users.contains_key(&row.id) || mirrored.users.contains(row.id) {
             self.put(row.id, said);
         }

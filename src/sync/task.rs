@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
 use super::agenda::{Agenda, Wish};
+use super::freshness::Summary;
 use super::lanes::Lanes;
 use super::metrics::Metrics;
 use super::one::{Performed, one};
@@ -198,6 +199,12 @@ impl SyncHandle {
     /// Puts what is counted about runs into a registry.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
+        self.sources.freshness.register(registry);
+    }
+
+    /// How old changes were when they were committed.
+    pub fn ages(&self) -> Vec<Summary> {
+        self.sources.freshness.summary()
     }
 
     /// Every source and scope, and what it is doing.

@@ -81,6 +81,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
     Sources {
         lookups: entitled::sync::lookups::Lookups::default(),
         ledger: entitled::sync::inbox::Ledger::default(),
+        freshness: entitled::sync::freshness::Ages::default(),
         reports: entitled::sync::reports::Desk::default(),
         store: store.clone(),
         microsoft: Arc::new(microsoft),

@@ -37,6 +37,9 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
             "waiting": tasks.iter().filter(|it| it.running.is_none() && it.next_due.is_none()).count(),
             "scheduled": tasks.iter().filter(|it| it.next_due.is_some()).count(),
         },
+        "freshness": admin.sync.ages().iter().map(|it| json!({
+            "path": it.way.as_str(), "changes": it.count, "median_s": it.median_s, "slowest_s": it.slowest_s,
+        })).collect::<Vec<_>>(),
         "store": {
             "disk_bytes": report.disk_bytes,
             "live_bytes": report.live_bytes,

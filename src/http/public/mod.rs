@@ -5,6 +5,7 @@ mod again;
 mod answer;
 mod consent;
 mod entitlements;
+mod graph;
 mod keys;
 mod landing;
 mod licenses;
@@ -51,6 +52,7 @@ use crate::store::Store;
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
 use crate::sync::lookups::Lookups;
+use crate::sync::notifications::Notifications;
 use crate::sync::seats::Seats;
 use crate::tokens::{UserRules, WebhookRules};
 
@@ -81,6 +83,8 @@ pub struct PublicSettings {
     pub entra: Arc<EntraKeys>,
     /// Where a look-up of whoever is refused is asked for.
     pub lookups: Lookups,
+    /// Where Graph's change notifications go.
+    pub notifications: Notifications,
     /// What signed answers name as their issuer: our public address.
     pub issuer: String,
     /// The purchase landing page.
@@ -115,6 +119,7 @@ pub(super) struct Public {
     consent: Option<Consent>,
     pub(super) entra: Arc<EntraKeys>,
     lookups: Lookups,
+    notifications: Notifications,
     pub(super) limiters: Limiters,
     pub(super) seats: Option<Seats>,
     pub(super) metrics: Metrics,
@@ -145,6 +150,7 @@ impl PublicState {
             watch: settings.watch,
             entra: settings.entra,
             lookups: settings.lookups,
+            notifications: settings.notifications,
             seats: settings.seats,
             metrics: settings.metrics,
             clock: settings.clock,
@@ -209,6 +215,8 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/licenses/{id}/reinstate", post(licenses::reinstate)),
         ("post", "/v1/licenses/{id}/revoke", post(licenses::revoke)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
+        ("post", "/graph/notifications", post(graph::notifications)),
+        ("post", "/graph/lifecycle", post(graph::lifecycle)),
         ("get", "/marketplace/landing", get(landing::open)),
         ("get", "/marketplace/landing/account", get(landing::account)),
         ("get", "/marketplace/landing/return", get(landing::come_back)),

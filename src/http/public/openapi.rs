@@ -8,8 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, consent, entitlements, keys, landing, licenses, question, revocations,
-    usage, usage_report, webhook,
+    activations, answer, consent, entitlements, graph, keys, landing, licenses, question,
+    revocations, usage, usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -31,6 +31,8 @@ use crate::http::problem::ProblemBody;
         licenses::reinstate,
         licenses::revoke,
         webhook::receive,
+        graph::notifications,
+        graph::lifecycle,
         landing::open,
         landing::account,
         landing::come_back,

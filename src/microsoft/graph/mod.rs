@@ -7,6 +7,7 @@ mod groups;
 mod parse;
 mod requests;
 mod rights;
+mod subscriptions;
 mod verdict;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use self::groups::{GroupRow, MemberKind, MemberRow};
 pub use self::parse::{AssignedLicence, Removed, UserRow};
 use self::requests::Requests;
 pub use self::rights::{RightRow, RightsOf};
+pub use self::subscriptions::{MadeGraphSubscription, NewGraphSubscription};
 use self::verdict::{Asked, Linked};
 use super::Page;
 use super::error::{ErrorKind, MicrosoftError};

@@ -24,6 +24,8 @@ pub struct UserRow {
     pub assigned: Option<Vec<AssignedLicence>>,
     /// `licenseAssignmentStates`: the paths, a multiset.
     pub states: Option<Vec<(SkuId, Path)>>,
+    /// The latest `lastUpdatedDateTime` of the paths.
+    pub changed: Option<Timestamp>,
 }
 
 /// How a user or a group went.
@@ -55,7 +57,10 @@ pub struct AssignedLicence {
 pub(super) fn user(value: &Value) -> Result<UserRow, String> {
     let assigned = json::list(value, "assignedLicenses")?;
     let states = json::list(value, "licenseAssignmentStates")?;
+    let changed =
+        states.unwrap_or_default().iter().filter_map(|it| json::moment(it, "lastUpdatedDateTime"));
     Ok(UserRow {
+        changed: changed.max(),
         id: json::id(value, "id")?,
         removed: removed(value),
         assigned: assigned.map(|it| it.iter().map(assigned_licence).collect()).transpose()?,

@@ -130,6 +130,25 @@ impl Requests {
         build_own!(self.sdk.groups().delta().filter(&[&filter]).select(&FOLLOWED_FIELDS))
     }
 
+    pub(super) async fn subscribe(
+        &self,
+        body: &serde_json::Value,
+    ) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.subscriptions().create_subscription(body))
+    }
+
+    pub(super) async fn renew_subscription(
+        &self,
+        id: &str,
+        body: &serde_json::Value,
+    ) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.subscription(id).update_subscription(body))
+    }
+
+    pub(super) async fn unsubscribe(&self, id: &str) -> Result<Outgoing, MicrosoftError> {
+        build!(self.sdk.subscription(id).delete_subscription())
+    }
+
     /// The SDK changes the version of a client for all its later calls: the path is set here.
     pub(super) async fn batch(
         &self,
@@ -186,6 +205,19 @@ mod tests {
         assert_eq!(batch.body.as_deref(), Some(&br#"{"requests":[]}"#[..]));
         assert_eq!(batch.method, Method::POST);
         check(batch, "/$batch");
+        let body = serde_json::json!({ "resource": "users" });
+        let made = requests.subscribe(&body).await.unwrap();
+        assert_eq!(
+            (&made.method, made.body.as_deref()),
+            (&Method::POST, Some(&br#"{"resource":"users"}"#[..]))
+        );
+        check(made, "/subscriptions");
+        let renewed = requests.renew_subscription("b-1", &body).await.unwrap();
+        assert_eq!(renewed.method, Method::PATCH);
+        check(renewed, "/subscriptions/b-1");
+        let ended = requests.unsubscribe("b-1").await.unwrap();
+        assert_eq!(ended.method, Method::DELETE);
+        check(ended, "/subscriptions/b-1");
         let target = "/v1.0/users/delta?$skiptoken=a%2fB%2b~x%20+(y)";
         let it = requests.along(target).await.unwrap();
         assert_eq!(it.url.as_str(), format!("http://127.0.0.1:9/graph{target}"));

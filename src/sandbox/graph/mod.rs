@@ -21,7 +21,7 @@ use self::error::GraphError;
 use super::entra::GRAPH;
 use super::faults::Fault;
 use super::wire::{Ask, Reply};
-use super::{World, story};
+use super::{World, notify, story};
 
 /// Who asks: the tenant of the token and what the token may still do there.
 pub(crate) struct Caller {
@@ -181,7 +181,28 @@ fn charge(world: &mut World, tenant: Uuid, cost: u32) -> Result<f64, GraphError>
     }
 }
 
+/// Change notifications. Source: graph-licensing.md 6.
+fn subscriptions(world: &mut World, ask: &Ask, caller: &Caller, rest: &[&str]) -> Answer {
+    caller.needs(&["User.Read.All", "Group.Read.All"])?;
+    let (tenant, bad) = (caller.tenant, |text| GraphError::new(400, "ExtensionError", text));
+    match (&ask.method, rest) {
+        (&Method::POST, []) => notify::create(world, ask, tenant).map_err(bad),
+        (&Method::GET, []) => Ok(notify::list(world, tenant)),
+        (&Method::PATCH, [id]) => {
+            let renewed = notify::renew(world, ask, tenant, id);
+            renewed.ok_or_else(|| GraphError::missing(id))?.map_err(bad)
+        }
+        (&Method::DELETE, [id]) => {
+            notify::delete(world, tenant, id).ok_or_else(|| GraphError::missing(id))
+        }
+        _ => Err(GraphError::new(405, "Request_BadRequest", "The sandbox knows no such call.")),
+    }
+}
+
 fn route(world: &mut World, ask: &Ask, version: &str, path: &[&str], caller: &Caller) -> Answer {
+    if let ["subscriptions", rest @ ..] = path {
+        return subscriptions(world, ask, caller, rest);
+    }
     if ask.method != Method::GET {
         return Err(GraphError::new(405, "Request_BadRequest", "The sandbox is read-only here."));
     }

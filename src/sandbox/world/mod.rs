@@ -37,6 +37,7 @@ use super::chance::{self, Chance};
 use super::faults::{Fault, Faults};
 use super::graph::throttle::{Bucket, GraphUse};
 use super::keys::KeyRing;
+use super::notify::Hooks;
 use super::partner_center::Analytics;
 use super::sign_in::Visits;
 use super::stumble::Stumble;
@@ -58,6 +59,7 @@ pub struct World {
     shelf: Shelf,
     pub(super) orders: Orders,
     pub(super) post: Post,
+    pub(super) hooks: Hooks,
     pub(super) meter: Meter,
     pub(super) analytics: Analytics,
     pub(super) visits: Visits,
@@ -112,6 +114,7 @@ impl World {
             shelf: Shelf::default(),
             orders: Orders::default(),
             post: Post::default(),
+            hooks: Hooks::default(),
             meter: Meter::default(),
             analytics: Analytics::default(),
             visits: Visits::default(),

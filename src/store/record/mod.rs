@@ -27,6 +27,7 @@ mod v1_rights;
 mod v1_subscription;
 mod v1_unfinished;
 mod v1_usage;
+mod v1_watched;
 mod v1_webhook_log;
 
 use jiff::Timestamp;
@@ -51,6 +52,7 @@ pub(super) use v1_rights::{LearnedV1, RightsV1};
 pub(super) use v1_subscription::{HeldSeatV1, OddV1, SubscriptionV1};
 pub(super) use v1_unfinished::{PartV1, UnfinishedV1, users_of_part};
 pub(super) use v1_usage::{UsageAnswerV1, UsageV1};
+pub(super) use v1_watched::GraphSubscriptionV1;
 pub(super) use v1_webhook_log::NoteV1;
 
 /// The newest record version that this program knows, and the one it writes.

@@ -1,6 +1,8 @@
 //! Commits with anything in them.
 
 mod grouped;
+mod unread;
+mod watched;
 
 use std::sync::Arc;
 
@@ -18,8 +20,8 @@ use crate::domain::{
     Impact, Licence, Life, Losers, OddRecord, Outcome, Packed, Party, Path, PathState, Permission,
     ReadWrite, Run, RunId, Said, ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey,
     SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Terms, Trigger, Undocumented, Unfinished, Units, Unread, UserId, UserLicences, UserTable,
-    UserWrites, Via, Whose,
+    Terms, Trigger, Undocumented, Unfinished, Units, UserId, UserLicences, UserTable, UserWrites,
+    Via,
 };
 
 pub(super) fn text() -> BoxedStrategy<Arc<str>> {
@@ -345,27 +347,6 @@ fn life() -> BoxedStrategy<Life> {
         .boxed()
 }
 
-/// Its key is that of the commit.
-fn unread() -> BoxedStrategy<Unread> {
-    let whose = prop_oneof![
-        tenant_id().prop_map(Whose::Tenant),
-        Just(Whose::Anybody),
-        Just(Whose::Nobody),
-    ];
-    let id = option::of(subscription_id());
-    ("[a-c]", id, whose, option::of(text()), option::of(text()), time(), text())
-        .prop_map(|(key, id, whose, offer, plan, since, why)| Unread {
-            key: key.into(),
-            id,
-            whose,
-            offer,
-            plan,
-            since,
-            why,
-        })
-        .boxed()
-}
-
 fn asked() -> BoxedStrategy<AskedWrite> {
     let operation = || select(vec!["a", "b", "c"]).prop_map(Arc::<str>::from);
     let terms =
@@ -414,16 +395,15 @@ fn asked() -> BoxedStrategy<AskedWrite> {
     prop_oneof![new, moved, operation().prop_map(AskedWrite::Forget)].boxed()
 }
 
-fn unread_write() -> BoxedStrategy<(Arc<str>, Option<Unread>)> {
-    prop_oneof![
-        3 => unread().prop_map(|it| (Arc::clone(&it.key), Some(it))),
-        1 => "[a-c]".prop_map(|key| (Arc::from(key), None)),
-    ]
-    .boxed()
-}
-
 /// A commit with a little of anything.
 pub(super) fn commit() -> BoxedStrategy<Commit> {
+    (unwatched(), watched::writes())
+        .prop_map(|(commit, graph_subscriptions)| Commit { graph_subscriptions, ..commit })
+        .boxed()
+}
+
+/// A commit with a little of anything but subscriptions to change notifications.
+fn unwatched() -> BoxedStrategy<Commit> {
     let raw = "\\PC{0,30}".prop_map(Arc::from);
     let facts = (
         vec((subscription(), raw), 0..3),
@@ -439,7 +419,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
         vec(change(), 0..6),
         vec(run(), 0..2),
         vec((subscription_id(), life()), 0..2),
-        vec(unread_write(), 0..2),
+        vec(unread::write(), 0..2),
         vec(asked(), 0..3),
         (
             vec(grouped::groups(), 0..2),
@@ -491,6 +471,7 @@ pub(super) fn commit() -> BoxedStrategy<Commit> {
             rights: rest.8.4.0,
             rights_sources: rest.8.4.1,
             mappings: rest.8.4.2,
+            graph_subscriptions: Vec::new(),
         })
         .boxed()
 }

@@ -113,6 +113,11 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
     for it in mirror.all_asked() {
         all.insert(format!("asked {}", it.operation), format!("{it:?}"));
     }
+    for it in mirror.graph_subscriptions().all() {
+        let (key, state) = (format!("{} of {}", it.watched.as_str(), it.tenant), it.client_state);
+        let called = mirror.graph_subscriptions().called(&it.id).is_some();
+        all.insert(format!("graph {key}"), format!("{it:?} {} {called}", state.text()));
+    }
     licenses(mirror, &mut all);
     all
 }

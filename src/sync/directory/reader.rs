@@ -1,8 +1,9 @@
 //! Reads a tenant by the mode that its mirror asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::unfinished::Laying;
@@ -35,6 +36,8 @@ pub(super) struct Complete {
     relevant: Relevant,
     /// A look-up found a SKU that was not listed yet: who else holds it only a sweep shows.
     pub(super) overtaken: bool,
+    /// When Microsoft says that it changed a user's licences, where that is news.
+    pub(super) changed_at: BTreeMap<UserId, Timestamp>,
 }
 
 /// A delta sequence, read to its end.
@@ -107,17 +110,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             swept = Some(self.sweep(&relevant, &mut odd).await?);
         }
         if told.to_ask().len() > self.with.sizes.ask_max {
-            // So many are read sooner page by page than by name.
-            let list = match &mut swept {
-                Some(swept) => swept,
-                none => none.insert(self.sweep(&relevant, &mut odd).await?),
-            };
-            self.ask(list, &relevant, &mut odd).await?;
-            for user in told.to_ask() {
-                if let Some(said) = list.users.get(&user) {
-                    told.put(user, said.clone());
-                }
-            }
+            self.ask_by_list(&mut told, &mut swept, &relevant, &mut odd).await?;
         }
         self.ask(&mut told, &relevant, &mut odd).await?;
         if let Some(swept) = &mut swept {
@@ -132,6 +125,8 @@ impl<G: DirectoryReads> Reader<'_, G> {
         // this run.
         let keeps = (odd_count > 0).then(|| Arc::clone(self.view));
         let ours = relevant.clone();
+        let mut changed_at = std::mem::take(&mut told.changed_at);
+        changed_at.extend(swept.iter_mut().flat_map(|it| std::mem::take(&mut it.changed_at)));
         let found = apart(seen, move || {
             let mut found = Found { skus, name, ..Found::default() };
             let keeps = keeps.as_ref().map(|it| &it.users);
@@ -146,7 +141,18 @@ impl<G: DirectoryReads> Reader<'_, G> {
         });
         let found = found.await;
         let overtaken = false;
-        Ok(Complete { found, cursor, full, seen, odd, odd_count, parts, relevant, overtaken })
+        Ok(Complete {
+            found,
+            cursor,
+            full,
+            seen,
+            odd,
+            odd_count,
+            parts,
+            relevant,
+            overtaken,
+            changed_at,
+        })
     }
 
     /// What was read, made as new as what look-ups found since: whomever it would change although
@@ -185,6 +191,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         turn.lately().filter(of_concern).for_each(|user| again.put(user, Said::Ask));
         let odd_before = read.odd.len();
         self.ask(&mut again, &read.relevant, &mut read.odd).await?;
+        read.changed_at.append(&mut again.changed_at);
         let odd = read.odd.len().saturating_sub(odd_before);
         read.odd_count = read.odd_count.saturating_add(u64::try_from(odd).unwrap_or(u64::MAX));
         // Whoever is not found keeps what the run says of him.
@@ -395,6 +402,28 @@ impl<G: DirectoryReads> Reader<'_, G> {
                 None => return Ok(reading),
             }
         }
+    }
+
+    /// So many users whose rows did not say what they hold that they are read sooner page by page
+    /// than by name.
+    async fn ask_by_list(
+        &self,
+        told: &mut Reading,
+        swept: &mut Option<Reading>,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<(), MicrosoftError> {
+        let list = match swept {
+            Some(swept) => swept,
+            none => none.insert(self.sweep(relevant, odd).await?),
+        };
+        self.ask(list, relevant, odd).await?;
+        for user in told.to_ask() {
+            if let Some(said) = list.users.get(&user) {
+                told.put(user, said.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Asks by name for the users whose rows did not say what they hold. What cannot be understood

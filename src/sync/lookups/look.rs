@@ -37,12 +37,15 @@ pub(in crate::sync) struct Listed {
 }
 
 /// What a batch comes to.
+#[derive(Default)]
 pub(in crate::sync) struct Looked {
     /// To be committed before the turn is dropped; `None` if all is as it is known.
     pub(in crate::sync) commit: Option<Commit>,
     /// For whom something changed.
     pub(in crate::sync) changed: Vec<UserId>,
-    /// The list of SKUs differs from the mirror's: a run should see to it.
+    /// When Microsoft says that it did, where that is news.
+    pub(in crate::sync) changed_at: BTreeMap<UserId, Timestamp>,
+    /// The list of SKUs differs from the mirror's, or somebody is gone: a run should see to it.
     pub(in crate::sync) run_due: bool,
     /// Held until the commit is durable; `None` when runs were always quicker, and newer.
     pub(in crate::sync) turn: Option<Turn>,
@@ -70,7 +73,7 @@ pub(in crate::sync) async fn look<G: DirectoryReads>(
             Err(again) => before = again,
         }
     }
-    Ok(Looked { commit: None, changed: Vec::new(), run_due: false, turn: None })
+    Ok(Looked::default())
 }
 
 struct Looker<'a, G> {
@@ -84,6 +87,9 @@ struct Looker<'a, G> {
 struct Said {
     holds: BTreeMap<UserId, Option<UserLicences>>,
     odd: Vec<OddRecord>,
+    changed_at: BTreeMap<UserId, Timestamp>,
+    /// Somebody who holds something was not found: a run has to see whether he is gone.
+    gone: bool,
 }
 
 impl<G: DirectoryReads> Looker<'_, G> {
@@ -104,14 +110,18 @@ impl<G: DirectoryReads> Looker<'_, G> {
             // Not found: whether he is gone a run finds out.
             Err(BatchMiss::Gone) | Ok(_) => None,
         };
-        let odd = rows.iter().filter_map(odd).collect();
+        let odd: Vec<_> = rows.iter().filter_map(odd).collect();
+        let gone = rows
+            .iter()
+            .any(|(user, row)| matches!(row, Err(BatchMiss::Gone)) && view.users.contains(*user));
         loop {
             let mut reading = Reading::default();
             for row in rows.iter().filter_map(|(_, row)| row.as_ref().ok()) {
                 reading.take(row, &listed.relevant, &view);
             }
             if fresh || reading.strangers.is_empty() {
-                return Ok(Said { holds: reading.holdings(&listed.relevant), odd });
+                let holds = reading.holdings(&listed.relevant);
+                return Ok(Said { holds, odd, changed_at: reading.changed_at, gone });
             }
             // Somebody holds a SKU that the list did not have yet.
             (*listed, fresh) = (self.list(now).await?, true);
@@ -143,7 +153,7 @@ impl<G: DirectoryReads> Looker<'_, G> {
     fn plan(
         &self,
         listed: &Listed,
-        said: Said,
+        mut said: Said,
         started: Timestamp,
         mut turn: Turn,
         next_run: &(dyn Fn() -> RunId + Sync),
@@ -163,13 +173,14 @@ impl<G: DirectoryReads> Looker<'_, G> {
             .cloned()
             .collect();
         let moved = |it: &Sku| view.sku(it.id).is_none_or(|known| known.status != it.status);
-        let run_due = listed.at == Some(started) && listed.ours.iter().any(moved);
+        let run_due = said.gone || listed.at == Some(started) && listed.ours.iter().any(moved);
         let nothing = changed.is_empty() && view.tenant.consent == Consent::Granted;
         if nothing && said.odd.is_empty() {
-            return Looked { commit: None, changed, run_due, turn: Some(turn) };
+            return Looked { run_due, turn: Some(turn), ..Looked::default() };
         }
+        let changed_at = std::mem::take(&mut said.changed_at);
         let commit = self.commit(&view, said, new, (started, now), next_run());
-        Looked { commit: Some(commit), changed, run_due, turn: Some(turn) }
+        Looked { commit: Some(commit), changed, changed_at, run_due, turn: Some(turn) }
     }
 
     fn commit(

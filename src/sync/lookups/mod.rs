@@ -6,6 +6,9 @@
 //! Microsoft one item of a `$batch`, with high throttle priority, a few times an hour at most. The
 //! answer's `check_after` says when it pays to ask again.
 //!
+//! Whoever a change notification tells of is looked up by the same queue ([`Lookups::told`]), within
+//! the same budget, and though he was looked up a moment ago.
+//!
 //! A look-up is no run: it moves no cursor, removes nobody who was not found, and stands in the
 //! sync log only if it changed something (trigger `notification`). What it may overtake, and what
 //! may overtake it, is settled in [`order`].
@@ -106,6 +109,22 @@ impl Lookups {
         wish.ask_again_s()
     }
 
+    /// A notification told of this user, at `at`. Returns at once: whether he will be looked up. If
+    /// not, a run has to find what happened.
+    pub(in crate::sync) fn told(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let will_be = self.queue().told(tenant, user, at, now);
+        if will_be {
+            self.0.more.notify_one();
+        }
+        will_be
+    }
+
     /// How many users wait to be looked up.
     pub fn waiting(&self) -> usize {
         self.queue().waiting()
@@ -127,7 +146,7 @@ impl Lookups {
         let help = "Refusals that asked for a look-up of the user, by what came of it: queued, \
                     joined one on its way, looked up lately, the tenant rests, no room (overflow)";
         registry.register("lookups_wanted", help, it.wishes.clone());
-        let help = "Users looked up after a refusal, by what was found";
+        let help = "Users looked up after a refusal or a notification, by what was found";
         registry.register("lookups", help, it.users.clone());
         registry.register("lookup_requests", "Requests sent by look-ups", it.requests.clone());
         registry.register("lookups_waiting", "Users who wait to be looked up", it.waiting.clone());

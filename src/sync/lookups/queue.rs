@@ -99,6 +99,10 @@ struct Remembered {
     at: Timestamp,
     /// He waits, or the look-up is under way.
     pending: bool,
+    /// When a notification told of him that brought him here.
+    told: Option<Timestamp>,
+    /// When one told of him while the look-up was under way: once more, then.
+    again: Option<Timestamp>,
 }
 
 impl Remembered {
@@ -224,13 +228,60 @@ impl Queue {
             if it.pending {
                 return Wish::Joined(it.ask_again_s());
             }
+            // Whoever was looked up because he was told of was not refused yet.
             let left = it.next_at().duration_since(now).as_secs();
-            if let Ok(left @ 1..) = u64::try_from(left) {
+            if it.times > 0
+                && let Ok(left @ 1..) = u64::try_from(left)
+            {
                 return Wish::Lately(left.div_ceil(ASK_AGAIN_STEP_S) * ASK_AGAIN_STEP_S);
             }
         }
+        let times = known.map_or(0, |it| it.times).saturating_add(1);
+        let remembered = Remembered { times, at: now, pending: true, told: None, again: None };
+        match self.enqueue(tenant, user, remembered, now) {
+            Ok(()) => Wish::Queued(remembered.ask_again_s()),
+            Err(wish) => wish,
+        }
+    }
+
+    /// A notification told of a user, at `at`: he is looked up though he was lately, for now there is
+    /// news. Whether he will be; if not, a run has to find it.
+    pub(super) fn told(
+        &mut self,
+        tenant: TenantId,
+        user: UserId,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        if let Some(mut it) = self.remembered.get_mut(&(tenant, user))
+            && it.pending
+        {
+            let waits = self.lanes.get(&tenant).is_some_and(|it| it.waiting.contains(&user));
+            // One that is under way may have been asked before it happened.
+            let told = if waits { &mut it.told } else { &mut it.again };
+            told.get_or_insert(at);
+            return true;
+        }
+        // As often refused as before: nobody asked.
+        let times = self.remembered.get(&(tenant, user)).map_or(0, |it| it.times);
+        let it = Remembered { times, at: now, pending: true, told: Some(at), again: None };
+        self.enqueue(tenant, user, it, now).is_ok()
+    }
+
+    /// When a notification told of whoever is being looked up; `None` if he was refused.
+    pub(super) fn told_at(&self, tenant: TenantId, user: UserId) -> Option<Timestamp> {
+        self.remembered.peek(&(tenant, user)).and_then(|it| it.told)
+    }
+
+    fn enqueue(
+        &mut self,
+        tenant: TenantId,
+        user: UserId,
+        remembered: Remembered,
+        now: Timestamp,
+    ) -> Result<(), Wish> {
         if self.waiting >= WAITING_MAX {
-            return Wish::Overflow;
+            return Err(Wish::Overflow);
         }
         self.tidy(now);
         let lane = self.lanes.entry(tenant).or_insert_with(|| Lane {
@@ -240,17 +291,15 @@ impl Queue {
             rests_until: None,
         });
         if lane.rests(now) {
-            return Wish::Rests;
+            return Err(Wish::Rests);
         }
         if lane.waiting.is_empty() && !lane.busy {
             self.ready.push_back(tenant);
         }
         lane.waiting.push_back(user);
         self.waiting += 1;
-        let times = known.map_or(0, |it| it.times).saturating_add(1);
-        let remembered = Remembered { times, at: now, pending: true };
         self.remembered.insert((tenant, user), remembered);
-        Wish::Queued(remembered.ask_again_s())
+        Ok(())
     }
 
     /// The next batch, each tenant in turn.
@@ -284,9 +333,8 @@ impl Queue {
 
     /// A batch has ended.
     pub(super) fn done(&mut self, tenant: TenantId, users: &[UserId], end: &End, now: Timestamp) {
-        for user in users {
-            self.settled(tenant, *user, now);
-        }
+        let again: Vec<_> =
+            users.iter().filter_map(|it| Some((*it, self.settled(tenant, *it, now)?))).collect();
         let Some(lane) = self.lanes.get_mut(&tenant) else { return };
         lane.busy = false;
         match end {
@@ -307,13 +355,17 @@ impl Queue {
         if self.lanes.get(&tenant).is_some_and(|it| !it.waiting.is_empty()) {
             self.ready.push_back(tenant);
         }
+        for (user, at) in again {
+            // A tenant that rests is read by a run when it no longer does.
+            self.told(tenant, user, at, now);
+        }
     }
 
-    fn settled(&mut self, tenant: TenantId, user: UserId, now: Timestamp) {
-        if let Some(mut it) = self.remembered.get_mut(&(tenant, user)) {
-            it.pending = false;
-            it.at = now;
-        }
+    /// When he was told of meanwhile.
+    fn settled(&mut self, tenant: TenantId, user: UserId, now: Timestamp) -> Option<Timestamp> {
+        let mut it = self.remembered.get_mut(&(tenant, user))?;
+        (it.pending, it.at, it.told) = (false, now, None);
+        it.again.take()
     }
 
     /// Clears lanes away that say nothing any more.
@@ -330,164 +382,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
-    fn tenant(n: u128) -> TenantId {
-        TenantId::from_uuid(Uuid::from_u128(n)).unwrap()
-    }
-
-    fn user(n: usize) -> UserId {
-        UserId::from_uuid(Uuid::from_u128(u128::try_from(n).unwrap()))
-    }
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_795_000_000 + seconds).unwrap()
-    }
-
-    fn read() -> End {
-        End::Read { changed: Vec::new() }
-    }
-
-    #[test]
-    fn a_thousand_refusals_of_one_user_are_one_look_up() {
-        let mut queue = Queue::default();
-        assert_eq!(queue.want(tenant(1), user(1), at(0)), Wish::Queued(5));
-        for _ in 0..999 {
-            assert_eq!(queue.want(tenant(1), user(1), at(0)), Wish::Joined(5));
-        }
-        assert_eq!(queue.next(at(0)), Next::Batch(tenant(1), vec![user(1)]));
-        assert_eq!(queue.want(tenant(1), user(1), at(1)), Wish::Joined(5), "while under way");
-        assert_eq!(queue.next(at(1)), Next::Idle);
-        queue.done(tenant(1), &[user(1)], &read(), at(1));
-        assert_eq!((queue.next(at(1)), queue.waiting()), (Next::Idle, 0));
-        assert_eq!(queue.want(tenant(1), user(1), at(2)), Wish::Lately(60));
-        assert_eq!(queue.want(tenant(1), user(1), at(60)), Wish::Lately(30));
-        assert_eq!(queue.want(tenant(1), user(1), at(61)), Wish::Queued(10));
-    }
-
-    #[test]
-    fn who_asks_every_second_costs_five_requests_in_an_hour_and_two_in_each_after() {
-        let mut queue = Queue::default();
-        let mut looked = Vec::new();
-        for second in 0..4 * 3_600 {
-            queue.want(tenant(1), user(1), at(second));
-            if let Next::Batch(tenant, users) = queue.next(at(second)) {
-                looked.push(second);
-                queue.done(tenant, &users, &read(), at(second));
-            }
-        }
-        assert_eq!(looked[..5], [0, 60, 360, 1_260, 3_060]);
-        let in_hour = |hour: i64| looked.iter().filter(|it| **it / 3_600 == hour).count();
-        assert_eq!([in_hour(0), in_hour(1), in_hour(2), in_hour(3)], [5, 2, 2, 2]);
-    }
-
-    #[test]
-    fn who_got_what_he_wanted_or_was_quiet_begins_afresh() {
-        let mut queue = Queue::default();
-        let mut once = |second, end: End| {
-            let wish = queue.want(tenant(1), user(1), at(second));
-            if let Next::Batch(tenant, users) = queue.next(at(second)) {
-                queue.done(tenant, &users, &end, at(second));
-            }
-            wish
-        };
-        once(0, read());
-        assert_eq!(once(100, End::Read { changed: vec![user(1)] }), Wish::Queued(10));
-        assert_eq!(once(101, read()), Wish::Queued(5), "something changed for him");
-        assert_eq!(once(102, read()), Wish::Lately(60));
-        assert_eq!(once(102 + 6 * 3_600, read()), Wish::Queued(5), "long ago");
-        assert_eq!(once(-9_000, read()), Wish::Queued(5), "the clock was set back");
-    }
-
-    #[test]
-    fn more_than_ten_thousand_do_not_wait_and_nobody_is_blocked() {
-        let mut queue = Queue::default();
-        for it in 0..WAITING_MAX {
-            assert_eq!(queue.want(tenant(1), user(it), at(0)).word(), "queued");
-        }
-        assert_eq!(queue.want(tenant(2), user(0), at(0)), Wish::Overflow);
-        assert_eq!(queue.want(tenant(1), user(7), at(0)).word(), "joined");
-        let Next::Batch(_, users) = queue.next(at(0)) else { panic!() };
-        assert_eq!(users.len(), BATCH_MAX);
-        assert_eq!(queue.want(tenant(2), user(0), at(0)).word(), "queued");
-    }
-
-    #[test]
-    fn a_crowd_in_one_tenant_holds_up_no_other_and_stays_within_its_budget() {
-        let mut queue = Queue::default();
-        for it in 0..5_000 {
-            queue.want(tenant(1), user(it), at(0));
-        }
-        queue.want(tenant(2), user(1), at(0));
-        let Next::Batch(first, users) = queue.next(at(0)) else { panic!() };
-        assert_eq!(queue.next(at(0)), Next::Batch(tenant(2), vec![user(1)]));
-        assert_eq!(queue.next(at(0)), Next::Idle, "one batch of a tenant at a time");
-        queue.done(first, &users, &read(), at(0));
-        let mut looked = users.len();
-        let mut step = |second, queue: &mut Queue| {
-            while let Next::Batch(tenant, users) = queue.next(at(second)) {
-                looked += users.len();
-                queue.done(tenant, &users, &read(), at(second));
-            }
-            looked
-        };
-        assert_eq!(step(0, &mut queue), 350, "the burst");
-        assert!(matches!(queue.next(at(0)), Next::Wait(wait) if wait < Duration::from_millis(30)));
-        assert_eq!(step(10, &mut queue), 700, "and 35 in a second");
-    }
-
-    #[test]
-    fn a_tenant_that_refuses_rests_and_nobody_of_it_waits_meanwhile() {
-        let mut queue = Queue::default();
-        for it in 0..50 {
-            queue.want(tenant(1), user(it), at(0));
-        }
-        let Next::Batch(tenant, users) = queue.next(at(0)) else { panic!() };
-        queue.done(tenant, &users, &End::Rests(SignedDuration::from_hours(1)), at(0));
-        assert_eq!((queue.waiting(), queue.next(at(1))), (0, Next::Idle));
-        assert_eq!(queue.want(tenant, user(40), at(3_599)), Wish::Rests);
-        assert_eq!(queue.want(tenant, user(40), at(3_600)), Wish::Queued(5));
-    }
-
-    proptest! {
-        #[test]
-        fn every_wish_is_served_once_and_what_waits_is_counted(
-            wishes in prop::collection::vec((0_u128..6, 0_usize..60, 0_i64..3), 1..300),
-        ) {
-            let mut queue = Queue::default();
-            let (mut now, mut queued, mut served) = (0, 0, 0);
-            let mut under_way = VecDeque::new();
-            for (at_tenant, at_user, step) in wishes {
-                now += step;
-                let wish = queue.want(tenant(at_tenant + 1), user(at_user), at(now));
-                queued += usize::from(matches!(wish, Wish::Queued(_)));
-                if step == 1 && let Next::Batch(tenant, users) = queue.next(at(now)) {
-                    prop_assert!(under_way.iter().all(|(it, _)| *it != tenant));
-                    served += users.len();
-                    under_way.push_back((tenant, users));
-                }
-                if step == 2 && let Some((tenant, users)) = under_way.pop_front() {
-                    queue.done(tenant, &users, &read(), at(now));
-                }
-                prop_assert_eq!(queue.waiting(), queued - served);
-            }
-            for (tenant, users) in under_way {
-                queue.done(tenant, &users, &read(), at(now));
-            }
-            loop {
-                match queue.next(at(now)) {
-                    Next::Batch(tenant, users) => {
-                        served += users.len();
-                        queue.done(tenant, &users, &read(), at(now));
-                    }
-                    Next::Wait(_) => now += 1,
-                    Next::Idle => break,
-                }
-            }
-            prop_assert_eq!((queued, queue.waiting()), (served, 0));
-        }
-    }
-}
+mod tests;

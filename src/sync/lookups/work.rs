@@ -1,12 +1,13 @@
 //! The task that looks up whoever was refused.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use super::{AlsoLook, OutcomeLabel};
 use crate::domain::{Commit, SourceKey, TenantId, Trigger, UserId};
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::sync::directory::{Sizes, With, view_of};
+use crate::sync::freshness::Way;
 use crate::sync::progress::Gauge;
 use crate::sync::{Sources, SyncError, SyncHandle};
 
@@ -96,7 +98,7 @@ impl Worker {
                 let rest_s = rest.as_secs();
                 warn!(
                     error = &error as &dyn Error,
-                    rest_s, "Users who were refused could not be looked up"
+                    rest_s, "Users who were refused or told of could not be looked up"
                 );
                 End::Rests(rest)
             }
@@ -159,16 +161,30 @@ impl Worker {
         let mut listed = self.listed.get(&tenant).unwrap_or_default();
         let looked = look(&with, &mut listed, (tenant, users), gauge, &next_run).await;
         self.listed.insert(tenant, listed);
-        let Looked { commit, changed, run_due, turn } = looked?;
+        let Looked { commit, changed, changed_at, run_due, turn } = looked?;
         self.write(commit).await?;
         drop(turn);
+        self.date(tenant, &changed, &changed_at);
         if !changed.is_empty() {
-            info!(run.changed = changed.len(), "Looked up who was refused: something changed");
+            info!(run.changed = changed.len(), "Looked users up by name: something changed");
         }
         if run_due {
             self.sync.nudge(SourceKey::directory(tenant), Trigger::Notification);
         }
         Ok(changed)
+    }
+
+    /// Notes how old changes are, by what brought their users here.
+    fn date(&self, tenant: TenantId, changed: &[UserId], changed_at: &BTreeMap<UserId, Timestamp>) {
+        let now = (self.sources.clock)();
+        let queue = self.sources.lookups.queue();
+        for user in changed {
+            let told = queue.told_at(tenant, *user);
+            let way = told.map_or(Way::Lookup, |_| Way::Notification);
+            if let Some(at) = changed_at.get(user).copied().or(told) {
+                self.sources.freshness.committed(way, at, now);
+            }
+        }
     }
 
     async fn write(&self, commit: Option<Commit>) -> Result<(), SyncError> {

@@ -90,7 +90,9 @@ impl World {
         let tenants = (0..tenants).map(|_| Tenant::new(&mut chance)).collect();
         let part_rows = 1 + chance.next() % 16;
         let sizes = Sizes { ask_max: chance.below(6), part_rows };
-        let now_s = Arc::new(AtomicI64::new(1_800_000_000));
+        // Each history begins at another hour: a tenant's sweep has one of its own.
+        let hour = i64::try_from(chance.below(86_400)).unwrap();
+        let now_s = Arc::new(AtomicI64::new(1_800_000_000 + hour));
         let read = Arc::clone(&now_s);
         Self {
             graph: Graph::new(tenants, Chance::new(!seed)),

@@ -212,12 +212,14 @@ impl Tenant {
             removed: None,
             assigned: Some(bits(self.assigned(user, *it)).map(licence).collect()),
             states: Some(states.collect()),
+            changed: None,
         })
     }
 
     /// The row that says that a user is gone.
     pub(super) fn gone(user: u8) -> UserRow {
-        UserRow { id: user_id(user), removed: Some(Removed::Changed), assigned: None, states: None }
+        let removed = Some(Removed::Changed);
+        UserRow { id: user_id(user), removed, assigned: None, states: None, changed: None }
     }
 
     /// The SKUs that are listed.

@@ -117,6 +117,11 @@ fn what_is_probably_not_meant_is_a_warning() {
     warned(with(tls), "listen.public_url", "not set");
     warned(with("[listen]\nops = \"0.0.0.0:9090\""), "listen.ops", "no login");
     warned(with("[sync.directory]\nremove_limit = 1.0"), "sync.directory.remove_limit", "brakes");
+    warned(
+        with("[sync.directory]\nnotifications = true"),
+        "sync.directory.notifications",
+        "https address",
+    );
     warned(with(""), "product", "no product");
     let plan = "product[0].plan[0]";
     let product = |it: &str| with(&product("", it));

@@ -105,6 +105,7 @@ impl World {
             watch: watch.clone(),
             entra: Arc::clone(&entra),
             lookups: entitled::sync::lookups::Lookups::default(),
+            notifications: entitled::sync::notifications::Notifications::default(),
             issuer: "https://lic.example.test".to_owned(),
             landing: None,
             consent: None,
