@@ -70,7 +70,7 @@ pub use license::{
     BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
     LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseLife, LicenseRefused,
     LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale,
-    Sighted, SightedKind, Sightings, Standing, Stepped,
+    Sighted, SightedKind, Sightings, Standing, Stepped, SwitchAct, SwitchTo,
 };
 pub use licensee::same_licensee;
 pub use life::{

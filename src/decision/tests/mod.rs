@@ -22,6 +22,7 @@ mod hosts;
 mod past;
 mod proofs;
 mod rights;
+mod switch;
 mod unread;
 mod walk;
 
