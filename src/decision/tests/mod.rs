@@ -17,6 +17,7 @@ use crate::domain::{
 
 mod answers;
 mod figures;
+mod hidden;
 mod hosts;
 mod past;
 mod proofs;
