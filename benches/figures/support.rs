@@ -148,3 +148,10 @@ pub fn cpu_s(pid: u32) -> f64 {
     // utime and stime, the 14th and 15th field of all; in ticks of 1/100 s.
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
+
+/// Makes the calling thread give way to others.
+pub fn give_way() {
+    use rustix::process::{getpriority_process, setpriority_process};
+    let nicer = getpriority_process(None).unwrap().saturating_add(10);
+    setpriority_process(None, nicer).unwrap();
+}

@@ -92,9 +92,9 @@ pub enum Command {
     /// The licence report of Partner Center against deals and what Graph shows
     #[command(args_conflicts_with_subcommands = true)]
     Reports(ReportsArgs),
-    /// What is sold, and where it counts
-    #[command(subcommand)]
-    Products(ProductsCommand),
+    /// What is sold: products, their plans and ways of being licensed; where these count
+    #[command(args_conflicts_with_subcommands = true)]
+    Products(ProductsArgs),
     /// The keys that sign our answers
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -281,6 +281,14 @@ pub enum TenantsCommand {
 }
 
 /// `products`.
+#[derive(Clone, Debug, Args)]
+pub struct ProductsArgs {
+    /// What else is asked of them.
+    #[command(subcommand)]
+    pub command: Option<ProductsCommand>,
+}
+
+/// `products hosts` and `license-csv`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ProductsCommand {
     /// Where each way of being licensed counts; asks no daemon

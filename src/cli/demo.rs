@@ -1,8 +1,9 @@
-//! `entitled demo`: the sandbox and a daemon against it, sample customers, sample questions, and a
-//! subscription from its purchase to its end.
+//! `entitled demo`: the sandbox and a daemon against it, sample customers, sample questions, a
+//! subscription from its purchase to its end, and a license of the publisher from its sale to its end.
 
 mod acts;
 mod landing;
+mod license;
 mod questions;
 mod world;
 
@@ -67,6 +68,7 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
     print(&answers, out)?;
     let stage = Stage { client, daemon: &daemon, sandbox: &sandbox, time: &time, out };
     let (subscription, wrong) = stage.play().await?;
+    let wrong = wrong + license::play(&stage, world.caller_key()).await?;
     print_next(&world, &daemon, subscription, out)?;
     let wrong = wrong + answers.iter().filter(|it| it.instead_of.is_some()).count();
     if wrong > 0 {
@@ -155,6 +157,8 @@ fn print_next(
     out.line(&format!("  {ours} log"))?;
     out.line(&format!("  {ours} changes --subscription {subscription}"))?;
     out.line(&format!("  {ours} subscriptions show {subscription}"))?;
+    out.line(&format!("  {ours} licenses list"))?;
+    out.line(&format!("  {ours} licenses switch-plan {}", story::BEN.tenant))?;
     out.line(&format!("  open http://{} in a browser", daemon.ops))?;
     out.line(&format!(
         "  curl -s http://{}/v1/entitlements -H 'Authorization: Bearer {}' -d '{{\"product\":\"synoptic-panel\",\"host\":\"web\",\"tenant\":\"{}\",\"user\":\"{}\"}}'",

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::output::{Column, Printer};
+use super::output::{Column, Printer, moment};
 use super::remote::{Pairs, Remote, field, number, pairs, switch};
 
 /// What customers ask for, and what becomes of it.
@@ -48,7 +48,7 @@ pub async fn run(
                  {}, is accepted; ask the customer to make it again",
                 asks(&row),
                 field(&row, "/subscription"),
-                field(&row, "/accepted_until")
+                moment(field(&row, "/accepted_until"))
             );
             say(printer, &row, &words)
         }

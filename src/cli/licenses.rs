@@ -1,6 +1,7 @@
 //! `licenses` and `activations`: what the publisher sold itself.
 
 mod file;
+mod switch;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub enum LicensesCommand {
     Import(transfer::ImportArgs),
     /// Users whom a Microsoft-managed seat and a license cover at once: one of the two is paid for nothing
     Overlap(OverlapArgs),
+    /// How to move a customer from AppSource's seats to a license, or back, without a gap: who is
+    /// covered by what, the steps with dates and commands, and who would lose access
+    SwitchPlan(switch::SwitchArgs),
     /// One license, with who uses it and which tenants are bound to it
     Show {
         /// Its id, such as L-7Q2M-…
@@ -230,6 +234,7 @@ pub async fn run(
         It::Export => transfer::export(remote, printer).await,
         It::Import(args) => transfer::import(remote, printer, args).await,
         It::Overlap(args) => overlap(remote, printer, args).await,
+        It::SwitchPlan(args) => switch::run(remote, printer, args).await,
         It::Show { id } => {
             let row = remote.one(Method::GET, &format!("/licenses/{id}"), &none).await?;
             printer.record(&row, &FIRST)?;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::output::moment;
 use super::remote::{field, number};
 
 /// Deadlines that come near, and what looks odd; nothing when all is well.
@@ -18,7 +19,7 @@ pub(super) fn lines(status: &Value) -> Vec<String> {
     }
     let nearest = status.pointer("/lives/deadlines/nearest").and_then(Value::as_array);
     for it in nearest.into_iter().flatten() {
-        let at = field(it, "/at");
+        let at = moment(field(it, "/at"));
         let (kind, id, why) = (field(it, "/deadline"), field(it, "/id"), field(it, "/why"));
         lines.push(format!("  {at} {kind} of {id}: {why}"));
     }
@@ -62,7 +63,7 @@ mod tests {
             "unread": 2, "missing": 0, "undocumented": 1,
         }}));
         assert!(told[0].contains("3 within 7 days, 1 of them passed"), "{told:?}");
-        assert_eq!(told[1], "  2026-11-29T00:00:00Z term_end of 5d: it ends");
+        assert_eq!(told[1], "  2026-11-29 00:00:00Z term_end of 5d: it ends");
         assert!(
             told[2].starts_with("unread         2 ") && told[3].starts_with("undocumented   1 ")
         );

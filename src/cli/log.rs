@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::args::{LogArgs, LogCommand};
-use super::output::{Column, Printer};
+use super::output::{Column, Printer, moment};
 use super::remote::{Pairs, Remote, field, number, pairs, switch};
 use super::{Advised, Exit};
 
@@ -98,7 +98,7 @@ fn told(row: &Value) -> String {
     let error = error.map(|it| format!(": {it}")).unwrap_or_default();
     format!(
         "{} {} {}{of} ({}) {}, {} seen, {} added, {} changed, {} removed{error}",
-        word("/ended"),
+        moment(field(row, "/ended")),
         word("/run"),
         word("/source"),
         word("/trigger"),
@@ -124,7 +124,7 @@ mod tests {
         });
         assert_eq!(
             told(&row),
-            "2026-11-22T02:00:00Z r7 directory of t1 (schedule) failed, 3 seen, 0 added, \
+            "2026-11-22 02:00:00Z r7 directory of t1 (schedule) failed, 3 seen, 0 added, \
              0 changed, 0 removed: no consent"
         );
     }

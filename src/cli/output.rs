@@ -224,13 +224,22 @@ fn unless_left(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A moment as people read it, to the second: `2026-11-28 09:45:30Z`; what is none stays as it is.
+pub(super) fn moment(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), to_the_second)
+}
+
+fn to_the_second(it: Timestamp) -> String {
+    it.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
 fn shown(value: &Value, format: Format, now: Timestamp) -> String {
     let moment = || value.as_str().and_then(|it| it.parse::<Timestamp>().ok());
     let fitting = match format {
         Format::Text | Format::State => None,
         Format::Number => value.as_i64().map(grouped),
         Format::Percent => value.as_f64().map(|it| format!("{:.1}%", it * 100.0)),
-        Format::Time => moment().map(|it| it.strftime("%Y-%m-%d %H:%M:%SZ").to_string()),
+        Format::Time => moment().map(to_the_second),
         Format::Ago => moment().map(|it| ago(now.duration_since(it))),
     };
     fitting.unwrap_or_else(|| plain(value))

@@ -1,12 +1,14 @@
-//! `products`: where each way of being licensed counts, and what a solution package says. Needs no
-//! daemon.
+//! `products`: what is sold, where each way of being licensed counts, and what a solution package
+//! says. Needs no daemon.
+
+mod list;
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::args::ProductsCommand;
+use super::args::{ProductsArgs, ProductsCommand};
 use super::license_csv;
 use super::output::{Column, Printer};
 use crate::decision::host::{Row, TABLE, markdown, typescript};
@@ -15,15 +17,12 @@ use crate::decision::host::{Row, TABLE, markdown, typescript};
 ///
 /// # Errors
 ///
-/// Standard output cannot be written; as [`license_csv::run`].
-pub(super) fn run(
-    command: &ProductsCommand,
-    config: &Path,
-    json: bool,
-) -> Result<Exit, anyhow::Error> {
-    let (md, ts) = match command {
-        ProductsCommand::Hosts { markdown, typescript } => (*markdown, *typescript),
-        ProductsCommand::LicenseCsv { product, out } => {
+/// Standard output cannot be written; as [`license_csv::run`] and [`list::run`].
+pub(super) fn run(args: &ProductsArgs, config: &Path, json: bool) -> Result<Exit, anyhow::Error> {
+    let (md, ts) = match &args.command {
+        None => return list::run(config, json),
+        Some(ProductsCommand::Hosts { markdown, typescript }) => (*markdown, *typescript),
+        Some(ProductsCommand::LicenseCsv { product, out }) => {
             return license_csv::run(product.as_str(), out, config, json);
         }
     };

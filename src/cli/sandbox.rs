@@ -84,9 +84,10 @@ pub(super) async fn run(args: &SandboxArgs, json: bool) -> anyhow::Result<Exit> 
     };
     let listen =
         format!("cannot listen on {}: choose another address with --listen", options.listen);
+    let webhook = webhook(args)?;
     let (sandbox, serving) = Sandbox::bind(options, clock()).await.context(listen)?;
     let out = Printer::stdout(json);
-    if let Some(webhook) = webhook(args)? {
+    if let Some(webhook) = webhook {
         sandbox.with_world(|world| world.set_webhook(Some(webhook)));
     }
     let base = sandbox.base();

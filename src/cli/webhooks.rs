@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Exit;
 use super::args::{Since, since};
-use super::output::{Column, Printer};
+use super::output::{Column, Printer, moment};
 use super::remote::{Pairs, Remote, pairs, switch};
 use crate::domain::SubscriptionId;
 
@@ -136,13 +136,17 @@ fn line(row: &Value) -> String {
     };
     let id = row.get("id").and_then(Value::as_u64).map(|id| format!(" {id}")).unwrap_or_default();
     let why = Some(word("why")).filter(|it| !it.is_empty());
+    let answered = Some(word("answered")).filter(|it| !it.is_empty());
+    let times = row.get("deliveries").and_then(Value::as_u64).filter(|it| *it > 1);
     format!(
-        "{}{id}{}{}:{}{}{}",
-        word("at").trim_start(),
+        "{}{id}{}{}:{}{}{}{}{}",
+        moment(word("at").trim_start()),
         word("action"),
         word("subscription"),
         word("state"),
         word("outcome"),
+        answered.map(|it| format!(", answered{it}")).unwrap_or_default(),
+        times.map(|it| format!(", came {it} times")).unwrap_or_default(),
         why.map(|it| format!(" ({})", it.trim_start())).unwrap_or_default(),
     )
 }
@@ -266,10 +270,10 @@ mod tests {
     fn a_webhook_that_is_followed_reads_as_one_line() {
         let row = json!({ "id": 7, "at": "2026-11-22T02:00:00Z", "action": "Renew",
             "subscription": "5a", "state": "dead", "outcome": null, "why": "no such" });
-        assert_eq!(line(&row), "2026-11-22T02:00:00Z 7 Renew 5a: dead (no such)");
+        assert_eq!(line(&row), "2026-11-22 02:00:00Z 7 Renew 5a: dead (no such)");
         let missed = json!({ "id": null, "at": "2026-11-22T02:00:00Z", "action": "Suspend",
             "subscription": "5a", "state": "missed" });
-        assert_eq!(line(&missed), "2026-11-22T02:00:00Z Suspend 5a: missed");
+        assert_eq!(line(&missed), "2026-11-22 02:00:00Z Suspend 5a: missed");
     }
 
     #[test]

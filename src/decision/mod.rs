@@ -5,6 +5,7 @@
 //! turns the mirror back for questions about the past. What a host or a cloud lets speak is one
 //! table in [`host`].
 
+mod cover;
 mod decide;
 mod evidence;
 mod gather;
@@ -15,11 +16,13 @@ mod license_figures;
 mod licensed;
 mod notice;
 mod rewind;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod trail;
 mod words;
 
+pub use cover::{Covers, LicenseCover, SeatCover, covers};
 pub use decide::{
     CHECK_AFTER_S, CHECK_SOON_AFTER_S, Decision, Notice, REFUSED_FOR, SeatOf, SeatUse, USABLE_FOR,
     decide,
@@ -34,5 +37,6 @@ pub use license::{LicenseNow, license_now, time_step};
 pub use license_figures::{LicenseFigures, Named};
 pub use notice::{ENDS_SOON, Show, Told, told};
 pub use rewind::{Past, licenses_of_past, rewind};
+pub use switch::{Bought, Owned, Progress, Switch, SwitchAsked, SwitchStep, Switched};
 pub use trail::{Fate, SourceStep, Step, Trail};
 pub use words::{Reason, State};

@@ -48,7 +48,7 @@ impl TenantView {
             skus: Arc::from([]),
             users: UserTable::default(),
             groups: Arc::default(),
-            rights: RightsTable::new(),
+            rights: RightsTable::default(),
             rights_source: RightsSource::default(),
             mappings: Arc::from([]),
             directory: SourceState::default(),
@@ -67,6 +67,14 @@ impl TenantView {
     /// The SKU of this id.
     pub fn sku(&self, id: SkuId) -> Option<&Sku> {
         self.skus.iter().find(|it| it.id == id)
+    }
+
+    /// Whether the directory lists the plan, and who holds it.
+    pub fn lists(&self, plan: &Plan) -> bool {
+        let holders = !self.users.is_empty();
+        self.skus
+            .iter()
+            .any(|sku| (holders || sku.units.consumed == 0) && self.sku_match(sku, plan).is_some())
     }
 
     /// What of a SKU is the plan, here.
@@ -358,8 +366,8 @@ impl Mirror {
                 continue;
             }
             self.change_tenant(*tenant, |view| match rights {
-                Some(it) => drop(view.rights.insert(*user, Arc::new(it.clone()))),
-                None => drop(view.rights.remove(user)),
+                Some(it) => view.rights.insert(*user, Arc::new(it.clone())),
+                None => view.rights.remove(*user),
             });
         }
         for (tenant, source) in &commit.rights_sources {

@@ -7,8 +7,8 @@
 //! | `notices` | log lines, each once |
 //! | `purge` | what goes when a subscription has been over for long |
 //!
-//! Operations of which a webhook came are followed by the inbox, as closely as this; those that we
-//! ordered and of which no end was seen are looked at here.
+//! Operations of which a webhook came are followed by the inbox, for a day and more closely than
+//! here; those that we ordered and of which no end was seen are looked at here.
 
 mod looks;
 mod notices;

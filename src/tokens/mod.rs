@@ -16,7 +16,7 @@ mod webhook;
 pub use keys::{KeySet, KeySetError};
 pub use package::{Package, PackageError, mark, verify_package};
 pub use sign::{
-    PublicKey, SignError, Signer, Subject, VerifyAnswerError, jwks, verify_answer,
+    PublicKey, SignError, Signer, Subject, VerifyAnswerError, jwks, verify_answer, verify_offline,
     verify_revocations,
 };
 pub use sign_in::{SignInRules, SignedIn, verify_sign_in};

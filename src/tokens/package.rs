@@ -17,7 +17,7 @@ use super::sign::{PublicKey, SignError, Signer};
 use crate::domain::ProductId;
 
 /// The `typ` of a package's header: keeps an answer from passing for a package.
-const PACKAGE: &str = "entitled-package+jwt";
+pub(super) const PACKAGE: &str = "entitled-package+jwt";
 
 /// The `typ` of the list of revoked licenses.
 pub(super) const REVOCATIONS: &str = "entitled-revocations+jwt";

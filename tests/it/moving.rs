@@ -8,7 +8,7 @@ use entitled::sandbox::story;
 use entitled::store::{Store, StoreOptions};
 
 use crate::cli::with;
-use crate::world::World;
+use crate::world::{CALLER_KEY, World};
 
 const HEAD: &str = "id,product,kind,max,licensee,cycle";
 
@@ -138,8 +138,149 @@ async fn whoever_has_a_seat_in_a_tenant_with_a_license_is_covered_twice() {
     let status = with(&config, "status").await.ok().out;
     assert!(status.contains(&format!("covered twice  {} users", rows.len())), "{status}");
 
+    let listed = got(&world, "/v1/licenses/overlap").await;
+    assert_eq!(listed["overlaps"], Value::from(rows.clone()), "over HTTP too");
+    assert_eq!(listed["more"], false);
+
     with(&config, &format!("licenses suspend {}", row["id"].as_str().unwrap())).await.ok();
     assert_eq!(with(&config, "licenses overlap --json").await.ok().rows().len(), 0);
+}
+
+/// What the web shop is answered.
+async fn got(world: &World, path: &str) -> Value {
+    let (status, answer) = world.get(path, CALLER_KEY).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_is_led_from_seats_to_a_license_and_nobody_loses_access() {
+    let world = World::new().await;
+    world.sync().await;
+    let config = world.config_path();
+    let contoso = story::ANA.tenant;
+    let plan = format!("licenses switch-plan {contoso} --product synoptic-panel --price 2.5");
+    let json = format!("{plan} --json");
+    let first = with(&config, &json).await.ok().rows().remove(0);
+    assert_eq!((&first["product"], &first["to"]), (&"synoptic-panel".into(), &"license".into()));
+    let seats = first["covered"]["by_seat"].as_u64().unwrap();
+    assert!(seats >= 3 && first["needed"] == seats, "{first}");
+    let progress = |plan: &Value, act: &str| {
+        let step = plan["steps"].as_array().unwrap().iter().find(|it| it["step"] == act).unwrap();
+        (step["progress"].as_str().unwrap().to_owned(), step["loses"].as_u64())
+    };
+    assert_eq!(progress(&first, "issue"), ("next".to_owned(), Some(0)));
+    assert_eq!(progress(&first, "lapse"), ("later".to_owned(), Some(seats)));
+    let losers = first["users"].as_array().unwrap().iter().filter(|it| it["loses_at"] == "lapse");
+    assert_eq!(losers.count() as u64, seats);
+    let told = with(&config, &plan).await.ok().out;
+    for wanted in ["from seats of AppSource", "covered now", "would lose access", "done when"] {
+        assert!(told.contains(wanted), "{wanted} in {told}");
+    }
+
+    // The very command that it prints.
+    let issue = first["steps"][1]["commands"][0].as_str().unwrap();
+    let issue = format!("{} --json", issue.strip_prefix("entitled ").unwrap());
+    let issue = issue.replace("'<customer>'", "Contoso");
+    let row = with(&config, &issue).await.ok().rows().remove(0);
+    assert_eq!((&row["max"], &row["state"]), (&Value::from(seats), &"active".into()), "{row}");
+    let body = serde_json::json!({"product": "synoptic-panel", "key": row["key"]});
+    let token = world.token(contoso, story::ANA.user);
+    assert_eq!(world.post("/v1/activations", &token, &body).await.0, 201);
+    let second =
+        got(&world, &format!("/v1/licenses/switch-plan?tenant={contoso}&product=synoptic-panel"))
+            .await;
+    let second = &second["plans"][0];
+    assert_eq!(progress(second, "cover"), ("done".to_owned(), Some(0)), "{second}");
+    assert_eq!(progress(second, "lapse"), ("next".to_owned(), Some(0)));
+    assert_eq!(second["covered"]["by_both"], seats);
+    assert_eq!(first["overlap"]["amount_a_month"], 2.5 * f64::from(u32::try_from(seats).unwrap()));
+
+    let none = with(&config, &format!("licenses switch-plan {}", story::NOA.tenant)).await.ok();
+    assert!(none.out.contains("neither a seat nor a license"), "{}", none.out);
+    // Who may not be read is not said to have no seats.
+    let unread =
+        format!("licenses switch-plan {} --product synoptic-panel --json", story::KAI.tenant);
+    let unread = with(&config, &unread).await.ok().rows().remove(0);
+    assert!(unread["covered"]["by_seat"].is_null() && unread["refused"] == true, "{unread}");
+    let (status, wrong) = world.get("/v1/licenses/switch-plan", CALLER_KEY).await;
+    assert_eq!((status, &wrong["field"]), (422, &"tenant".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_command_does_to_licenses_a_server_does_too_once_and_under_its_name() {
+    let world = World::new().await;
+    let config = world.config_path();
+    let sale = |name: &str| {
+        serde_json::json!({"product": "synoptic-panel", "kind": "user",
+        "licensee": name, "cycle": "yearly"})
+    };
+    let mut sold = Vec::new();
+    for name in ["One", "Two", "Three"] {
+        let (status, row) = world.post("/v1/licenses", CALLER_KEY, &sale(name)).await;
+        assert_eq!(status, 201, "{row}");
+        sold.push(row);
+    }
+    let part = got(&world, "/v1/licenses?limit=2").await;
+    let rest = got(&world, &format!("/v1/licenses?after={}", part["next"].as_str().unwrap())).await;
+    let ids = |part: &Value| {
+        let all = part["licenses"].as_array().unwrap().iter();
+        all.map(|it| it["id"].clone()).collect::<Vec<_>>()
+    };
+    let listed = with(&config, "licenses list --json").await.ok().rows();
+    let all: Vec<Value> = listed.iter().map(|it| it["id"].clone()).collect();
+    assert_eq!([ids(&part), ids(&rest)].concat(), all);
+    assert!(rest["next"].is_null());
+    assert_eq!(part["licenses"][0], listed[0], "the same row");
+
+    let body = serde_json::json!({"product": "synoptic-panel", "key": sold[0]["key"]});
+    let token = world.token(story::ANA.tenant, story::ANA.user);
+    let (_, bound) = world.post("/v1/activations", &token, &body).await;
+    let of = format!("/v1/activations?tenant={}", story::ANA.tenant);
+    assert_eq!(got(&world, &of).await["activations"], serde_json::json!([bound]));
+    let of = format!("/v1/licenses?tenant={}", story::ANA.tenant);
+    assert_eq!(ids(&got(&world, &of).await), [sold[0]["id"].clone()]);
+
+    let id = sold[0]["id"].as_str().unwrap();
+    let none = serde_json::json!({});
+    let (status, package) =
+        world.post(&format!("/v1/licenses/{id}/package"), CALLER_KEY, &none).await;
+    assert!(status == 200 && package["token"].as_str().unwrap().contains('.'), "{package}");
+
+    let path = format!("/v1/licenses/{id}/reissue");
+    let (status, anew) = world.post_once(&path, CALLER_KEY, "leak-1", &none).await;
+    assert_eq!((status, &anew["replaces"]), (200, &sold[0]["id"]), "{anew}");
+    let again = world.post_once(&path, CALLER_KEY, "leak-1", &none).await;
+    assert_eq!(again, (200, anew.clone()), "the same license and the same key");
+    assert_eq!(world.post(&path, CALLER_KEY, &none).await.0, 409, "it is revoked now");
+
+    let path = format!("/v1/activations/{}/remove", bound["id"].as_str().unwrap());
+    let (status, gone) = world.post_once(&path, CALLER_KEY, "away-1", &none).await;
+    assert_eq!((status, &gone["license"]), (200, &anew["id"]), "{gone}");
+    assert_eq!(world.post_once(&path, CALLER_KEY, "away-1", &none).await, (200, gone));
+    assert_eq!(world.post(&path, CALLER_KEY, &none).await.0, 404);
+
+    let rows = with(&config, "licenses export --json").await.ok().rows();
+    let here = serde_json::json!({"licenses": rows});
+    let (status, again) = world.post("/v1/licenses/import", CALLER_KEY, &here).await;
+    assert!(status == 200 && again["rows"].as_array().unwrap().len() == 4, "{again}");
+    assert!(again["rows"].as_array().unwrap().iter().all(|it| it["outcome"] == "same"), "{again}");
+    let mut larger = rows[0].clone();
+    larger["max"] = 77.into();
+    let import = serde_json::json!({"licenses": [larger], "replace": true});
+    let (_, done) = world.post("/v1/licenses/import", CALLER_KEY, &import).await;
+    assert_eq!(done["rows"][0]["outcome"], "changed", "{done}");
+
+    let changes = with(&config, "changes --since 2000-01-01 --json").await.ok().rows();
+    let of_book = |it: &&Value| it["entity"] == "license" || it["entity"] == "activation";
+    let causes: Vec<&str> =
+        changes.iter().filter(of_book).filter_map(|it| it["cause"].as_str()).collect();
+    assert_eq!(causes.iter().filter(|it| **it == "activation").count(), 1);
+    let by_shop = causes.iter().filter(|it| **it == "caller web-shop").count();
+    assert_eq!(by_shop, causes.len() - 1, "{causes:?}");
+    // Somebody's own token is none of a shop.
+    assert_eq!(world.get("/v1/licenses", &token).await.0, 403);
+    assert_eq!(world.get("/v1/licenses", "ent_none").await.0, 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

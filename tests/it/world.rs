@@ -217,6 +217,26 @@ impl World {
         (status, response.json().await.unwrap())
     }
 
+    /// Under an idempotency key.
+    pub async fn post_once(
+        &self,
+        path: &str,
+        bearer: &str,
+        key: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.daemon.public);
+        let request = self.http.post(url).bearer_auth(bearer).header("Idempotency-Key", key);
+        let response = request.json(body).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    pub async fn get(&self, path: &str, bearer: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.daemon.public);
+        let response = self.http.get(url).bearer_auth(bearer).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
     pub async fn ops(&self, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.daemon.ops);
         let response = self.http.get(url).send().await.unwrap();

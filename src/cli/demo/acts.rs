@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use super::questions::{Answered, Question, SUITE, WEB, ask, by};
+use super::questions::{SUITE, WEB, ask, by};
 use crate::cli::output::{Printer, Progress};
 use crate::daemon::Daemon;
 use crate::domain::SubscriptionId;
@@ -18,7 +18,7 @@ use crate::store::WebhookFilter;
 use crate::sync::Clock;
 
 /// Jo's colleague.
-const LEE: story::Person = story::Person {
+pub(super) const LEE: story::Person = story::Person {
     name: "Lee",
     tenant: story::WOODGROVE.tenant,
     user: Uuid::from_u128(0x0000_b1ce_dada_4000_8000_0000_0000_1ee0),
@@ -54,7 +54,7 @@ impl Skipping {
         })
     }
 
-    fn skip(&self, seconds: i64) {
+    pub(super) fn skip(&self, seconds: i64) {
         self.skipped_s.fetch_add(seconds, Ordering::Relaxed);
     }
 }
@@ -186,24 +186,11 @@ impl Stage<'_> {
         for question in &questions {
             let answered = ask(self.client, self.daemon, self.sandbox, question).await?;
             wrong += usize::from(answered.instead_of.is_some());
-            told.push(in_words(question, &answered));
+            told.push(format!("{} {}", question.who(), answered.in_words()));
         }
         self.out.line(&format!("     {}", told.join("   ")))?;
         Ok(wrong)
     }
-}
-
-fn in_words(question: &Question, answered: &Answered) -> String {
-    let mark = if answered.usable { "✔" } else { "✘" };
-    let features = match answered.features.as_slice() {
-        [] => String::new(),
-        features => format!(" with {}", features.join(", ")),
-    };
-    let instead = match answered.instead_of {
-        Some(expected) => format!(" INSTEAD OF {expected}"),
-        None => String::new(),
-    };
-    format!("{} {mark} {} ({}){features}{instead}", question.who(), answered.state, answered.reason)
 }
 
 fn purchase() -> Purchase {

@@ -35,7 +35,7 @@ pub(super) struct Question {
     expected: &'static str,
 }
 
-const SYNOPTIC: (&str, &str) = ("synoptic-panel", "Synoptic Panel");
+pub(super) const SYNOPTIC: (&str, &str) = ("synoptic-panel", "Synoptic Panel");
 pub(super) const SUITE: (&str, &str) = ("viz-suite", "Viz Suite");
 const FIELD_APP: (&str, &str) = ("field-app", "Field App");
 const CALENDAR: (&str, &str) = ("calendar-pro", "Calendar Pro");
@@ -53,6 +53,42 @@ pub(super) const fn by(
     let story::Person { tenant, user, .. } = person;
     let ((product, name), (host, place)) = (product, host);
     Question { who, tenant, user, product, name, host, place, expected }
+}
+
+impl Answered {
+    /// What was answered; `expected` is state and reason.
+    pub(super) fn of(question: String, answer: &Value, expected: &'static str) -> Self {
+        let text = |field: &str| answer.get(field).and_then(Value::as_str).map(str::to_owned);
+        let reason = text("reason").unwrap_or_default();
+        let sentence = Reason::ALL.iter().find(|it| it.as_str() == reason).map(|it| it.sentence());
+        let features = answer.get("features").and_then(Value::as_array).into_iter().flatten();
+        let state = text("state").unwrap_or_default();
+        let told = format!("{state} {reason}");
+        Self {
+            instead_of: (told != expected).then_some(expected),
+            question,
+            usable: answer.get("usable").and_then(Value::as_bool).unwrap_or_default(),
+            state,
+            source: text("source"),
+            features: features.filter_map(Value::as_str).map(str::to_owned).collect(),
+            sentence: sentence.unwrap_or_default().to_owned(),
+            reason,
+        }
+    }
+
+    /// The answer in one line.
+    pub(super) fn in_words(&self) -> String {
+        let mark = if self.usable { "✔" } else { "✘" };
+        let features = match self.features.as_slice() {
+            [] => String::new(),
+            features => format!(" with {}", features.join(", ")),
+        };
+        let instead = match self.instead_of {
+            Some(expected) => format!(" INSTEAD OF {expected}"),
+            None => String::new(),
+        };
+        format!("{mark} {} ({}){features}{instead}", self.state, self.reason)
+    }
 }
 
 impl Question {
@@ -219,39 +255,53 @@ pub(super) async fn ask(
     sandbox: &Sandbox,
     question: &Question,
 ) -> anyhow::Result<Answered> {
-    let token = sandbox.user_token(TokenRequest {
-        tenant: question.tenant,
-        user: question.user,
+    ask_whole(client, daemon, sandbox, question).await.map(|(answered, _)| answered)
+}
+
+/// As [`ask`]; with the whole answer.
+pub(super) async fn ask_whole(
+    client: &reqwest::Client,
+    daemon: &Daemon,
+    sandbox: &Sandbox,
+    question: &Question,
+) -> anyhow::Result<(Answered, Value)> {
+    let Question { tenant, user, .. } = *question;
+    let token = token(sandbox, story::Person { name: question.who, tenant, user });
+    let url = format!("http://{}/v1/entitlements", daemon.public);
+    let body = json!({ "product": question.product, "host": question.host });
+    let answer = post(client, &url, Some(&token), &body).await?;
+    let asked = format!("{}: {} {}", question.who, question.name, question.place);
+    Ok((Answered::of(asked, &answer, question.expected), answer))
+}
+
+/// The token that Power BI gets for a visual of this person.
+pub(super) fn token(sandbox: &Sandbox, person: story::Person) -> String {
+    sandbox.user_token(TokenRequest {
+        tenant: person.tenant,
+        user: person.user,
         audience: story::VISUAL_AUDIENCE.to_owned(),
         caller: story::POWER_BI_WEB.to_owned(),
         scope: story::VISUAL_SCOPE.to_owned(),
         version: TokenVersion::V1,
         expires_in: SignedDuration::from_hours(1),
-    });
-    let response = client
-        .post(format!("http://{}/v1/entitlements", daemon.public))
-        .bearer_auth(token)
-        .json(&json!({ "product": question.product, "host": question.host }))
-        .send()
-        .await
-        .context("ask the daemon")?;
+    })
+}
+
+/// Sends a body, and reads what the daemon answers.
+pub(super) async fn post(
+    client: &reqwest::Client,
+    url: &str,
+    bearer: Option<&str>,
+    body: &Value,
+) -> anyhow::Result<Value> {
+    let request = client.post(url).json(body);
+    let request = match bearer {
+        Some(bearer) => request.bearer_auth(bearer),
+        None => request,
+    };
+    let response = request.send().await.context("ask the daemon")?;
     let status = response.status();
     let answer: Value = response.json().await.context("read the daemon's answer")?;
     anyhow::ensure!(status.is_success(), "the daemon answered {status}: {answer}");
-    let text = |field: &str| answer.get(field).and_then(Value::as_str).map(str::to_owned);
-    let reason = text("reason").unwrap_or_default();
-    let sentence = Reason::ALL.iter().find(|it| it.as_str() == reason).map(|it| it.sentence());
-    let features = answer.get("features").and_then(Value::as_array).into_iter().flatten();
-    let state = text("state").unwrap_or_default();
-    let told = format!("{state} {reason}");
-    Ok(Answered {
-        instead_of: (told != question.expected).then_some(question.expected),
-        question: format!("{}: {} {}", question.who, question.name, question.place),
-        usable: answer.get("usable").and_then(Value::as_bool).unwrap_or_default(),
-        state,
-        source: text("source"),
-        features: features.filter_map(Value::as_str).map(str::to_owned).collect(),
-        sentence: sentence.unwrap_or_default().to_owned(),
-        reason,
-    })
+    Ok(answer)
 }

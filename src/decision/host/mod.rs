@@ -58,6 +58,18 @@ pub(super) fn shuts_out(product: &Product, host: Host, cloud: Cloud) -> bool {
     sold.peek().is_some() && !sold.any(speaks)
 }
 
+/// In which ways the product can be licensed: those of its plans' channels and of its hybrid mode, and
+/// a package, which any product may have.
+pub fn ways(product: &Product) -> Vec<Way> {
+    let can = |way: &Way| match way {
+        Way::Package | Way::PackageForSite => true,
+        Way::HybridEntra => product.hybrid == HybridMode::Entra,
+        Way::HybridLicensee => product.hybrid == HybridMode::Licensee,
+        Way::Appsource | Way::Saas | Way::IsvApp => product.sells_on(way.channel()),
+    };
+    Way::ALL.into_iter().filter(can).collect()
+}
+
 /// The host name in a URL, or the text itself when it is none: without port, case kept.
 fn host_name(site: &str) -> Option<&str> {
     let rest = site.trim();

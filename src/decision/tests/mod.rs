@@ -17,10 +17,12 @@ use crate::domain::{
 
 mod answers;
 mod figures;
+mod hidden;
 mod hosts;
 mod past;
 mod proofs;
 mod rights;
+mod switch;
 mod unread;
 mod walk;
 

@@ -95,7 +95,7 @@ impl Book {
         self.commit(&Commit { activations, changes: vec![change], ..Commit::default() });
     }
 
-    fn place(&mut self, n: u8, who: u128, day: i64) {
+    pub(super) fn place(&mut self, n: u8, who: u128, day: i64) {
         let key = (tenant(1), user(who));
         let seat = HeldSeat { taken_at: at(day), last_used: at(day) };
         let who = LicenseUser::Known(key.0, key.1);

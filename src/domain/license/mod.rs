@@ -22,6 +22,7 @@ mod code;
 mod order;
 mod restore;
 mod step;
+mod switch;
 mod users;
 
 use std::fmt;
@@ -41,6 +42,7 @@ pub use self::restore::LicenseLife;
 pub use self::step::{
     Credit, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale, Stepped,
 };
+pub use self::switch::{SwitchAct, SwitchTo};
 pub use self::users::{BadLicenseUsers, LicenseUser, LicenseUserWrites, LicenseUsers};
 
 words!(

@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/licenses", get(list).post(issue))
         .route("/licenses/overlap", get(overlap::list))
+        .route("/licenses/switch-plan", get(overlap::switch_plan))
         .route("/licenses/export", get(export))
         .route("/licenses/import", post(import))
         .route("/licenses/{id}", get(show))
@@ -71,7 +72,9 @@ async fn import(
     let rows: Vec<ImportRow> = serde_json::from_slice(&body)
         .map_err(|error| Problem::malformed(format!("these are no rows: {error}")))?;
     let catalog = Arc::clone(&admin.catalog);
-    licenses::import(&admin.store, catalog, rows, how, admin.now()).await.map(Json)
+    licenses::import(&admin.store, catalog, rows, how, (Cause::Command, admin.now()))
+        .await
+        .map(Json)
 }
 
 async fn issue(

@@ -20,6 +20,7 @@
 //! | `GET /webhooks`, `/webhooks/{id}`, `POST /webhooks/replay` | the ledger of webhooks |
 //! | `GET /licenses`, `/licenses/{id}`, `/activations` | rows; one with who uses it |
 //! | `GET /licenses/overlap` | users whom a seat and a license cover |
+//! | `GET /licenses/switch-plan` | how a customer moves between seats and license |
 //! | `GET /licenses/export`, `POST /licenses/import` | rows as files carry them; what each comes to |
 //! | `POST /licenses`, `/licenses/{id}/{step}` | the license, issued or afterwards |
 //! | `GET /query` | a decision |

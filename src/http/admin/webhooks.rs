@@ -250,13 +250,13 @@ fn row(it: &WebhookEntry) -> Value {
         WebhookEntry::Missed(missed) => json!({
             "action": Some(missed.action.as_str()).filter(|it| !it.is_empty()),
             "why": format!(
-                "the change was found by {}, after {}; no webhook told of it",
+                "the change was found by {}, after {:.0}; no webhook told of it",
                 missed.found_by, missed.since
             ),
         }),
         WebhookEntry::Forged(forged) => json!({
             "deliveries": forged.count(),
-            "why": format!("refused until {}, by failed check: {}", forged.until, forged.words()),
+            "why": format!("refused until {:.0}, by failed check: {}", forged.until, forged.words()),
         }),
     };
     if let (Value::Object(row), Value::Object(more)) = (&mut row, more) {

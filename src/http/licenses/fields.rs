@@ -80,13 +80,11 @@ impl Fields<'_> {
 
     /// The price of the period that ends.
     pub(super) fn price(&self) -> Result<Option<f64>, Problem> {
-        let price = match self.of("price") {
-            None => return Ok(None),
-            Some(Value::String(text)) => text.trim().parse().ok(),
-            Some(it) => it.as_f64(),
-        };
-        let price = price.filter(|it: &f64| it.is_finite() && *it >= 0.0);
-        price.map(Some).ok_or_else(|| wrong("price", "it is no amount"))
+        match self.of("price") {
+            None => Ok(None),
+            Some(Value::String(text)) => amount("price", text).map(Some),
+            Some(it) => amount("price", &it.to_string()).map(Some),
+        }
     }
 
     fn of(&self, field: &str) -> Option<&Value> {
@@ -138,6 +136,13 @@ impl Fields<'_> {
             .map(|it| Some(it.into()))
             .ok_or_else(|| wrong("domain", "it is no host name; one looks like bi.contoso.example"))
     }
+}
+
+/// An amount of money, in whatever currency the publisher thinks in.
+pub(super) fn amount(field: &'static str, text: &str) -> Result<f64, Problem> {
+    let amount: Option<f64> = text.trim().parse().ok();
+    let amount = amount.filter(|it| it.is_finite() && *it >= 0.0);
+    amount.ok_or_else(|| wrong(field, "it is no amount"))
 }
 
 /// RFC 3339, or a day.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Order, rows, unknown};
+use super::{Order, answered, derived_key, rows, unknown};
 use crate::domain::{
     Activation, ActivationId, ActivationWrite, Change, Commit, License, LicenseId, Policy,
 };
@@ -11,23 +11,26 @@ use crate::store::Store;
 
 /// Issues a license anew: everything it was sold with and the tenants that are bound to it go over to
 /// a new id and a new activation key, and the old ones are revoked. Users take their places again as
-/// they come.
+/// they come. Repeated under its idempotency key it is done once, and the key is the same again.
 pub(in crate::http) async fn reissue(
     store: &Store,
     policy: &Policy,
     id: LicenseId,
     order: Order,
 ) -> Result<Value, Problem> {
-    let Order { cause, now, .. } = order;
+    let Order { cause, repeat, now } = order;
     let new_id = store.new_license_id().map_err(Problem::unwritten)?;
-    let key = store.new_activation_key().map_err(Problem::unwritten)?;
+    let (repeat, secret) = repeat.unzip();
+    let drawn = store.new_activation_key().map_err(Problem::unwritten)?;
+    let key_of = |id: LicenseId| secret.as_ref().map(|it| derived_key(store, id, it));
+    let key = key_of(new_id).unwrap_or_else(|| drawn.clone());
     let (key_hash, policy) = (store.hash_key(&key), policy.clone());
-    let decided = store.decide(move |mirror| {
+    let done = store.decide_once(repeat, now, move |mirror| {
         let book = mirror.licenses();
-        let Some(old) = book.license(id) else { return (None, Err(unknown())) };
+        let old = book.license(id).ok_or_else(unknown)?;
         if old.revoked_at.is_some() {
             let detail = "this license was revoked and stays so: issue a new one";
-            return (None, Err(Problem::conflict(detail)));
+            return Err(Problem::conflict(detail));
         }
         let new = License { id: new_id, key_hash: Some(key_hash), ..old.as_ref().clone() };
         let ended = License { revoked_at: Some(now), ..old.as_ref().clone() };
@@ -43,9 +46,12 @@ pub(in crate::http) async fn reissue(
         }
         let row = rows::license(book, &new, &policy, now);
         let licenses = vec![ended, new];
-        (Some(Commit { licenses, activations, changes, ..Commit::default() }), Ok(row))
+        let commit = Commit { licenses, activations, changes, ..Commit::default() };
+        Ok((Some(commit), serde_json::to_vec(&row).unwrap_or_default()))
     });
-    let mut row = decided.await.map_err(Problem::unwritten)??;
+    let mut row = answered(done.await)?;
+    let issued = row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    let key = issued.and_then(key_of).unwrap_or(key);
     if let Value::Object(row) = &mut row {
         row.insert("replaces".to_owned(), id.as_str().into());
         row.insert("key".to_owned(), key.expose().into());
@@ -53,22 +59,24 @@ pub(in crate::http) async fn reissue(
     Ok(row)
 }
 
-/// Lets a tenant go: its place is free for another one. Again it is not there.
+/// Lets a tenant go: its place is free for another one. Again it is not there, unless it is the same
+/// request by its idempotency key.
 pub(in crate::http) async fn unbind(
     store: &Store,
     id: ActivationId,
     order: Order,
 ) -> Result<Value, Problem> {
-    let Order { cause, now, .. } = order;
-    let decided = store.decide(move |mirror| {
-        let Some(it) = mirror.licenses().activation(id) else {
+    let Order { cause, repeat, now } = order;
+    let repeat = repeat.map(|(it, _)| it);
+    let done = store.decide_once(repeat, now, move |mirror| {
+        let it = mirror.licenses().activation(id).ok_or_else(|| {
             let detail = "there is no activation of this id: `entitled activations list` has them";
-            return (None, Err(Problem::not_found(detail)));
-        };
+            Problem::not_found(detail)
+        })?;
         let change = Change::of_activation(now, cause, Some(it), None);
         let activations = vec![ActivationWrite::Remove(id)];
         let commit = Commit { activations, changes: vec![change], ..Commit::default() };
-        (Some(commit), Ok(rows::activation(it)))
+        Ok((Some(commit), serde_json::to_vec(&rows::activation(it)).unwrap_or_default()))
     });
-    decided.await.map_err(Problem::unwritten)?
+    answered(done.await)
 }

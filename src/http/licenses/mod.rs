@@ -5,8 +5,10 @@
 
 pub(super) mod fields;
 mod issue_anew;
+mod overlap;
 mod package;
 pub(super) mod rows;
+mod switch;
 mod transfer;
 
 use jiff::Timestamp;
@@ -21,7 +23,9 @@ use crate::domain::{
 use crate::store::{Once, Store, StoreError, UsageRepeat};
 
 pub(super) use issue_anew::{reissue, unbind};
+pub(super) use overlap::By;
 pub(super) use package::package;
+pub(super) use switch::{SwitchQuery, plans};
 pub(super) use transfer::{ImportHow, ImportRow, exported, import};
 
 /// Who asks for it, when, and whether he may be repeating himself.

@@ -73,9 +73,9 @@ fn bound_row(it: &Activation) -> Value {
 #[derive(Clone, Debug, Deserialize)]
 pub(in crate::http) struct ImportRow {
     /// Where it stands in the file.
-    line: u64,
+    pub(in crate::http) line: u64,
     /// What it says.
-    row: Map<String, Value>,
+    pub(in crate::http) row: Map<String, Value>,
 }
 
 /// How rows are taken.
@@ -83,10 +83,10 @@ pub(in crate::http) struct ImportRow {
 pub(in crate::http) struct ImportHow {
     /// Nothing is written.
     #[serde(default)]
-    dry_run: bool,
+    pub(in crate::http) dry_run: bool,
     /// A license that is here with other values becomes what the row says.
     #[serde(default)]
-    replace: bool,
+    pub(in crate::http) replace: bool,
 }
 
 /// Takes rows in one commit: what each comes to, in their order, and which fields mean nothing.
@@ -97,13 +97,13 @@ pub(in crate::http) async fn import(
     catalog: Arc<Catalog>,
     rows: Vec<ImportRow>,
     how: ImportHow,
-    now: Timestamp,
+    (cause, now): (Cause, Timestamp),
 ) -> Result<Value, Problem> {
     let ignored = ignored(&rows);
     // The hash needs the store, which the thread that writes must not wait for.
     let hashed = |it: ImportRow| (key_of(store, &it.row), it);
     let rows: Vec<(Hashed, ImportRow)> = rows.into_iter().map(hashed).collect();
-    let judge = move |mirror: &Mirror| taken(mirror, &catalog, &rows, how.replace, now);
+    let judge = move |mirror: &Mirror| taken(mirror, &catalog, &rows, how.replace, (&cause, now));
     let rows = if how.dry_run {
         judge(&store.snapshot()).1
     } else {
@@ -137,13 +137,13 @@ fn taken(
     catalog: &Catalog,
     rows: &[(Hashed, ImportRow)],
     replace: bool,
-    now: Timestamp,
+    by: (&Cause, Timestamp),
 ) -> (Option<Commit>, Vec<Value>) {
     let mut mirror = mirror.clone();
     let mut all = Commit::default();
     let mut told = Vec::with_capacity(rows.len());
     for (key, it) in rows {
-        let weighed = key.clone().and_then(|key| weighed(mirror.licenses(), catalog, it, key, now));
+        let weighed = key.clone().and_then(|key| weighed(mirror.licenses(), catalog, it, key, by));
         let (outcome, more) = match weighed {
             Err(why) => ("refused", json!({ "why": why })),
             Ok(it) if it.differs.is_empty() => ("same", json!({})),
@@ -188,7 +188,7 @@ fn weighed(
     catalog: &Catalog,
     it: &ImportRow,
     key: Option<[u8; 32]>,
-    now: Timestamp,
+    (cause, now): (&Cause, Timestamp),
 ) -> Result<Weighed, String> {
     let id = Fields(&it.row).text("id").map_err(|it| said(&it))?;
     let id = id.ok_or("it has no `id`: sell it anew with `entitled licenses issue`")?;
@@ -218,18 +218,17 @@ fn weighed(
         differs.insert("key".to_owned(), json!(["…", "…"]));
     }
     let tenant = book.activations_of(id).find_map(|it| it.tenant);
-    let cause = || Cause::Command;
     let mut changes: Vec<Change> = Vec::new();
     if before.is_none_or(|it| **it != license) {
         let before = before.map(|it| &**it);
-        changes.push(Change::of_license(now, cause(), tenant, before, &license));
+        changes.push(Change::of_license(now, cause.clone(), tenant, before, &license));
     }
     for write in &activations {
         let (before, after) = match write {
             ActivationWrite::Put(it) => (book.activation(it.id).map(|it| &**it), Some(it)),
             ActivationWrite::Remove(id) => (book.activation(*id).map(|it| &**it), None),
         };
-        changes.push(Change::of_activation(now, cause(), before, after));
+        changes.push(Change::of_activation(now, cause.clone(), before, after));
     }
     let commit = Commit { licenses: vec![license], activations, changes, ..Commit::default() };
     Ok(Weighed { known: before.is_some(), differs, commit })

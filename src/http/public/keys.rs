@@ -28,6 +28,11 @@ impl Signers {
         Self { issuer, current: ArcSwapOption::empty() }
     }
 
+    /// What signed answers and packages name as their issuer.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     fn current(&self, ring: &KeyRing) -> Result<Arc<Signer>, Problem> {
         let key = ring.current();
         if let Some(signer) = self.current.load_full().filter(|it| it.kid() == key.kid) {

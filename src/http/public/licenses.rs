@@ -30,6 +30,8 @@ pub(super) struct SaleBody {
     licensee: String,
     /// How many users or nodes; absent sets no limit.
     max: Option<u64>,
+    /// When the paid period begins; now by default. It counts from its activation on all the same.
+    period_start: Option<String>,
     /// Until when it is paid; absent: for ever, or as `cycle` says.
     period_end: Option<String>,
     /// When its trial ends.
@@ -63,6 +65,12 @@ pub(super) struct ChangeBody {
     cycle: Option<String>,
     /// `warn` or `deny`.
     over_limit: Option<String>,
+    /// The node size of a `capacity`.
+    node: Option<String>,
+    /// The domain of a `site`.
+    domain: Option<String>,
+    /// How many tenants may be bound to it.
+    tenants_max: Option<u32>,
     /// The price of the period that ends: then the credit is an amount too.
     price: Option<f64>,
 }
@@ -162,20 +170,19 @@ steps! {
     /// It covers something else at once, in a new period.
     change "/v1/licenses/{id}/change" "change" ChangeBody,
     /// It ends with its period, without grace.
-    cancel "/v1/licenses/{id}/cancel" "cancel" Option<Object>,
+    cancel "/v1/licenses/{id}/cancel" "cancel" Option<Nothing>,
     /// It does not count until it is reinstated.
-    suspend "/v1/licenses/{id}/suspend" "suspend" Option<Object>,
+    suspend "/v1/licenses/{id}/suspend" "suspend" Option<Nothing>,
     /// It counts again.
-    reinstate "/v1/licenses/{id}/reinstate" "reinstate" Option<Object>,
+    reinstate "/v1/licenses/{id}/reinstate" "reinstate" Option<Nothing>,
     /// It is over at once and for good.
-    revoke "/v1/licenses/{id}/revoke" "revoke" Option<Object>,
+    revoke "/v1/licenses/{id}/revoke" "revoke" Option<Nothing>,
 }
 
 /// Nothing is needed.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Nothing)]
-#[expect(dead_code, reason = "described for clients: nothing in it is read")]
-pub(super) struct Object {}
+pub(super) struct Nothing {}
 
 async fn step(
     shared: &Shared,
@@ -193,7 +200,7 @@ async fn step(
 }
 
 /// Who asks, and the body as an object; no body is an empty one.
-async fn read(
+pub(super) async fn read(
     shared: &Shared,
     request: Request,
     route: &str,
@@ -209,6 +216,6 @@ async fn read(
 }
 
 /// A value always has a text.
-fn bytes(row: &Value) -> Vec<u8> {
+pub(super) fn bytes(row: &Value) -> Vec<u8> {
     serde_json::to_vec(row).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ mod entitlements;
 mod graph;
 mod keys;
 mod landing;
+mod license_book;
 mod licenses;
 mod openapi;
 mod packages;
@@ -206,7 +207,13 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/activations", post(activations::activate)),
         ("post", "/v1/usage", post(usage::report)),
         ("get", "/v1/usage/{id}", get(usage::show)),
+        ("get", "/v1/activations", get(license_book::activations)),
+        ("post", "/v1/activations/{id}/remove", post(license_book::remove)),
         ("post", "/v1/licenses", post(licenses::issue)),
+        ("get", "/v1/licenses", get(license_book::list)),
+        ("post", "/v1/licenses/import", post(license_book::import)),
+        ("get", "/v1/licenses/overlap", get(license_book::overlap)),
+        ("get", "/v1/licenses/switch-plan", get(license_book::switch_plan)),
         ("get", "/v1/licenses/{id}", get(licenses::show)),
         ("post", "/v1/licenses/{id}/renew", post(licenses::renew)),
         ("post", "/v1/licenses/{id}/change", post(licenses::change)),
@@ -214,6 +221,8 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/licenses/{id}/suspend", post(licenses::suspend)),
         ("post", "/v1/licenses/{id}/reinstate", post(licenses::reinstate)),
         ("post", "/v1/licenses/{id}/revoke", post(licenses::revoke)),
+        ("post", "/v1/licenses/{id}/reissue", post(license_book::reissue)),
+        ("post", "/v1/licenses/{id}/package", post(license_book::package)),
         ("post", "/marketplace/webhook", post(webhook::receive)),
         ("post", "/graph/notifications", post(graph::notifications)),
         ("post", "/graph/lifecycle", post(graph::lifecycle)),

@@ -8,8 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activations, answer, consent, entitlements, graph, keys, landing, licenses, question,
-    revocations, usage, usage_report, webhook,
+    activations, answer, consent, entitlements, graph, keys, landing, license_book, licenses,
+    question, revocations, usage, usage_report, webhook,
 };
 use crate::http::problem::ProblemBody;
 
@@ -22,7 +22,13 @@ use crate::http::problem::ProblemBody;
         activations::activate,
         usage::report,
         usage::show,
+        license_book::activations,
+        license_book::remove,
         licenses::issue,
+        license_book::list,
+        license_book::import,
+        license_book::overlap,
+        license_book::switch_plan,
         licenses::show,
         licenses::renew,
         licenses::change,
@@ -30,6 +36,8 @@ use crate::http::problem::ProblemBody;
         licenses::suspend,
         licenses::reinstate,
         licenses::revoke,
+        license_book::reissue,
+        license_book::package,
         webhook::receive,
         graph::notifications,
         graph::lifecycle,

@@ -13,7 +13,8 @@ use super::{Ticket, window};
 use crate::config::AcceptChanges;
 use crate::domain::{
     Action, Answered, AskedChange, Cause, Commit, EventOutcome, EventState, EventWrite, OddRecord,
-    OperationStatus, RawRecord, SourceKey, Subscription, SubscriptionId, WebhookEvent,
+    OperationStatus, RawRecord, SourceKey, Subscription, SubscriptionId, SubscriptionStatus,
+    WebhookEvent,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Operation, Read};
 use crate::planted;
@@ -29,8 +30,11 @@ pub(super) const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(9);
 /// How long one look may take once nobody waits for it.
 const LOOK_MAX: Duration = Duration::from_mins(1);
 
-/// How long an operation that is not over is looked at; the list goes on after that.
-const FOLLOW_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// How long an operation that is not over is looked at, every few minutes; the list goes on after that.
+///
+/// Source: `marketplace-saas.md` section 10, step 3. No operation is known to take so long: one that
+/// does will not end at all.
+const FOLLOW_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long an operation that asks for a change and that Microsoft does not know is looked for.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
@@ -133,6 +137,10 @@ impl Work {
     }
 
     async fn look(&self, event: &WebhookEvent, id: SubscriptionId) -> Result<Next, Trouble> {
+        if event.answered == Some(Answered::Refused) && self.sources.store.webhook_overtaken(event)
+        {
+            return self.leave_to_the_later_one(event).await;
+        }
         let meter = Meter::new();
         let (operation, answered) = self.in_time(event, self.operation(&meter, event, id)).await?;
         let event = &WebhookEvent { answered, ..event.clone() };
@@ -171,12 +179,23 @@ impl Work {
             if settled { EventState::Done { at: now, outcome } } else { EventState::Waiting }
         });
         let state = state.await?;
-        if state.over_since().is_none() {
-            return Ok(Next::Later);
-        }
+        Ok(if state.over_since().is_none() { Next::Later } else { self.over(&state) })
+    }
+
+    /// What was refused is not watched any more once its customer asks again: what the subscription
+    /// then shows would be put down to the wrong one.
+    async fn leave_to_the_later_one(&self, event: &WebhookEvent) -> Result<Next, Trouble> {
+        let outcome = if event.changed { EventOutcome::Changed } else { EventOutcome::Known };
+        let state = EventState::Done { at: (self.sources.clock)(), outcome };
+        let event = WebhookEvent { state: state.clone(), ..event.clone() };
+        self.write(Commit { inbox: put(event), ..Commit::default() }).await?;
+        Ok(self.over(&state))
+    }
+
+    fn over(&self, state: &EventState) -> Next {
         self.sources.ledger.ended(state.as_str());
         info!(webhook.outcome = state.as_str(), "Worked a webhook off");
-        Ok(Next::Over)
+        Next::Over
     }
 
     /// Whether a change was made and replaced since: the subscription will never show it. A change
@@ -397,9 +416,11 @@ fn agrees(event: &WebhookEvent, operation: &Operation) -> bool {
 /// it was accepted.
 fn is_settled(operation: &Operation, subscription: &Subscription) -> bool {
     if !operation.status.is_over() {
-        // Only what is decided somewhere has an end to wait for.
-        let decided = operation.action.asks() || operation.action == Action::Reinstate;
-        return !decided;
+        // Only what is decided somewhere has an end to wait for; a reinstatement ends with what the
+        // subscription shows, whatever becomes of its operation.
+        let reinstated = subscription.status == SubscriptionStatus::Subscribed;
+        let waits = operation.action == Action::Reinstate && !reinstated;
+        return !(operation.action.asks() || waits);
     }
     if operation.status != OperationStatus::Succeeded {
         return true;
@@ -421,7 +442,7 @@ fn is_settled(operation: &Operation, subscription: &Subscription) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Announcement, Mirror, Party, SubscriptionStatus};
+    use crate::domain::{Announcement, Mirror, Party};
     use crate::planted::{Mistake, prove};
     use uuid::Uuid;
 

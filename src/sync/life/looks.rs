@@ -1,9 +1,10 @@
 //! Which subscriptions are read alone, when, and what becomes of it.
 //!
 //! A purchase that waits, a suspension, a deadline that passed, a status that we do not know,
-//! something that a complete list lacked or that could not be read, an operation that is not
-//! finished: each may change at any moment, with or without a webhook. They are read more often than the list, the young ones most; never
-//! more than a few at once and so many a minute, and not while the list itself cannot be read.
+//! something that a complete list lacked or that could not be read, an order of ours of which no end
+//! was seen: each may change at any moment, with or without a webhook. They are read more often than
+//! the list, the young ones most; never more than a few at once and so many a minute, and not while
+//! the list itself cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -47,6 +47,33 @@ async fn the_demo_asks_its_questions_and_ends_well() {
     {
         assert!(acts.contains(&format!("(webhook {action}: ")), "{action} in {acts}");
     }
+    // A license from its sale to its end: what Jo is answered after each act, and how it changed.
+    let (_, life) = ran.out.split_once("A license's life").unwrap();
+    let told: Vec<&str> = life.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+    let of_jo = told.iter().filter_map(|line| line.trim().strip_prefix("Jo "));
+    let of_jo: Vec<&str> = of_jo.map(|it| it.split("   Lee").next().unwrap()).collect();
+    let expected = [
+        "✘ unlicensed (not_licensed)",
+        "✘ unlicensed (not_licensed)",
+        "✘ unlicensed (not_licensed) → ✔ active (license_active) with maps, storage",
+        "✔ active (license_active) with maps, storage",
+        "✔ active (license_active) with maps, storage → ✔ grace (license_grace) with maps, storage",
+        "✔ grace (license_grace) with maps, storage → ✔ active (license_active) with maps, storage",
+        "✔ active (license_active) with maps, storage",
+        "✔ active (license_active) with maps, storage → ✘ expired (license_revoked)",
+    ];
+    assert_eq!(of_jo, expected, "{life}");
+    for wanted in [
+        "Lee ✘ unlicensed (not_licensed) → ✘ unlicensed (over_limit)",
+        "Lee ✘ unlicensed (over_limit) → ✔ active (license_active)",
+        "The report ✘ unlicensed (license_not_recognized) → ✔ active (license_active) with search",
+        "in 12 hours: the kept answer ✔ holds   the package ✔ holds",
+        "in 2 days: the kept answer ✘ is over   the package ✔ holds",
+        "in 31 days: the kept answer ✘ is over   the package ✘ is over",
+        "✘ its package is in the signed list of revoked ones",
+    ] {
+        assert!(life.contains(wanted), "{wanted} in {life}");
+    }
     assert!(acts.contains("changes --subscription ") && acts.contains(" log"), "{acts}");
     assert!(!ran.out.contains("INSTEAD OF"), "{}", ran.out);
 }

@@ -314,6 +314,29 @@ async fn our_own_operations_and_what_does_not_wait_are_followed_without_a_word()
 }
 
 #[tokio::test]
+async fn an_operation_that_takes_hours_is_followed_to_its_end_and_one_without_an_end_for_a_day() {
+    let hours = |age: i64, statuses: &[&'static str]| {
+        let statuses = statuses.to_vec();
+        let scene = Scene::new("ChangePlan", "Partner");
+        scene.with(|it| (it.age, it.statuses) = (age * 3_600, statuses))
+    };
+    let slow = hours(20, &["InProgress", "InProgress", "InProgress", "Succeeded"]);
+    let (_, event, store) = play(&slow, AcceptChanges::Always).await;
+    let id = SubscriptionId::from_uuid(ID);
+    let plan = store.mirror().subscription(id).unwrap().plan.to_string();
+    assert_eq!((&*plan, event.state.as_str()), ("enterprise", "changed"));
+    let (_, event, store) = play(&hours(24, &[]), AcceptChanges::Always).await;
+    let plan = store.mirror().subscription(id).unwrap().plan.to_string();
+    assert_eq!((&*plan, event.state.as_str()), ("team", "changed"), "it was read once");
+}
+
+#[tokio::test]
+async fn a_reinstatement_that_the_subscription_shows_is_over_whatever_its_operation_says() {
+    let scene = Scene::new("Reinstate", "Azure").with(|it| it.patches = vec![400]);
+    check(scene, AcceptChanges::Always, &["Success"], Some("not taken")).await;
+}
+
+#[tokio::test]
 async fn after_the_window_nothing_is_said_until_it_is_clear_that_nobody_decided() {
     let waiting = |age| Scene::new("ChangePlan", "Azure").with(|it| it.age = age);
     for (age, earliest, latest) in [(0, 0, 20), (9, 30, 120), (25, 30, 120), (3_000, 3_000, 3_100)]

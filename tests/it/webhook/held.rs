@@ -87,6 +87,29 @@ async fn a_change_waits_for_an_operator_and_then_for_the_customer_to_ask_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_asked_for_again_within_the_minute_is_put_down_to_the_request_that_made_it()
+ {
+    let (world, id) = holding().await;
+    let first = world.microsoft(|it| it.change_plan(id, "team")).unwrap();
+    world.sandbox.deliver_webhooks().await;
+    let refused = |it: &World| {
+        let events = all(it);
+        events.iter().any(|it| it.answered == Some(entitled::domain::Answered::Refused))
+    };
+    world.until("the refusal", refused).await;
+    with(&world.config_path(), &format!("subscriptions confirm {first}")).await.ok();
+    // The first is over at Microsoft, and still watched by us.
+    world.advance(SignedDuration::from_secs(2));
+    let second = world.microsoft(|it| it.change_plan(id, "team")).unwrap();
+    play_out(&world).await;
+    assert_eq!(plan_of(&world, id), ("team".to_owned(), "team".to_owned()));
+    let line = format!("changes --subscription {id} --json");
+    let rows = with(&world.config_path(), &line).await.ok().rows();
+    let made: Vec<&Value> = rows.iter().filter(|it| it["entity"] == "subscription").collect();
+    assert_eq!(made.last().unwrap()["cause"], format!("webhook {second}"), "{made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_dismissed_or_long_confirmed_is_held_again_and_what_is_over_cannot_be_decided() {
     let (world, id) = holding().await;
     let config = world.config_path();

@@ -30,7 +30,7 @@ fn take(mirror: &mut Mirror, rows: Vec<Value>, replace: bool) -> Vec<Value> {
         (Ok(None), ImportRow { line, row })
     };
     let rows: Vec<_> = (1..).zip(rows).map(row).collect();
-    let (commit, told) = taken(mirror, &catalog(), &rows, replace, now());
+    let (commit, told) = taken(mirror, &catalog(), &rows, replace, (&Cause::Command, now()));
     if let Some(commit) = commit {
         *mirror = mirror.applied(&commit);
     }
