@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 
-use super::World;
 use super::tenant::{GROUPS, OURS, Standing, Tenant, group_id, sku_id, tenant_id};
+use super::{Beside, World};
 use crate::domain::{
     Group, GroupId, Mirror, Outcome, Processing, SkuId, SourceKey, TenantView, UserId,
 };
@@ -71,7 +71,7 @@ impl World {
         view: &TenantView,
         tenant: &Tenant,
     ) -> Result<(), String> {
-        if !self.groups {
+        if self.beside != Beside::Groups {
             return Ok(());
         }
         let named = groups::named(view);

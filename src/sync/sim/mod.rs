@@ -4,7 +4,7 @@
 //!
 //! Checked after every commit: what a failed read must not touch, what must not be lost while
 //! Microsoft shows it, whose data went where; and in the end, when Microsoft is quiet, that the
-//! mirror is what Microsoft has.
+//! mirror is what Microsoft has: users, their ways to a licence with the errors of each, SKUs, groups.
 //!
 //! A seed that fails is printed; `ENTITLED_SIM_SEED=<seed> cargo nextest run --lib
 //! sim::one_seed --no-capture` plays it again and tells each step.
@@ -52,11 +52,7 @@ struct World {
     now_s: Arc<AtomicI64>,
     clock: Clock,
     runs: AtomicU64,
-    /// Whether look-ups come between a round's steps: in a quarter of the histories, for each
-    /// costs as much as a round.
-    look_ups: bool,
-    /// Whether groups are followed after a round: in another quarter.
-    groups: bool,
+    beside: Beside,
     /// The SKUs that look-ups listed last.
     listed: Mutex<Listed>,
     /// Whether Microsoft ever showed an empty list for a full one.
@@ -85,6 +81,16 @@ fn catalog() -> Catalog {
     }])
 }
 
+/// What happens beside rounds: each costs as much as a round, so no history has all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    /// Look-ups come between a round's steps.
+    LookUps,
+    /// Groups are followed after a round.
+    Groups,
+}
+
 impl World {
     fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
@@ -108,8 +114,11 @@ impl World {
             clock: Arc::new(move || Timestamp::from_second(read.load(Relaxed)).unwrap()),
             now_s,
             runs: AtomicU64::new(0),
-            look_ups: seed.is_multiple_of(4),
-            groups: seed % 4 == 1,
+            beside: match seed % 4 {
+                0 => Beside::LookUps,
+                1 => Beside::Groups,
+                _ => Beside::Nothing,
+            },
             listed: Mutex::default(),
             lied: AtomicBool::new(false),
             set_back: false,
@@ -170,7 +179,7 @@ impl World {
             odd: times(chance, 12),
             busy: times(chance, 4),
             empty: times(chance, 6),
-            lag: if self.look_ups { times(chance, 3) } else { 0 },
+            lag: if self.beside == Beside::LookUps { times(chance, 3) } else { 0 },
         };
         self.graph.state().trouble = trouble;
     }
@@ -261,7 +270,10 @@ impl World {
                 self.looked(looked, (index, at_first))?;
             }
         }
-        if self.groups && done.error.is_none() { self.follow(index, &begun) } else { Ok(()) }
+        match self.beside {
+            Beside::Groups if done.error.is_none() => self.follow(index, &begun),
+            Beside::Groups | Beside::LookUps | Beside::Nothing => Ok(()),
+        }
     }
 
     /// A look-up has ended.
