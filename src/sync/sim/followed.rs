@@ -25,7 +25,8 @@ impl World {
     pub(super) fn follow(&self, index: usize, directory: &Begun) -> Result<(), String> {
         let (tenant, started) = (tenant_id(index), (self.clock)());
         let before = self.mirror().clone();
-        let Some(view) = before.tenant(tenant) else { return Ok(()) };
+        let view = before.tenant(tenant).filter(|_| self.beside == Beside::Groups);
+        let Some(view) = view else { return Ok(()) };
         let key = SourceKey::groups(tenant);
         let state = before.source(key).cloned().unwrap_or_default();
         if !groups::is_time(view, &state, directory, SignedDuration::from_hours(1), started) {

@@ -270,10 +270,7 @@ impl World {
                 self.looked(looked, (index, at_first))?;
             }
         }
-        match self.beside {
-            Beside::Groups if done.error.is_none() => self.follow(index, &begun),
-            Beside::Groups | Beside::LookUps | Beside::Nothing => Ok(()),
-        }
+        if done.error.is_none() { self.follow(index, &begun) } else { Ok(()) }
     }
 
     /// A look-up has ended.
