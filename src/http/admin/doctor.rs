@@ -211,6 +211,10 @@ fn tenant(view: &TenantView, admin: &Admin, now: Timestamp) -> Option<Checked> {
         }
         Consent::Granted | Consent::Unknown => {}
     }
+    if let Some(permission) = view.access.blinding() {
+        let found = format!("does not permit {permission}: {}", view.access.without(permission));
+        return Some(Checked::ill(what, Health::Fair, found, ask));
+    }
     if let Some(held) = &view.held {
         let next = format!(
             "wait for the next complete read, or `entitled tenants release {}` if it is right",
