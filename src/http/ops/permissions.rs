@@ -101,11 +101,9 @@ impl Permits {
     }
 }
 
-/// The place of the first permission that is missing, those that are needed first; the more are
-/// missing, the earlier.
+/// Its place: where nobody's licence can be told comes first, then where more is missing.
 fn worst(access: &Access) -> (bool, usize) {
-    let needed = access.missing().any(Permission::is_needed);
-    (!needed, Permission::ALL.len().saturating_sub(access.missing().count()))
+    (access.blinding().is_none(), Permission::ALL.len().saturating_sub(access.missing().count()))
 }
 
 const fn severity(permission: Permission) -> &'static str {
@@ -113,18 +111,16 @@ const fn severity(permission: Permission) -> &'static str {
 }
 
 fn row(it: &Lacking) -> String {
-    let marks: String = it
-        .access
-        .all()
-        .map(|(permission, grant)| {
-            let (class, word) = match grant {
-                Grant::Granted => ("ok", "yes"),
-                Grant::Missing => (severity(permission), "no"),
-                Grant::Unknown => ("gone", "?"),
-            };
-            format!("<td><i class=\"{class}\"></i>{word}</td>")
-        })
-        .collect();
+    let blind = it.access.blinding().is_some();
+    let marks = it.access.all().fold(String::new(), |marks, (permission, grant)| {
+        let (class, word) = match grant {
+            Grant::Granted => ("ok", "yes"),
+            Grant::Missing if blind => (severity(permission), "no"),
+            Grant::Missing => ("warn", "no"),
+            Grant::Unknown => ("gone", "?"),
+        };
+        marks + &format!("<td><i class=\"{class}\"></i>{word}</td>")
+    });
     // Where nobody's licence can be seen, what else is missing makes no difference.
     let works: Vec<&str> = match it.access.missing().next() {
         Some(Permission::UserRead) => vec![it.access.without(Permission::UserRead)],
