@@ -251,6 +251,8 @@ fn why_unread(known: Known, limits: &Freshness, now: Timestamp) -> Option<Reason
         Some(Reason::NeverRead)
     } else if known.unread {
         Some(Reason::RecordUnread)
+    } else if known.rights_unread {
+        Some(Reason::RightsUnread)
     } else {
         is_distrusted(known.last_complete, limits, now).then_some(Reason::Stale)
     }

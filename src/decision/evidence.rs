@@ -366,6 +366,9 @@ pub struct Known {
     pub refused: bool,
     /// Whether it holds something that could have been evidence and could not be read.
     pub unread: bool,
+    /// Whether the tenant has licences that its directory does not list, and what this user holds of
+    /// them was not read.
+    pub rights_unread: bool,
 }
 
 /// How far the sources have been read that could hold evidence for a question.

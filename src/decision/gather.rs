@@ -32,6 +32,7 @@ pub fn gather<'a>(
         last_complete: mirror.source(SourceKey::SUBSCRIPTIONS).and_then(|it| it.last_complete),
         refused: false,
         unread: holds_unread(mirror, question),
+        rights_unread: false,
     };
     let mut knowledge = Knowledge {
         subscriptions,
@@ -51,6 +52,7 @@ pub fn gather<'a>(
                 Consent::Granted | Consent::Unknown => false,
             },
             unread: false,
+            rights_unread: rights_are_unread(mirror, view, question),
         };
         seated(view, question, &mut pieces);
         shown(view, question, &mut pieces);
@@ -62,6 +64,13 @@ pub fn gather<'a>(
 fn holds_unread(mirror: &Mirror, question: &Question<'_>) -> bool {
     let Some(tenant) = question.keyed_tenant() else { return false };
     mirror.unread().any(|it| it.could_speak_for(tenant, question.product))
+}
+
+/// Whether the tenant has licences that only the user's own usage rights would show, and they were
+/// never read, or read and not believed: "no licence was found" is then no "there is none".
+fn rights_are_unread(mirror: &Mirror, view: &TenantView, question: &Question<'_>) -> bool {
+    question.user.is_some_and(|user| view.rights.get(user).is_none())
+        && managed(question.product).any(|plan| mirror.hides(view, plan))
 }
 
 /// Answers a question from the mirror.
@@ -215,7 +224,7 @@ fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces
 
 /// The usage rights that the user was last shown to hold and that are plans of the product.
 fn shown<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces<'a>) {
-    let Some(rights) = question.user.and_then(|user| view.rights.get(&user)) else { return };
+    let Some(rights) = question.user.and_then(|user| view.rights.get(user)) else { return };
     for right in &rights.rows {
         for plan in managed(question.product).filter(|it| right.is_of(it, &view.mappings)) {
             let (state, as_of) = (&*right.state, rights.read_at);

@@ -387,9 +387,10 @@ fn counting(
 }
 
 /// The verdict under rule 8: how old it is, and what an old right is worth. The publisher's own
-/// licenses are never old.
+/// licenses are never old. Where Microsoft cannot be reached there is no end to that grace; a customer
+/// who took his consent back has the same as one who does not pay, and is unknown after it.
 ///
-/// Source: contract section 2, rule 8; section 7.
+/// Source: contract section 2, rule 8; section 7; the end is ours, where the contract is silent.
 fn aged<'a>(
     verdict: Verdict<'a>,
     evidence: &Evidence<'_>,
@@ -410,8 +411,19 @@ fn aged<'a>(
     if !verdict.state.is_usable() || !is_distrusted(as_of, limits, now) {
         return verdict;
     }
+    let of_directory = matches!(evidence, Evidence::Seat(_) | Evidence::UsageRight(_));
+    let refused = of_directory && knowledge.directory.refused;
+    let grace_end = as_of.filter(|_| refused).and_then(|at| {
+        at.checked_add(limits.trust_for).and_then(|at| at.checked_add(policy.grace)).ok()
+    });
     match policy.on_stale {
-        OnStale::Grace => Verdict { state: State::Grace, reason: Reason::Stale, ..verdict },
+        OnStale::Grace if grace_end.is_some_and(|end| end <= now) => {
+            Verdict { state: State::Unknown, reason: Reason::NoConsent, ..verdict }
+        }
+        OnStale::Grace => {
+            let grace_end = grace_end.or(verdict.grace_end);
+            Verdict { state: State::Grace, reason: Reason::Stale, grace_end, ..verdict }
+        }
         OnStale::Deny => Verdict { state: State::Unknown, reason: Reason::Stale, ..verdict },
     }
 }

@@ -94,7 +94,7 @@ impl Facts {
             licences: view.zip(user).and_then(|(view, user)| view.users.get(user)),
             rights: view
                 .zip(user)
-                .and_then(|(view, user)| Some((**view.rights.get(&user)?).clone())),
+                .and_then(|(view, user)| Some((**view.rights.get(user)?).clone())),
             mappings: view.map_or_else(|| Arc::from([]), |it| Arc::clone(&it.mappings)),
             directory: view.map(|it| it.directory.clone()).unwrap_or_default(),
             list: mirror.source(SourceKey::SUBSCRIPTIONS).cloned().unwrap_or_default(),

@@ -405,7 +405,7 @@ fn users<'a>(
     let mut all = BTreeSet::new();
     if let Some(view) = mirror.tenant(asked.tenant) {
         all.extend(view.users.iter().map(|(user, _)| user));
-        all.extend(view.rights.keys().copied());
+        all.extend(view.rights.iter().map(|(user, _)| user).copied());
     }
     for places in owned.iter().filter_map(|it| book.users(it.license.id)) {
         all.extend(places.iter().filter_map(|(it, _)| match it {

@@ -129,6 +129,10 @@ const fn source_says(known: Known, stale: bool, distrusted: bool) -> &'static st
         (false, true) if known.unread => {
             "read, but something in it that could be a right could not be understood (rule 7)"
         }
+        (false, true) if known.rights_unread => {
+            "read, but it does not list the tenant's licences, and this user's usage rights were \
+             not read, or came empty where none were ever seen (rule 7)"
+        }
         (false, true) if distrusted => "read, but longer ago than it is trusted (rule 8)",
         (false, true) if stale => "read, but longer ago than its max_age (rule 8)",
         (false, true) => "read and fresh",

@@ -104,6 +104,8 @@ said!(
             "What could hold a right has never been read completely.";
         RecordUnread = "record_unread",
             "Microsoft lists something that could hold a right and that this version cannot read.";
+        RightsUnread = "rights_unread",
+            "The tenant has licences that its directory does not list, and what this user holds of them was not read yet.";
         NotRecorded = "not_recorded",
             "The journal does not reach back that far: which licenses the publisher had sold by then is not known.";
         LicenseNotRecognized = "license_not_recognized",

@@ -48,7 +48,7 @@ impl TenantView {
             skus: Arc::from([]),
             users: UserTable::default(),
             groups: Arc::default(),
-            rights: RightsTable::new(),
+            rights: RightsTable::default(),
             rights_source: RightsSource::default(),
             mappings: Arc::from([]),
             directory: SourceState::default(),
@@ -67,6 +67,14 @@ impl TenantView {
     /// The SKU of this id.
     pub fn sku(&self, id: SkuId) -> Option<&Sku> {
         self.skus.iter().find(|it| it.id == id)
+    }
+
+    /// Whether the directory lists the plan, and who holds it.
+    pub fn lists(&self, plan: &Plan) -> bool {
+        let holders = !self.users.is_empty();
+        self.skus
+            .iter()
+            .any(|sku| (holders || sku.units.consumed == 0) && self.sku_match(sku, plan).is_some())
     }
 
     /// What of a SKU is the plan, here.
@@ -358,8 +366,8 @@ impl Mirror {
                 continue;
             }
             self.change_tenant(*tenant, |view| match rights {
-                Some(it) => drop(view.rights.insert(*user, Arc::new(it.clone()))),
-                None => drop(view.rights.remove(user)),
+                Some(it) => view.rights.insert(*user, Arc::new(it.clone())),
+                None => view.rights.remove(*user),
             });
         }
         for (tenant, source) in &commit.rights_sources {
@@ -420,29 +428,17 @@ impl Mirror {
 mod tests {
     use super::*;
     use crate::domain::{Party, RawRecord, SubscriptionStatus};
-    use jiff::Timestamp;
     use uuid::Uuid;
 
     fn subscription(id: u128, tenant: u128) -> Subscription {
         let party = Party { tenant: Some(Uuid::from_u128(tenant)), user: None };
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(id)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "q".into(),
-            name: "n".into(),
             status: SubscriptionStatus::Subscribed,
-            quantity: None,
             beneficiary: party,
             purchaser: party,
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

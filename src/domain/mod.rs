@@ -82,7 +82,7 @@ pub use message::{
     Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
 };
 pub use mirror::{Mirror, TenantView};
-pub use notice::{About, Notice, NoticeKind, NoticeWish};
+pub use notice::{About, Notice, NoticeKind, NoticeWish, Shortage};
 pub use operation::{Action, OperationStatus, RequestSource};
 pub use policy::{Freshness, OnStale, OverLimit, Policy};
 pub use product::{
@@ -93,7 +93,7 @@ pub use remembered::{Life, Undocumented};
 pub use report::{Deal, DealId, ReportOrigin, ReportedLicence};
 pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
 pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
-pub use series::{Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
+pub use series::{Between, Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use unfinished::{Packed, ReadWrite, Said, Unfinished};
 pub use unread::{Unread, Whose};
@@ -102,7 +102,7 @@ pub use usage::{
     UsageKey, UsageState, UsageWrite, hour_of, is_dimension,
 };
 pub use users::{BadBucket, UserTable};
-pub use uses::{Day, Pseudonym, USES_KEPT, UseTable, UseWrite, day_of};
+pub use uses::{Day, Pseudonym, USES_KEPT, UseTable, UseWrite, date_of, day_of};
 pub use watched::{
     ClientState, GraphSubscription, GraphSubscriptionWrite, GraphSubscriptions, Watched,
 };

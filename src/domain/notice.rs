@@ -2,6 +2,7 @@
 //! which event. Pure: the same change makes the same notices.
 
 mod license;
+mod seats;
 #[cfg(test)]
 mod tests;
 mod wish;
@@ -19,6 +20,7 @@ use super::{
     WebhookEvent,
 };
 
+pub use self::seats::Shortage;
 pub use self::wish::NoticeWish;
 
 words!(
@@ -78,6 +80,8 @@ words!(
         LicenseUserRefused = "license.user_refused",
         /// Somebody found no seat free; once per subscription and day (UTC).
         SeatsRefused = "seats.refused",
+        /// Seats of a plan are short in a tenant, or soon will be; once per shortage.
+        SeatsShort = "seats.short",
         /// A source could not be read for longer than its `max_age`.
         SyncFailing = "sync.failing",
         /// It was read again.
@@ -138,6 +142,8 @@ pub enum About {
         /// The user.
         user: UserId,
     },
+    /// Seats that are short.
+    Shortage(Box<Shortage>),
     /// A source and how far it has been read.
     Source {
         /// Which.

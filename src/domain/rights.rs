@@ -54,7 +54,8 @@ impl Right {
 /// What one user was last shown to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRights {
-    /// Sorted; empty when he was believed to hold nothing.
+    /// Sorted; empty when he was believed to hold nothing, in a tenant whose licences the directory
+    /// does not list: who was never read there is not known to hold none.
     pub rows: Vec<Right>,
     /// When they were last seen so.
     pub read_at: Timestamp,
@@ -71,8 +72,79 @@ impl UserRights {
     }
 }
 
-/// The usage rights of a tenant's users who were looked up. Cheap to clone.
-pub type RightsTable = OrdMap<UserId, Arc<UserRights>>;
+/// The usage rights of a tenant's users who were looked up, with how many hold each. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct RightsTable {
+    users: OrdMap<UserId, Arc<UserRights>>,
+    /// How many users hold each right: few, where users are many.
+    held: OrdMap<Right, usize>,
+    holders: usize,
+}
+
+/// The most different rights of a tenant that one question looks through.
+const DIFFERENT_MAX: usize = 1_000;
+
+impl RightsTable {
+    /// What this user was last shown to hold; `None` if he was never read, or nothing was believed.
+    pub fn get(&self, user: UserId) -> Option<&Arc<UserRights>> {
+        self.users.get(&user)
+    }
+
+    /// All users who are remembered, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&UserId, &Arc<UserRights>)> {
+        self.users.iter()
+    }
+
+    /// Those from this user on, by id.
+    pub fn from(&self, user: UserId) -> impl Iterator<Item = (&UserId, &Arc<UserRights>)> {
+        self.users.range(user..)
+    }
+
+    /// How many users are remembered, those who hold nothing included.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether nobody is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// How many users hold anything.
+    pub const fn holders(&self) -> usize {
+        self.holders
+    }
+
+    /// Whether somebody was shown to hold a right to this plan.
+    pub fn shows(&self, plan: &Plan, confirmed: &[Mapping]) -> bool {
+        self.held.keys().take(DIFFERENT_MAX).any(|it| it.is_of(plan, confirmed))
+    }
+
+    /// What this user holds from now on.
+    pub fn insert(&mut self, user: UserId, rights: Arc<UserRights>) {
+        self.remove(user);
+        self.holders = self.holders.saturating_add(usize::from(!rights.rows.is_empty()));
+        for row in &rights.rows {
+            let count = self.held.entry(row.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+        self.users.insert(user, rights);
+    }
+
+    /// Forgets this user.
+    pub fn remove(&mut self, user: UserId) {
+        let Some(before) = self.users.remove(&user) else { return };
+        self.holders = self.holders.saturating_sub(usize::from(!before.rows.is_empty()));
+        for row in &before.rows {
+            let left = self.held.get(row).map_or(0, |it| it.saturating_sub(1));
+            if left == 0 {
+                self.held.remove(row);
+            } else {
+                self.held.insert(row.clone(), left);
+            }
+        }
+    }
+}
 
 /// The most users of one tenant whose rights are kept; when more were looked up, those who hold
 /// nothing go first, and among equals the one who was looked up the longest ago.
@@ -180,6 +252,30 @@ mod tests {
         check("unknownFutureValue", false);
         check("paused", false);
         check("", false);
+    }
+
+    #[test]
+    fn a_table_knows_which_rights_anybody_holds() {
+        let user = |n| UserId::from_uuid(Uuid::from_u128(n));
+        let seen = |names: &[&str]| {
+            let rows = names.iter().map(|it| right(it)).collect();
+            Arc::new(UserRights::seen(rows, Timestamp::UNIX_EPOCH))
+        };
+        let mut table = RightsTable::default();
+        let mut check = |change: &mut dyn FnMut(&mut RightsTable), shows, holders, len| {
+            change(&mut table);
+            assert_eq!(table.shows(&plan(), &[]), shows);
+            assert_eq!((table.holders(), table.len()), (holders, len));
+        };
+        let team = "vizmaker.synoptic.team";
+        check(&mut |it| it.insert(user(1), seen(&[])), false, 0, 1);
+        check(&mut |it| it.insert(user(2), seen(&["a.b.c"])), false, 1, 2);
+        check(&mut |it| it.insert(user(1), seen(&[team])), true, 2, 2);
+        check(&mut |it| it.insert(user(2), seen(&[team, "a.b.c"])), true, 2, 2);
+        check(&mut |it| it.remove(user(1)), true, 1, 1);
+        check(&mut |it| it.insert(user(2), seen(&["a.b.c"])), false, 1, 1);
+        check(&mut |it| it.remove(user(2)), false, 0, 0);
+        check(&mut |it| it.remove(user(2)), false, 0, 0);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Point {
     pub assigned: u32,
 }
 
+/// The least and the most of a count.
+pub type Between = (u32, u32);
+
 /// The last 90 days of a SKU in a tenant, and whether its shortage has been told.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Series {
@@ -57,6 +60,26 @@ pub enum Forecast {
     RunsOut(Day),
 }
 
+impl Forecast {
+    /// The word that programs rely on.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooSoon => "too_soon",
+            Self::Enough => "enough",
+            Self::Out => "out",
+            Self::RunsOut(_) => "runs_out",
+        }
+    }
+
+    /// The day on which the last free seat goes.
+    pub const fn runs_out(self) -> Option<Day> {
+        match self {
+            Self::RunsOut(day) => Some(day),
+            Self::TooSoon | Self::Enough | Self::Out => None,
+        }
+    }
+}
+
 impl Series {
     /// A series of these points.
     pub fn new(points: Vec<Point>, told_short: bool) -> Self {
@@ -68,11 +91,16 @@ impl Series {
         &self.points
     }
 
-    /// With the figures of a day, the last of which count; without what is too old.
+    /// With the figures of a day, the last of which count; without what is too old. Of the first day
+    /// of all the first ones stay too: no day before says what it began with.
     #[must_use]
     pub fn with(&self, point: Point) -> Self {
         let mut points = self.points.clone();
-        points.retain(|it| it.day < point.day);
+        let mut before = 0_usize;
+        points.retain(|it| {
+            before += 1;
+            it.day < point.day || before == 1 && it.day == point.day
+        });
         let same = |it: &Point| (it.bought, it.assigned) == (point.bought, point.assigned);
         if !points.last().is_some_and(same) {
             points.push(point);
@@ -84,9 +112,33 @@ impl Series {
         Self { points, told_short: self.told_short }
     }
 
+    /// The same days, with whether their shortage has been told.
+    #[must_use]
+    pub fn told(&self, short: bool) -> Self {
+        Self { points: self.points.clone(), told_short: short }
+    }
+
+    /// Whether more seats were bought today than there were the day before.
+    pub fn grew(&self, today: Day) -> bool {
+        let on = |day| self.on(day).map(|it| it.bought);
+        today.checked_sub(1).and_then(on).zip(on(today)).is_some_and(|(then, now)| now > then)
+    }
+
     /// The figures that stood on a day.
     pub fn on(&self, day: Day) -> Option<Point> {
         self.points.iter().rev().find(|it| it.day <= day).copied()
+    }
+
+    /// The least and the most of seats bought, and of seats assigned, from one day to another: what
+    /// stood on the first and whatever came after. `None` before the first point.
+    pub fn between(&self, from: Day, to: Day) -> Option<(Between, Between)> {
+        let within = |it: &&Point| (from..=to).contains(&it.day);
+        let points = || self.points.iter().filter(within).copied().chain(self.on(from));
+        let between = |count: fn(&Point) -> u32| {
+            let counts = || points().map(|it| count(&it));
+            Some((counts().min()?, counts().max()?))
+        };
+        between(|it| it.bought).zip(between(|it| it.assigned))
     }
 
     /// Seats by which the assigned ones grew in the last four weeks, and in how many days that was.
@@ -141,6 +193,23 @@ mod tests {
         assert_eq!(days, [12, 140]);
         let there_and_back = series(&[(10, 50, 5), (12, 50, 6), (12, 50, 5)]);
         assert_eq!(there_and_back.points().len(), 1);
+        let first_day = series(&[(10, 4, 4), (10, 8, 5), (10, 8, 6)]);
+        assert_eq!(
+            (first_day.points().len(), first_day.on(10).map(|it| it.assigned)),
+            (2, Some(6))
+        );
+    }
+
+    #[test]
+    fn between_two_days_there_is_a_least_and_a_most() {
+        let check = |points: &[(Day, u32, u32)], expected| {
+            assert_eq!(series(points).between(10, 13), expected, "{points:?}");
+        };
+        check(&[], None);
+        check(&[(14, 4, 4)], None);
+        check(&[(2, 4, 3)], Some(((4, 4), (3, 3))));
+        check(&[(2, 9, 9), (8, 4, 3), (12, 8, 5), (14, 20, 20)], Some(((4, 8), (3, 5))));
+        check(&[(13, 4, 4), (13, 8, 6)], Some(((4, 8), (4, 6))));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 
 use super::shards::Shards;
 use super::{BadBucket, ProductId, TenantId};
@@ -17,6 +18,12 @@ pub type Day = u16;
 /// The day of a moment.
 pub fn day_of(at: Timestamp) -> Day {
     Day::try_from(at.as_second().div_euclid(86_400)).unwrap_or(0)
+}
+
+/// A day as a date.
+pub fn date_of(day: Day) -> Date {
+    const FIRST: Date = Date::constant(1970, 1, 1);
+    FIRST.saturating_add(SignedDuration::from_hours(24_i64.saturating_mul(day.into())))
 }
 
 /// A user of a product in a tenant, by a keyed hash.
@@ -198,6 +205,9 @@ mod tests {
     fn a_day_is_counted_in_utc() {
         let at = |text: &str| day_of(text.parse().unwrap());
         assert_eq!(at("1970-01-02T00:00:00Z"), 1);
+        assert_eq!(date_of(0).to_string(), "1970-01-01");
+        assert_eq!(date_of(20_781).to_string(), "2026-11-24");
+        assert_eq!(date_of(Day::MAX).to_string(), "2149-06-06");
         assert_eq!(at("2026-11-21T23:59:59Z") + 1, at("2026-11-22T00:00:00Z"));
     }
 }

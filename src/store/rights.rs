@@ -40,7 +40,7 @@ impl Plan {
         for (tenant, sixteenth) in touched {
             let least = |it: u8| UserId::from_uuid(Uuid::from_u128(u128::from(it) << 124));
             let key = layout::rights(tenant, sixteenth);
-            let table = after.tenant(tenant).map(|it| it.rights.range(least(sixteenth)..));
+            let table = after.tenant(tenant).map(|it| it.rights.from(least(sixteenth)));
             let users = table.into_iter().flatten().take_while(|(user, _)| of(user) == sixteenth);
             let record: RightsV1 = users.collect();
             if record.is_empty() {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Clock;
 use crate::domain::{Access, Grant, Permission, TenantId};
-use crate::microsoft::{ErrorKind, Meter, Microsoft, MicrosoftError};
+use crate::microsoft::{ErrorKind, LicenceQuery, Meter, Microsoft, MicrosoftError};
 
 /// How long one check may take.
 const CHECK_MAX: Duration = Duration::from_secs(30);
@@ -104,6 +104,13 @@ impl Upstreams {
         }
     }
 
+    /// The licence report's API: whether it knows our app, and has licences to tell of. It explains and
+    /// decides nothing, so no answer of it is a failure.
+    pub async fn partner_center(&self) -> Checked {
+        let meter = Meter::new().urgent();
+        report(within(self.microsoft.partner_center().licence_query(&meter)).await)
+    }
+
     /// A tenant's directory: its token, what it permits, and whether Graph answers.
     pub async fn graph(&self, tenant: TenantId) -> Checked {
         let what = format!("Graph (tenant {tenant})");
@@ -111,6 +118,40 @@ impl Upstreams {
         let answered = within(self.microsoft.graph().subscribed_skus(&meter, tenant)).await;
         permits(what, tenant, answered.err(), &meter.access())
     }
+}
+
+/// What the licence report's line is called.
+pub const REPORT: &str = "Partner Center (licence report)";
+
+fn report(answer: Result<Option<LicenceQuery>, MicrosoftError>) -> Checked {
+    let by_hand = "download the License dashboard's CSV (Insights, Licenses, Download data) and bring \
+                   it in: `entitled reports import FILE`";
+    let (found, next) = match answer {
+        Ok(Some(_)) => return Checked::good(REPORT, "it knows our app and offers licences"),
+        Ok(None) => {
+            let found = "it answers, and offers our app no data set of licences";
+            (found.to_owned(), by_hand.to_owned())
+        }
+        Err(error) => {
+            let next = match error.kind() {
+                ErrorKind::Consent => "do what the message says",
+                ErrorKind::Credential => "mend [identity] as the message says",
+                ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::Locked => {
+                    "wait some minutes and look again"
+                }
+                ErrorKind::National
+                | ErrorKind::Resync
+                | ErrorKind::RestartSequence
+                | ErrorKind::NotFound
+                | ErrorKind::Refused
+                | ErrorKind::Rejected
+                | ErrorKind::Unreadable => "check [microsoft] partner_center",
+            };
+            let next = format!("{next}; licences count all the same. Until then, {by_hand}");
+            (crate::telemetry::chain(&error), next)
+        }
+    };
+    Checked::ill(REPORT, Health::Fair, found, next)
 }
 
 async fn within<T>(
@@ -205,6 +246,23 @@ mod tests {
             assert_eq!((checked.health, &*checked.found), (Health::Bad, "broken"));
             assert!(checked.next.unwrap().contains(words), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_licence_report_that_cannot_be_read_is_a_warning_and_says_what_helps() {
+        let check = |answer, health, words: &str| {
+            let checked = report(answer);
+            assert_eq!((checked.health, checked.next.is_some()), (health, health != Health::Good));
+            assert!(checked.next.unwrap_or(checked.found).contains(words), "{words}");
+        };
+        let error = |kind| Err(MicrosoftError::new(kind, "broken"));
+        let system = LicenceQuery::System { id: "q".to_owned() };
+        check(Ok(Some(system)), Health::Good, "offers licences");
+        check(Ok(None), Health::Fair, "reports import");
+        check(error(ErrorKind::Consent), Health::Fair, "do what the message says");
+        check(error(ErrorKind::Credential), Health::Fair, "[identity]");
+        check(error(ErrorKind::Transient), Health::Fair, "wait some minutes");
+        check(error(ErrorKind::Unreadable), Health::Fair, "[microsoft] partner_center");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! a minute, in one commit. A crash loses the last minute; nothing else hangs on it.
 
 mod figures;
+mod shortage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -234,8 +235,14 @@ impl Worker {
                 complain(&error, "The days of seats could not be written");
             }
         }
-        let figures = figures::all(&self.store.snapshot(), &self.scans, today);
-        let figures = Arc::new(figures);
+        let mirror = self.store.snapshot();
+        let figures = Arc::new(figures::all(&mirror, &self.scans, today));
+        for commit in shortage::told(&mirror, &figures, today, (self.clock)()) {
+            if let Err(error) = self.store.commit(commit).await {
+                complain(&error, "That seats are short could not be told yet");
+                break;
+            }
+        }
         self.publish.send_replace(Arc::clone(&figures));
         figures
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
@@ -196,6 +196,15 @@ impl SyncHandle {
         }
     }
 
+    /// How often the licence report is read.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn reports_every(&self) -> Result<SignedDuration, RequestError> {
+        self.sources.reports.every()
+    }
+
     /// Puts what is counted about runs into a registry.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
@@ -229,7 +238,7 @@ pub fn scheduler(
         sources: sources.clone(),
     };
     let (lanes, runs) = (Lanes::new(), JoinSet::new());
-    let scheduler = Scheduler { sources, schedule, agenda, lanes, runs, metrics };
+    let scheduler = Scheduler { sources, schedule, agenda, lanes, runs, report: None, metrics };
     (handle, scheduler.run(inbox, cancel))
 }
 
@@ -245,12 +254,16 @@ struct Scheduler {
     agenda: Shared,
     lanes: Arc<Lanes>,
     runs: JoinSet<Ended>,
+    /// The last run over the licence report.
+    report: Option<AbortHandle>,
     metrics: Metrics,
 }
 
 impl Scheduler {
     /// Runs until cancelled. Waits are cancellable, runs are not: a run ends by its own timeouts,
-    /// so that shutdown never cuts one in two.
+    /// so that shutdown never cuts one in two. Only the licence report is not waited for: Partner
+    /// Center takes minutes to make it, its one commit happens or not, and what was asked for is found
+    /// by its name after the next start.
     async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Command>,
@@ -271,8 +284,13 @@ impl Scheduler {
                 () = wait_until(due) => {}
             }
         }
+        if let Some(report) = self.report.take() {
+            report.abort();
+        }
         while let Some(ended) = self.runs.join_next().await {
-            self.end(ended)?;
+            if !ended.as_ref().is_err_and(tokio::task::JoinError::is_cancelled) {
+                self.end(ended)?;
+            }
         }
         Ok(())
     }
@@ -355,7 +373,10 @@ impl Scheduler {
             };
             let span = info_span!("run", run.id = %id, run.source = %key.source, tenant.id = key.tenant.map(tracing::field::display));
             let gauge = Gauge::new(key, next.progress).at(place);
-            self.runs.spawn(one(self.sources.clone(), begun, gauge).instrument(span));
+            let run = self.runs.spawn(one(self.sources.clone(), begun, gauge).instrument(span));
+            if key.source == Source::Reports {
+                self.report = Some(run);
+            }
         }
     }
 

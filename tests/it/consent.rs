@@ -225,6 +225,7 @@ async fn who_takes_the_consent_back_keeps_what_is_known_until_it_is_too_old() {
             (0, yes, no),
             (71, "active seat_direct stale", unknown),
             (73, "grace stale stale", unknown),
+            (24 * 34, "unknown no_consent stale", unknown),
         ],
     )
     .await;

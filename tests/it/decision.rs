@@ -338,7 +338,7 @@ impl Case {
         let known = |age: Option<i64>, refused| Known {
             last_complete: age.map(|it| at(-it)),
             refused,
-            unread: false,
+            ..Known::default()
         };
         let knowledge = Knowledge {
             subscriptions: known(self.ages.0, false),

@@ -25,7 +25,7 @@ async fn command(world: &World, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn rows(world: &World, args: &[&str]) -> Vec<Value> {
+pub(crate) async fn rows(world: &World, args: &[&str]) -> Vec<Value> {
     let text = command(world, &[args, &["--json"]].concat()).await;
     text.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
 }

@@ -131,7 +131,7 @@ fn content(mirror: &Mirror) -> BTreeMap<String, String> {
         }
         let learned = (&it.rights_source, &it.mappings);
         all.insert(format!("learned {id}"), format!("{learned:?}"));
-        for (user, rights) in &it.rights {
+        for (user, rights) in it.rights.iter() {
             all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
         }
         for (user, licences) in it.users.iter() {

@@ -93,7 +93,7 @@ fn a_usage_right_is_what_its_word_says() {
     let check = |state: &str, age_h: i64, says: &str| {
         let plan = visual.plans.first().unwrap();
         let right = UsageRight { plan, state, as_of: now() - h(age_h) };
-        let known = Known { last_complete: Some(now()), refused: false, unread: false };
+        let known = Known { last_complete: Some(now()), ..Known::default() };
         let knowledge = Knowledge {
             subscriptions: known,
             directory: known,
@@ -301,7 +301,15 @@ fn a_withdrawn_consent_lets_found_rights_count_by_age() {
         check(&commit, &visual(), says)
     };
     check(2, "active/seat_by_group");
-    check(73, "grace/stale");
+    // Then as long as one who does not pay, and no longer.
+    let end = now() + h(72 - 73 + 30 * 24);
+    assert_eq!(check(73, "grace/stale").grace_end, Some(end));
+    check(72 + 30 * 24 - 1, "grace/stale");
+    let it = check(72 + 30 * 24, "unknown/no_consent");
+    assert_eq!((it.usable, it.grace_end, it.stale), (false, None, true));
+    // Microsoft that cannot be reached is nobody's fault: there the grace has no end.
+    let unreachable = one_seat("Enabled", (None, Some(9_999)));
+    assert_eq!(super::check(&unreachable, &visual(), "grace/stale").grace_end, None);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Mirror;
-use crate::domain::{Commit, Deal, DealId, ReportedLicence, TenantId};
+use super::{Mirror, TenantView};
+use crate::domain::{Commit, Deal, DealId, Plan, ReportedLicence, TenantId};
 
 impl Mirror {
     /// The lines of the licence report, tenant by tenant.
@@ -24,6 +24,28 @@ impl Mirror {
     /// The deal of this number.
     pub fn deal(&self, id: DealId) -> Option<&Arc<Deal>> {
         self.deals.get(&id)
+    }
+
+    /// Whether the tenant is known to have licences of the plan that its directory does not list: by
+    /// a usage right of anybody there, by the licence report, or by a deal. Who holds them is then
+    /// known only of users whose usage rights were read.
+    ///
+    /// A figure that is masked may be any. A deal's end switches nothing off.
+    ///
+    /// Source: `graph-licensing.md` section 0.1, `visuals-and-isv.md` sections 4.3 and 4.5.
+    pub fn hides(&self, view: &TenantView, plan: &Plan) -> bool {
+        let tenant = view.tenant.id;
+        let reported = |it: &ReportedLicence| {
+            plan.service_id.matches(&it.service_id)
+                && (it.provisioned != Some(0) || it.assigned.is_some_and(|it| it > 0))
+        };
+        let dealt = |it: &Arc<Deal>| {
+            it.tenant == tenant && it.service_id == plan.service_id && it.licences > 0
+        };
+        !view.lists(plan)
+            && (view.rights.shows(plan, &view.mappings)
+                || self.reported_of(tenant).iter().any(reported)
+                || self.deals.values().any(dealt))
     }
 
     pub(super) fn put_reports(&mut self, commit: &Commit) {

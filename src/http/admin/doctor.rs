@@ -10,7 +10,8 @@ use super::{Admin, Shared, lines};
 use crate::decision::{is_distrusted, is_stale};
 use crate::domain::{Cloud, Consent, Mirror, SourceKey, TenantView};
 use crate::store::{Guard, StoreReport};
-use crate::sync::doctor::{Checked, Health};
+use crate::sync::RequestError;
+use crate::sync::doctor::{Checked, Health, REPORT};
 
 /// Checks that wait for a slow reader.
 const STEPS: usize = 64;
@@ -36,6 +37,9 @@ pub(super) async fn examine(State(admin): Shared) -> Response {
         tell(&send, &admin.upstreams.marketplace().await).await;
         tell(&send, &subscriptions(&mirror, &admin, now)).await;
         tell(&send, &webhooks(&admin, &mirror, now)).await;
+        if let Some(checked) = licence_report(&admin).await {
+            tell(&send, &checked).await;
+        }
         for tenant in live(&mirror) {
             tell(&send, &admin.upstreams.graph(tenant).await).await;
         }
@@ -140,6 +144,15 @@ fn webhooks(admin: &Admin, mirror: &Mirror, now: Timestamp) -> Checked {
                         Partner Center (Technical configuration): {public_url}/marketplace/webhook";
             Checked::ill(what, Health::Fair, format!("none came since {since}"), next)
         }
+    }
+}
+
+/// The licence report's API; `None` where no product has such licences.
+async fn licence_report(admin: &Admin) -> Option<Checked> {
+    match admin.sync.reports_every() {
+        Ok(_) => Some(admin.upstreams.partner_center().await),
+        Err(RequestError::NoReports) => None,
+        Err(why) => Some(Checked::good(REPORT, format!("not asked: {why}"))),
     }
 }
 

@@ -3,12 +3,11 @@
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Admin, Shared, lines, parsed};
-use crate::domain::{Day, Forecast, TenantId, UserId};
+use crate::domain::{TenantId, UserId, date_of};
 use crate::http::problem::Problem;
 use crate::sync::seats::{SHOWN_MAX, SeatFigures};
 
@@ -38,12 +37,6 @@ pub(super) async fn list(
 
 fn row(it: &SeatFigures) -> Value {
     let users = |all: &[UserId]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let (forecast, runs_out) = match it.forecast {
-        Forecast::TooSoon => ("too_soon", None),
-        Forecast::Enough => ("enough", None),
-        Forecast::Out => ("out", None),
-        Forecast::RunsOut(day) => ("runs_out", date(day)),
-    };
     json!({
         "tenant": it.tenant.to_string(),
         "name": it.name.as_deref(),
@@ -61,18 +54,11 @@ fn row(it: &SeatFigures) -> Value {
         "without": users(&it.without),
         "next_without": users(&it.next_without),
         "names_are_all": it.without.len() < SHOWN_MAX && it.next_without.len() < SHOWN_MAX,
-        "forecast": forecast,
-        "runs_out": runs_out,
+        "forecast": it.forecast.as_str(),
+        "runs_out": it.forecast.runs_out().map(|day| date_of(day).to_string()),
         "grown": it.growth.map(|(by, _)| by),
         "grown_in_days": it.growth.map(|(_, days)| days),
     })
-}
-
-/// A day as a date, such as `2026-12-24`.
-fn date(day: Day) -> Option<String> {
-    let midnight =
-        Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_hours(24 * i64::from(day)));
-    midnight.ok().map(|it| it.strftime("%Y-%m-%d").to_string())
 }
 
 /// Who is short of seats, for `status`.
@@ -92,15 +78,4 @@ pub(super) fn status(admin: &Admin) -> Value {
         })
         .collect();
     json!({"short": rows.len(), "some": rows.into_iter().take(20).collect::<Vec<_>>()})
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_day_is_shown_as_a_date() {
-        assert_eq!(date(0).as_deref(), Some("1970-01-01"));
-        assert_eq!(date(20_781).as_deref(), Some("2026-11-24"));
-    }
 }

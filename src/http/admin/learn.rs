@@ -44,7 +44,7 @@ async fn rights(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Val
     let source = &view.rights_source;
     Ok(Json(json!({
         "tenant": tenant.to_string(),
-        "users": view.rights.len(),
+        "users": view.rights.holders(),
         "read_at": time(source.read_at),
         "proven_by": source.proven.as_ref().map(|(app, _)| &**app),
         "proven_at": time(source.proven.as_ref().map(|(_, at)| *at)),
@@ -128,7 +128,7 @@ pub(super) fn status(mirror: &Mirror) -> Value {
         if proposed > 0 {
             waiting.insert(view.tenant.id, proposed);
         }
-        users = users.saturating_add(view.rights.len());
+        users = users.saturating_add(view.rights.holders());
         refused += usize::from(view.rights_source.refused.is_some());
     }
     json!({

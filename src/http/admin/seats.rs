@@ -168,8 +168,7 @@ fn row(
         return None;
     }
     let tenant = view.tenant.id;
-    let known =
-        Known { last_complete: view.directory.last_complete, refused: false, unread: false };
+    let known = Known { last_complete: view.directory.last_complete, ..Known::default() };
     let knowledge = Knowledge {
         subscriptions: known,
         directory: known,

@@ -116,7 +116,7 @@ fn rights(
 /// What stands beside the directory: rights that it does not show, and names that wait for a word.
 fn usage_rights(mirror: &Mirror, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     let clipped = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
-    let users = clipped(mirror.tenants().map(|it| it.rights.len()).sum());
+    let users = clipped(mirror.tenants().map(|it| it.rights.holders()).sum());
     let help = "Users with usage rights that their directory does not show";
     gauge(encoder, "usage_rights", help, None, [(NO_LABELS, users)])?;
     let refused = mirror.tenants().filter(|it| it.rights_source.refused.is_some()).count();

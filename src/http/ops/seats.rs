@@ -70,7 +70,11 @@ pub(super) fn picture(figures: &[SeatFigures]) -> String {
             it.consumed,
             it.bought,
             it.without.len().saturating_add(it.next_without.len()),
-            if it.is_short() { "short now" } else { "runs out soon" },
+            match it.forecast {
+                _ if it.is_short() => "short now",
+                Forecast::Out => "all assigned",
+                Forecast::RunsOut(_) | Forecast::Enough | Forecast::TooSoon => "runs out soon",
+            },
         )
     });
     let names = ["tenant", "product", "assigned", "without a seat", ""];

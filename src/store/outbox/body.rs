@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::domain::{
-    About, BillingCycle, EventState, License, Notice, OverLimit, Party, Subscription,
+    About, BillingCycle, EventState, License, Notice, OverLimit, Party, Shortage, Subscription,
+    UserId, date_of,
 };
 
 /// The most characters of a text that is not ours.
@@ -39,6 +40,7 @@ fn data(about: &About) -> Value {
             "tenant": tenant.to_string(),
             "user": user.to_string(),
         }),
+        About::Shortage(it) => shortage(it),
         About::Source { key, state } => json!({
             "source": key.source.as_str(),
             "tenant": key.tenant.map(|it| it.to_string()),
@@ -89,6 +91,24 @@ fn data(about: &About) -> Value {
             "user": who.map(|(_, user)| user.to_string()),
         }),
     }
+}
+
+fn shortage(it: &Shortage) -> Value {
+    let users = |all: &[UserId]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    json!({
+        "tenant": it.tenant.to_string(),
+        "product": it.product.as_str(),
+        "plan": short(&it.plan),
+        "sku": it.sku.to_string(),
+        "short": it.now,
+        "bought": it.bought,
+        "consumed": it.consumed,
+        "used": it.used,
+        "forecast": it.forecast.as_str(),
+        "runs_out": it.forecast.runs_out().map(|day| date_of(day).to_string()),
+        "without": users(&it.without),
+        "next_without": users(&it.next_without),
+    })
 }
 
 /// Without its licensee, who pays and its domain: people's names and addresses may be in there.

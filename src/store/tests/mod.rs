@@ -69,7 +69,7 @@ fn facts(mirror: &Mirror) -> BTreeMap<String, String> {
         all.insert(format!("consent {id}"), format!("{:?} {:?}", it.access, it.held));
         let (source, mappings) = (&it.rights_source, &it.mappings);
         all.insert(format!("learned {id}"), format!("{source:?} {mappings:?}"));
-        for (user, rights) in &it.rights {
+        for (user, rights) in it.rights.iter() {
             all.insert(format!("rights {id} {user}"), format!("{rights:?}"));
         }
         for (user, licences) in it.users.iter() {

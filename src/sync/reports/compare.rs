@@ -8,8 +8,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::domain::{
-    Catalog, Channel, Day, Deal, Difference, Mirror, Plan, Product, ProductId, ReportOrigin,
-    ReportedLicence, SourceKey, TenantId, day_of,
+    Between, Catalog, Channel, Day, Deal, Difference, Mirror, Plan, Product, ProductId,
+    ReportOrigin, ReportedLicence, SourceKey, TenantId, day_of,
 };
 use crate::sync::seats::SeatFigures;
 
@@ -309,19 +309,21 @@ fn of_figures(it: &Compared, mirror: &Mirror, seats: &[&SeatFigures]) -> Vec<Dif
     found
 }
 
-/// Whether Graph showed what the report says on one of the days before it was made.
+/// Whether Graph showed what the report says in the days before it was made, or figures on both sides
+/// of it: seats that were sold and taken in between are counted at different hours. A SKU that was
+/// not there yet had none.
 fn was_so(mirror: &Mirror, report: &ReportSays, seats: &[&SeatFigures]) -> bool {
     let made = day_of(report.reported_at);
-    (0..=DELAY_DAYS).any(|ago| {
-        let on = |it: &&SeatFigures| mirror.series(it.tenant, it.sku)?.on(made.checked_sub(ago)?);
-        let points: Option<Vec<_>> = seats.iter().map(on).collect();
-        points.is_some_and(|points| {
-            let bought: u64 = points.iter().map(|it| u64::from(it.bought)).sum();
-            let assigned: u64 = points.iter().map(|it| u64::from(it.assigned)).sum();
-            report.provisioned.is_none_or(|it| it == bought)
-                && report.assigned.is_none_or(|it| it == assigned)
-        })
-    })
+    let from = made.saturating_sub(DELAY_DAYS);
+    let between = |it: &&SeatFigures| mirror.series(it.tenant, it.sku)?.between(from, made);
+    let shown: Vec<_> = seats.iter().filter_map(between).collect();
+    let fits = |reported: Option<u64>, count: fn(&(Between, Between)) -> Between| {
+        let sum = |end: fn(Between) -> u32| -> u64 {
+            shown.iter().map(|it| u64::from(end(count(it)))).sum()
+        };
+        reported.is_none_or(|it| (sum(|it| it.0)..=sum(|it| it.1)).contains(&it))
+    };
+    !shown.is_empty() && fits(report.provisioned, |it| it.0) && fits(report.assigned, |it| it.1)
 }
 
 /// Whether the deals say the same as the report.

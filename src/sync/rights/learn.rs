@@ -94,7 +94,7 @@ impl Compared<'_> {
 
     fn skus_by_people(&self) -> Vec<Mapping> {
         let mut found = Vec::new();
-        for plan in self.ours.plans().filter(|it| !self.ours.is_listed(it)) {
+        for plan in self.ours.plans().filter(|it| !self.ours.view.lists(it)) {
             let has = |user: &UserId| {
                 let rights = self.rights.get(user).into_iter().flatten();
                 rights.clone().any(|it| it.is_usable() && it.is_of(plan, &self.ours.view.mappings))
@@ -137,11 +137,11 @@ impl Compared<'_> {
     /// Where the directory lists a plan, rights to it are of no use: only the others are proposed.
     fn rights(&self) -> Vec<Mapping> {
         let unlisted: Vec<&Plan> =
-            self.ours.plans().filter(|it| !self.ours.is_listed(it)).collect();
+            self.ours.plans().filter(|it| !self.ours.view.lists(it)).collect();
         let mut found = Vec::new();
         for (identifier, (right, users)) in self.unknown_rights() {
             let last = identifier.rsplit('.').next().unwrap_or_default();
-            let named = self.ours.plan_called(last).filter(|it| !self.ours.is_listed(it));
+            let named = self.ours.plan_called(last).filter(|it| !self.ours.view.lists(it));
             let few = unlisted.len() <= CANDIDATES_MAX;
             let plans = if named.is_none() && few { &*unlisted } else { &[] };
             for plan in named.into_iter().chain(plans.iter().copied()) {

@@ -112,6 +112,8 @@ fn due(view: &TenantView, every: SignedDuration, now: Timestamp) -> Vec<UserId> 
     let mut due: Vec<(Timestamp, UserId)> = view
         .rights
         .iter()
+        // Whoever holds nothing is looked at again when he asks.
+        .filter(|(_, it)| !it.rows.is_empty())
         .map(|(user, it)| (looked(it), *user))
         .filter(|(at, _)| old(*at))
         .collect();
@@ -147,7 +149,10 @@ impl Pass<'_> {
             Ok(answers) => answers,
             Err(error) => return self.refused(&view, error, at),
         };
-        let (view, now) = (view_of(&sources.store.mirror(), self.tenant), (sources.clock)());
+        let (mirror, now) = (sources.store.snapshot(), (sources.clock)());
+        let view = view_of(&mirror, self.tenant);
+        let mut ours = sources.catalog.products().flat_map(|it| &it.plans);
+        let hides = ours.any(|it| it.channel.is_managed_per_user() && mirror.hides(&view, it));
         let begun = Begun {
             id: sources.store.next_run(),
             key: SourceKey::directory(self.tenant),
@@ -156,7 +161,7 @@ impl Pass<'_> {
             started: at,
         };
         let app = sources.microsoft.app();
-        let asking = Asking { app, every, at, now, cause: begun.cause() };
+        let asking = Asking { app, every, at, now, cause: begun.cause(), hides };
         let mut planned = plan::plan(&view, &sources.catalog, &answers, &asking);
         let mut mappings = Vec::new();
         if may_learn && learning_is_due(&view, &planned, now) {
@@ -287,7 +292,7 @@ impl Pass<'_> {
             })
             .collect();
         let mut rights: BTreeMap<UserId, Vec<Right>> = BTreeMap::new();
-        let known = view.rights.iter().take(COMPARED);
+        let known = view.rights.iter().filter(|(_, it)| !it.rows.is_empty()).take(COMPARED);
         rights.extend(known.map(|(user, it)| (*user, it.rows.clone())));
         let found = planned.rights.iter().filter_map(|(user, it)| Some((*user, it.as_ref()?)));
         rights.extend(found.take(COMPARED).map(|(user, it)| (user, it.rows.clone())));

@@ -6,7 +6,8 @@
 //! An empty answer is the hard part: it may mean "nothing", "the wrong app asks" or "not yet". It
 //! takes nothing from anybody before this app has seen rights of ours in this tenant; then at once
 //! if somebody else there came with rights in the same pass, otherwise at a second look a whole
-//! period later.
+//! period later. Whoever is known to hold nothing is remembered where the directory does not list the
+//! tenant's licences: only so is "nothing" told from "not read".
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub(super) struct Asking<'a> {
     pub(super) now: Timestamp,
     /// Which run it is.
     pub(super) cause: Cause,
+    /// Whether the tenant has licences of ours that its directory does not list.
+    pub(super) hides: bool,
 }
 
 /// What changes.
@@ -71,9 +74,12 @@ pub(super) fn plan(
         .filter(|(_, rows)| rows.as_ref().is_ok_and(|it| has_ours(it)))
         .map(|(user, _)| *user)
         .collect();
+    let hidden = |it: &Right| ours.plans_of(it).next().is_some() && !ours.directory_shows(it);
+    let mut rows = read.iter().filter_map(|(_, it)| it.as_ref().ok()).flatten();
+    let asking = &Asking { hides: asking.hides || rows.any(hidden), ..asking.clone() };
     let mut planned = Planned::default();
     for (user, rows) in read {
-        let known = view.rights.get(&user);
+        let known = view.rights.get(user);
         // A look-up and a refreshing pass may overtake each other: the later question counts.
         if known.is_some_and(|it| it.read_at > asking.at && it.read_at <= asking.now) {
             continue;
@@ -83,24 +89,23 @@ pub(super) fn plan(
             Ok(rows) => {
                 let kept: Vec<Right> =
                     rows.into_iter().filter(|it| !ours.directory_shows(it)).collect();
-                if !kept.is_empty() {
-                    planned.seen(view, user, UserRights::seen(kept, asking.at), asking);
-                } else if let Some(known) = known {
+                if kept.is_empty() {
                     let trust = if witnesses.contains(&user) {
                         Trust::Own
                     } else {
                         trust(view, others, asking)
                     };
                     planned.missed(view, user, known, trust, asking);
+                } else {
+                    planned.seen(view, user, UserRights::seen(kept, asking.at), asking);
                 }
             }
             // Nobody follows from one who is gone, nor from an address that is: only if others are
             // still there is he believed to be.
-            Err(BatchMiss::Gone) => {
-                if let Some(known) = known.filter(|_| others) {
-                    planned.missed(view, user, known, Trust::Own, asking);
-                }
+            Err(BatchMiss::Gone) if others => {
+                planned.missed(view, user, known, Trust::Own, asking);
             }
+            Err(BatchMiss::Gone) => {}
             Err(BatchMiss::Odd(why)) => planned.odd.push((user, why.clone())),
         }
     }
@@ -130,22 +135,30 @@ fn trust(view: &TenantView, others: bool, asking: &Asking<'_>) -> Trust {
 
 impl Planned {
     fn seen(&mut self, view: &TenantView, user: UserId, new: UserRights, asking: &Asking<'_>) {
-        let known = view.rights.get(&user);
+        let known = view.rights.get(user);
         if known.is_none_or(|it| it.rows != new.rows) {
             self.change(view, user, known.map(|it| &**it), Some(&new), asking);
         }
         self.rights.push((user, Some(new)));
     }
 
-    /// He came without what he is known to hold.
+    /// He came without what he is known to hold, or without anything.
     fn missed(
         &mut self,
         view: &TenantView,
         user: UserId,
-        known: &Arc<UserRights>,
+        known: Option<&Arc<UserRights>>,
         trust: Trust,
         asking: &Asking<'_>,
     ) {
+        let nothing = asking.hides.then(|| UserRights::seen(Vec::new(), asking.at));
+        let Some(known) = known.filter(|it| !it.rows.is_empty()) else {
+            let differs = known.is_some() != nothing.is_some();
+            if trust != Trust::None && differs {
+                self.rights.push((user, nothing));
+            }
+            return;
+        };
         // What lies ahead was noted before the clock was set back.
         let since = known.missing_since.filter(|it| *it <= asking.at);
         let waited = since.is_some_and(|it| asking.at.duration_since(it) >= asking.every);
@@ -158,7 +171,7 @@ impl Planned {
             (Trust::Twice, Some(_)) if !waited => {}
             (Trust::Own | Trust::Twice, _) => {
                 self.change(view, user, Some(known), None, asking);
-                self.rights.push((user, None));
+                self.rights.push((user, nothing));
             }
         }
     }
@@ -176,7 +189,8 @@ impl Planned {
         self.changes.push(change);
     }
 
-    /// Of more than are kept, those who were looked at the longest ago go.
+    /// Of more than are kept, those go who hold nothing, and among equals those who were looked at the
+    /// longest ago.
     fn make_room(&mut self, view: &TenantView, asking: &Asking<'_>) {
         let named: HashSet<UserId> = self.rights.iter().map(|(user, _)| *user).collect();
         let stay = self.rights.iter().filter(|(_, it)| it.is_some()).count();
@@ -186,9 +200,11 @@ impl Planned {
             return;
         }
         let mut oldest: Vec<_> = others().collect();
-        oldest.sort_by_key(|(user, it)| (it.read_at, **user));
+        oldest.sort_by_key(|(user, it)| (!it.rows.is_empty(), it.read_at, **user));
         for (user, it) in oldest.into_iter().take(over) {
-            self.change(view, *user, Some(it), None, asking);
+            if !it.rows.is_empty() {
+                self.change(view, *user, Some(it), None, asking);
+            }
             self.rights.push((*user, None));
         }
     }
@@ -235,17 +251,9 @@ impl<'a> Ours<'a> {
         found.all(|it| it.service_id == first.service_id).then_some(first)
     }
 
-    /// Whether the directory lists the plan, and who holds it.
-    pub(super) fn is_listed(&self, plan: &Plan) -> bool {
-        let holders = !self.view.users.is_empty();
-        self.view.skus.iter().any(|sku| {
-            (holders || sku.units.consumed == 0) && self.view.sku_match(sku, plan).is_some()
-        })
-    }
-
     fn directory_shows(&self, right: &Right) -> bool {
         let mut plans = self.plans_of(right).peekable();
-        plans.peek().is_some() && plans.all(|it| self.is_listed(it))
+        plans.peek().is_some() && plans.all(|it| self.view.lists(it))
     }
 
     /// The rows as they are kept: sorted, cut to what a licence can be.

@@ -96,6 +96,41 @@ async fn a_refused_seat_is_told_once_a_day_to_those_who_want_to_hear_it() {
     assert!(types(&billing.got()).contains(&"seats.refused"), "who wants all gets it too");
 }
 
+/// The figures of seats, counted now.
+async fn figures(world: &World) {
+    crate::groups::rows(world, &["seats", "--figures"]).await;
+}
+
+#[tokio::test]
+async fn seats_that_are_short_are_told_once_also_over_a_restart_and_again_after_it_was_over() {
+    let sales = Receiver::of("sales", "[\"seats.short\"]").await;
+    let mut world = world(&[&sales]).await;
+    let contoso = story::CONTOSO.tenant;
+    let units = |enabled| entitled::sandbox::SkuUnits { enabled, ..Default::default() };
+    // Somebody in the story is without a seat from the first.
+    figures(&world).await;
+    settled(&world).await;
+    let first = sales.taken().remove(0).body;
+    assert_eq!(first["data"]["tenant"], contoso.to_string(), "{first}");
+    assert_eq!(first["data"]["without"], json!([story::CLEO.user]));
+    assert_eq!((&first["data"]["short"], &first["data"]["bought"]), (&json!(true), &json!(4)));
+    let count = told(&world, &sales).await.len();
+    figures(&world).await;
+    world.restart().await;
+    figures(&world).await;
+    assert_eq!((count, told(&world, &sales).await), (1, vec![]));
+
+    // More were bought than are needed, and later there are too few again.
+    world.microsoft(|it| it.sku_units(contoso, story::SYNOPTIC_SKU, units(9)).unwrap());
+    world.sync_tenant(contoso).await;
+    figures(&world).await;
+    assert_eq!(told(&world, &sales).await, [""; 0]);
+    world.microsoft(|it| it.sku_units(contoso, story::SYNOPTIC_SKU, units(1)).unwrap());
+    world.sync_tenant(contoso).await;
+    figures(&world).await;
+    assert_eq!(told(&world, &sales).await, ["seats.short"]);
+}
+
 #[tokio::test]
 async fn trouble_with_a_source_is_told_and_that_it_is_over() {
     let ops = Receiver::of("ops", "[\"sync.*\", \"tenant.*\"]").await;
@@ -172,6 +207,7 @@ async fn every_type_is_documented_with_what_it_really_says() {
     let billing = Receiver::new("billing").await;
     let world = World::with(Options::default(), &billing.config()).await;
     world.sync().await;
+    figures(&world).await;
     for person in [story::WIM, story::XIA, story::YAN, story::ZOE] {
         world.answer(person, "viz-suite").await;
     }

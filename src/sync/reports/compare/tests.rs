@@ -46,8 +46,8 @@ struct Case {
     graph: Option<(u32, u32)>,
     read: bool,
     deals: Vec<(u64, Option<Date>, Option<Date>)>,
-    /// Bought and assigned two days before the report.
-    before: Option<(u32, u32)>,
+    /// Days of November, and what was bought and assigned by then.
+    before: Vec<(&'static str, u32, u32)>,
 }
 
 impl Case {
@@ -58,7 +58,7 @@ impl Case {
             graph: Some(graph),
             read: true,
             deals: Vec::new(),
-            before: None,
+            before: Vec::new(),
         }
     }
 
@@ -98,11 +98,11 @@ impl Case {
             };
             commit.deals.push((deal.id, Some(Arc::new(deal))));
         }
-        let before = self.before.map(|(bought, assigned)| {
-            let point = Point { day: day_of(at("20")), bought, assigned };
-            SeriesWrite { tenant, sku, series: Series::new(vec![point], false) }
-        });
-        commit.series.extend(before);
+        let series =
+            self.before.iter().fold(Series::default(), |series, (day, bought, assigned)| {
+                series.with(Point { day: day_of(at(day)), bought: *bought, assigned: *assigned })
+            });
+        commit.series.push(SeriesWrite { tenant, sku, series });
         let seats = self.graph.map(|(bought, consumed)| SeatFigures {
             tenant,
             name: None,
@@ -152,13 +152,35 @@ fn report_and_graph_are_compared_both_ways_and_a_late_report_is_told_from_a_wron
     Case::new((20, 20), (30, 20)).differs_by(&[D::FewerReported]);
     Case::new((30, 19), (30, 20)).differs_by(&[D::Assigned]);
     Case::new((30, 31), (30, 31)).differs_by(&[D::OverAssigned]);
-    let late = Case { before: Some((40, 15)), ..Case::new((40, 15), (30, 20)) };
+    let late = Case { before: vec![("20", 40, 15)], ..Case::new((40, 15), (30, 20)) };
     late.differs_by(&[D::Late]);
-    Case { before: Some((41, 15)), ..late }.differs_by(&[D::MoreReported, D::Assigned]);
+    Case { before: vec![("20", 41, 15)], ..late }.differs_by(&[D::MoreReported, D::Assigned]);
     let over = Case { report: Some((30, 20, "Suspended")), ..Case::new((0, 0), (30, 20)) };
     over.differs_by(&[D::NotUsable]);
     let other_word = Case { report: Some((30, 20, "PendingX")), ..over };
     other_word.differs_by(&[]);
+}
+
+#[test]
+fn a_report_from_before_more_seats_were_sold_is_late_for_those_who_got_one_too() {
+    use Difference as D;
+    // Four seats, all taken; then eight, and two who had waited have one.
+    let (sold, both) = (|| Case::new((4, 4), (8, 6)), [D::FewerReported, D::Assigned]);
+    let check = |days: &[(&'static str, u32, u32)], expected: &[Difference]| {
+        Case { before: days.to_vec(), ..sold() }.differs_by(expected);
+    };
+    check(&[("21", 4, 4), ("22", 8, 6)], &[D::Late]);
+    check(&[("22", 4, 4), ("22", 8, 4), ("22", 8, 6)], &[D::Late]);
+    check(&[("18", 4, 4), ("23", 8, 6)], &[D::Late]);
+    check(&[("19", 4, 4), ("20", 8, 6)], &[D::Late]);
+    check(&[("18", 4, 4), ("19", 8, 6)], &both);
+    check(&[("23", 4, 4)], &both);
+    check(&[], &both);
+    // Seats were sold at noon, the report was made at one, and somebody got his at two.
+    Case { before: vec![("21", 4, 4), ("22", 8, 6)], ..Case::new((8, 4), (8, 6)) }
+        .differs_by(&[D::Late]);
+    Case { before: vec![("21", 4, 4), ("22", 8, 6)], ..Case::new((9, 4), (8, 6)) }
+        .differs_by(&[D::MoreReported, D::Assigned]);
 }
 
 #[test]

@@ -108,23 +108,25 @@ fn says(who: u128, identifiers: &[&str]) -> RightsOf {
 struct Told {
     view: TenantView,
     app: &'static str,
+    hides: bool,
 }
 
 impl Told {
     fn new() -> Self {
-        Self { view: tenant(vec![]), app: APP }
+        Self { view: tenant(vec![]), app: APP, hides: false }
     }
 
     /// What a pass at this minute changes: how many journal entries, and who holds what after it.
     fn pass(&mut self, minute: i64, answers: &[RightsOf]) -> (usize, Vec<String>) {
         let cause = Cause::Run(RunId(1));
-        let asking = Asking { app: self.app, every: EVERY, at: at(minute), now: at(minute), cause };
+        let (at, hides) = (at(minute), self.hides);
+        let asking = Asking { app: self.app, every: EVERY, at, now: at, cause, hides };
         let planned = plan(&self.view, &catalog(), answers, &asking);
         let tenant = self.view.tenant.id;
         for (user, it) in planned.rights {
             match it {
-                Some(it) => drop(self.view.rights.insert(user, Arc::new(it))),
-                None => drop(self.view.rights.remove(&user)),
+                Some(it) => self.view.rights.insert(user, Arc::new(it)),
+                None => self.view.rights.remove(user),
             }
         }
         if let Some(source) = planned.source {
@@ -134,12 +136,18 @@ impl Told {
         (planned.changes.len(), self.held())
     }
 
+    /// Who was read and is believed to hold nothing.
+    fn without(&self) -> Vec<u128> {
+        let without = self.view.rights.iter().filter(|(_, it)| it.rows.is_empty());
+        without.map(|(user, _)| user.as_uuid().as_u128()).collect()
+    }
+
     fn held(&self) -> Vec<String> {
         let row = |(user, it): (&UserId, &Arc<UserRights>)| {
             let names: Vec<&str> = it.rows.iter().map(|it| &*it.identifier).collect();
             format!("{} {}", user.as_uuid().as_u128(), names.join("+"))
         };
-        self.view.rights.iter().map(row).collect()
+        self.view.rights.iter().filter(|(_, it)| !it.rows.is_empty()).map(row).collect()
     }
 }
 
@@ -160,7 +168,11 @@ fn an_empty_answer_alone_is_believed_at_a_second_look_a_period_later() {
     told.pass(0, &[says(1, &[TEAM])]);
     assert_eq!(told.pass(30, &[says(1, &[])]), (0, kept()));
     assert_eq!(told.pass(59, &[says(1, &[])]), (0, kept()), "too soon");
-    assert_eq!(told.view.rights[&user(1)].read_at, at(0), "what was not seen grows old");
+    assert_eq!(
+        told.view.rights.get(user(1)).unwrap().read_at,
+        at(0),
+        "what was not seen grows old"
+    );
     assert_eq!(told.pass(60, &[says(1, &[])]), (1, vec![]));
 
     told.pass(61, &[says(1, &[TEAM])]);
@@ -236,7 +248,7 @@ fn a_later_question_is_not_overtaken_by_an_earlier_one() {
     let mut told = Told::new();
     told.pass(10, &[says(1, &[TEAM]), says(2, &[TEAM])]);
     let cause = Cause::Run(RunId(1));
-    let asking = Asking { app: APP, every: EVERY, at: at(9), now: at(11), cause };
+    let asking = Asking { app: APP, every: EVERY, at: at(9), now: at(11), cause, hides: false };
     let planned = plan(&told.view, &catalog(), &[says(1, &[]), says(2, &[TEAM])], &asking);
     assert_eq!((planned.rights.len(), planned.changes.len()), (0, 0));
     let back = Asking { at: at(5), now: at(6), ..asking };
@@ -249,20 +261,57 @@ fn a_look_that_finds_nothing_writes_nothing() {
     let mut told = Told::new();
     told.pass(0, &[says(1, &[])]);
     let cause = Cause::Run(RunId(1));
-    let asking = Asking { app: APP, every: EVERY, at: at(5), now: at(5), cause };
+    let asking = Asking { app: APP, every: EVERY, at: at(5), now: at(5), cause, hides: false };
     assert_eq!(plan(&told.view, &catalog(), &[says(1, &[])], &asking), Planned::default());
 }
 
 #[test]
-fn of_too_many_those_who_were_looked_at_the_longest_ago_go() {
+fn of_too_many_those_go_who_hold_nothing_then_who_were_looked_at_the_longest_ago() {
+    let rights_max = u128::try_from(RIGHTS_MAX).unwrap();
+    let check = |without: Option<u128>, goes, changes| {
+        let mut told = Told::new();
+        let catalog = catalog();
+        let view = tenant(vec![]);
+        let rows = Ours { view: &view, catalog: &catalog }.rights(&rows(&[TEAM]));
+        for n in 0..rights_max {
+            let rows = if without == Some(n) { vec![] } else { rows.clone() };
+            let it = UserRights::seen(rows, at(if n == 7 { 0 } else { 5 }));
+            told.view.rights.insert(user(n), Arc::new(it));
+        }
+        assert_eq!(told.pass(10, &[says(999_999, &[TEAM])]).0, changes);
+        assert_eq!(told.view.rights.len(), RIGHTS_MAX);
+        assert!(told.view.rights.get(user(goes)).is_none());
+    };
+    check(None, 7, 2);
+    check(Some(9), 9, 1);
+}
+
+#[test]
+fn who_holds_nothing_is_remembered_only_where_licences_are_hidden_and_the_app_sees() {
     let mut told = Told::new();
-    for n in 0..u128::try_from(RIGHTS_MAX).unwrap() {
-        let minute = if n == 7 { 0 } else { 5 };
-        let it = UserRights::seen(vec![], at(minute));
-        told.view.rights.insert(user(n), Arc::new(it));
-    }
-    let (changes, _) = told.pass(10, &[says(999_999, &[TEAM])]);
-    assert_eq!(changes, 2);
-    assert_eq!(told.view.rights.len(), RIGHTS_MAX);
-    assert!(!told.view.rights.contains_key(&user(7)));
+    told.pass(0, &[says(1, &[])]);
+    told.hides = true;
+    told.pass(1, &[says(1, &[])]);
+    assert_eq!(told.without(), [], "this app has seen nobody's rights: silence says nothing");
+    told.pass(2, &[says(2, &[TEAM])]);
+    told.pass(3, &[says(1, &[])]);
+    assert_eq!((told.without(), told.held().len()), (vec![1], 1));
+    // Who loses what he had is known to hold nothing from then on.
+    told.pass(4, &[says(2, &[]), says(3, &[TEAM])]);
+    assert_eq!(told.without(), [1, 2]);
+    let (changes, _) = told.pass(5, &[says(1, &[]), says(2, &[])]);
+    assert_eq!(changes, 0);
+    assert_eq!(told.pass(6, &[says(1, &[TEAM])]).0, 1);
+    assert_eq!(told.without(), [2]);
+    // The directory shows everything now: nobody is remembered for nothing.
+    told.hides = false;
+    told.pass(7, &[says(2, &[])]);
+    assert_eq!(told.without(), []);
+}
+
+#[test]
+fn one_who_came_without_beside_one_with_rights_is_remembered_at_once() {
+    let mut told = Told::new();
+    told.pass(0, &[says(1, &[]), says(2, &[TEAM])]);
+    assert_eq!(told.without(), [1]);
 }
