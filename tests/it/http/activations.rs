@@ -212,7 +212,7 @@ async fn what_is_answered_about_a_public_page_may_be_kept_by_caches_and_nothing_
     let kept = async |host: &str, key: Option<&str>| {
         let body = json!({ "product": PRODUCT, "host": host, "package": package }).to_string();
         let request = world.client.post(world.url("/v1/entitlements")).body(body);
-        let request = key.into_iter().fold(request, |it, key| it.bearer_auth(key));
+        let request = key.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200, "{host}");
         response.headers()["cache-control"].to_str().unwrap().to_owned()
