@@ -21,6 +21,7 @@ mod decision;
 mod load;
 mod scale;
 mod served;
+mod signed;
 mod support;
 mod synced;
 mod webhook;
@@ -31,6 +32,9 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if wanted("decision") {
         decision::run();
+    }
+    if wanted("signed") {
+        signed::run();
     }
     if wanted("sync") {
         runtime.block_on(synced::run());

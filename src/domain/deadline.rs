@@ -165,7 +165,7 @@ pub fn deadlines(subscription: &Subscription, life: &Life, now: Timestamp) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Party, SubscriptionId};
+    use crate::domain::SubscriptionId;
     use uuid::Uuid;
 
     fn at(days: i64) -> Timestamp {
@@ -175,22 +175,14 @@ mod tests {
     fn seen(status: &str) -> Subscription {
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "team".into(),
-            name: "n".into(),
             status: SubscriptionStatus::from_word(status),
-            quantity: None,
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
             term_start: Some(at(10)),
             term_end: Some(at(39)),
-            term_unit: None,
             auto_renew: Some(true),
-            free_trial: false,
-            allowed_operations: Vec::new(),
             created: Some(at(10)),
             observed_at: at(12),
+            ..Subscription::sample()
         }
     }
 

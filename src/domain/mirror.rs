@@ -428,29 +428,17 @@ impl Mirror {
 mod tests {
     use super::*;
     use crate::domain::{Party, RawRecord, SubscriptionStatus};
-    use jiff::Timestamp;
     use uuid::Uuid;
 
     fn subscription(id: u128, tenant: u128) -> Subscription {
         let party = Party { tenant: Some(Uuid::from_u128(tenant)), user: None };
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(id)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "q".into(),
-            name: "n".into(),
             status: SubscriptionStatus::Subscribed,
-            quantity: None,
             beneficiary: party,
             purchaser: party,
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

@@ -103,22 +103,17 @@ mod tests {
     fn seen(status: &str, day: i64) -> Subscription {
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "team".into(),
-            name: "n".into(),
             status: SubscriptionStatus::from_word(status),
             quantity: Some(5),
             beneficiary: Party { tenant: Some(Uuid::from_u128(9)), user: None },
-            purchaser: Party::default(),
             term_start: Some(at(0)),
             term_end: Some(at(29)),
             term_unit: Some("P1M".into()),
             auto_renew: Some(true),
-            free_trial: false,
-            allowed_operations: Vec::new(),
             created: Some(at(0)),
             observed_at: at(day),
+            ..Subscription::sample()
         }
     }
 

@@ -112,6 +112,30 @@ impl Subscription {
         *self == Self { observed_at: self.observed_at, ..other.clone() }
     }
 
+    /// For tests: one of which nothing is known but that it is live.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            id: SubscriptionId::from_uuid(uuid::Uuid::from_u128(7)),
+            publisher: "p".into(),
+            offer: "o".into(),
+            plan: "team".into(),
+            name: "n".into(),
+            status: SubscriptionStatus::Subscribed,
+            quantity: None,
+            beneficiary: Party::default(),
+            purchaser: Party::default(),
+            term_start: None,
+            term_end: None,
+            term_unit: None,
+            auto_renew: None,
+            free_trial: false,
+            allowed_operations: Vec::new(),
+            created: None,
+            observed_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// The first moment after the term: the end date is its last valid day.
     ///
     /// Source: `marketplace-saas.md` section 5.3.

@@ -91,22 +91,13 @@ pub(super) fn saas(coverage: Coverage) -> Product {
 pub(super) fn subscription(n: u128, status: &str) -> Subscription {
     Subscription {
         id: sub_id(n),
-        publisher: "p".into(),
         offer: "suite".into(),
         plan: "gold".into(),
-        name: "n".into(),
         status: SubscriptionStatus::from_word(status),
-        quantity: None,
         beneficiary: Party { tenant: Some(Uuid::from_u128(1)), user: None },
         purchaser: Party { tenant: Some(Uuid::from_u128(2)), user: None },
-        term_start: None,
-        term_end: None,
-        term_unit: None,
-        auto_renew: None,
-        free_trial: false,
-        allowed_operations: Vec::new(),
-        created: None,
         observed_at: now() - h(5),
+        ..Subscription::sample()
     }
 }
 

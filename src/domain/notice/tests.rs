@@ -1,7 +1,7 @@
 //! Which change is told as which event.
 
 use super::*;
-use crate::domain::{Party, SubscriptionId};
+use crate::domain::SubscriptionId;
 use uuid::Uuid;
 
 fn at(day: i64) -> Timestamp {
@@ -11,22 +11,13 @@ fn at(day: i64) -> Timestamp {
 fn subscription(status: &str) -> Subscription {
     Subscription {
         id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-        publisher: "p".into(),
-        offer: "o".into(),
         plan: "team".into(),
-        name: "n".into(),
         status: SubscriptionStatus::from_word(status),
         quantity: Some(5),
-        beneficiary: Party::default(),
-        purchaser: Party::default(),
-        term_start: None,
         term_end: Some(at(30)),
-        term_unit: None,
         auto_renew: Some(true),
-        free_trial: false,
-        allowed_operations: Vec::new(),
-        created: None,
         observed_at: at(0),
+        ..Subscription::sample()
     }
 }
 

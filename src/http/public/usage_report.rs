@@ -153,28 +153,15 @@ fn needed<T: FromStr<Err: std::fmt::Display>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Cause, Party};
+    use crate::domain::Cause;
     use uuid::Uuid;
 
     fn subscription(status: &str, plan: &str) -> Subscription {
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: plan.into(),
-            name: "n".into(),
             status: SubscriptionStatus::from_word(status),
-            quantity: None,
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

@@ -143,7 +143,7 @@ fn losers(
 mod tests {
     use super::*;
     use crate::domain::{
-        Commit, HeldSeat, Holders, HybridMode, Party, Product, SubscriptionId, SubscriptionStatus,
+        Commit, HeldSeat, Holders, HybridMode, Product, SubscriptionId, SubscriptionStatus,
         TenantId,
     };
     use uuid::Uuid;
@@ -186,19 +186,9 @@ mod tests {
             publisher: "vizmaker".into(),
             offer: "suite-preview".into(),
             plan: plan.into(),
-            name: "n".into(),
             status: SubscriptionStatus::Subscribed,
             quantity,
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

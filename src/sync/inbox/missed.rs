@@ -80,29 +80,19 @@ fn announcing(before: &Subscription, after: &Subscription) -> Option<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Party, SubscriptionId};
+    use crate::domain::SubscriptionId;
     use jiff::Timestamp;
     use uuid::Uuid;
 
     fn subscription() -> Subscription {
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "team".into(),
-            name: "n".into(),
             status: SubscriptionStatus::Subscribed,
             quantity: Some(5),
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
             term_end: Some(Timestamp::UNIX_EPOCH),
-            term_unit: None,
             auto_renew: Some(true),
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

@@ -64,8 +64,8 @@ fn is_known_plan(operation: &Operation, known: &Subscription, catalog: &Catalog)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Coverage, Features, HybridMode, Party, Plan, Product, SubscriptionStatus};
-    use jiff::{SignedDuration, Timestamp};
+    use crate::domain::{Coverage, Features, HybridMode, Plan, Product, SubscriptionStatus};
+    use jiff::SignedDuration;
     use uuid::Uuid;
 
     fn catalog() -> Catalog {
@@ -97,19 +97,9 @@ mod tests {
             publisher: "vizmaker".into(),
             offer: "suite-preview".into(),
             plan: "old".into(),
-            name: "n".into(),
             status: SubscriptionStatus::Subscribed,
             quantity: Some(5),
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

@@ -442,29 +442,17 @@ fn is_settled(operation: &Operation, subscription: &Subscription) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Announcement, Mirror, Party};
+    use crate::domain::{Announcement, Mirror};
     use crate::planted::{Mistake, prove};
     use uuid::Uuid;
 
     fn subscription(plan: &str, quantity: u64) -> Subscription {
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(7)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: plan.into(),
-            name: "n".into(),
             status: SubscriptionStatus::Subscribed,
             quantity: Some(quantity),
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

@@ -342,7 +342,7 @@ impl Sorted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Life, Party, RawRecord, SourceState, Subscription};
+    use crate::domain::{Life, RawRecord, SourceState, Subscription};
     use uuid::Uuid;
 
     fn at(minutes: i64) -> Timestamp {
@@ -356,22 +356,12 @@ mod tests {
     fn subscription(number: u128, status: &str) -> Subscription {
         Subscription {
             id: id(number),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "team".into(),
             name: "somebody's".into(),
             status: SubscriptionStatus::from_word(status),
-            quantity: None,
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
             created: Some(at(0)),
             observed_at: at(0),
+            ..Subscription::sample()
         }
     }
 

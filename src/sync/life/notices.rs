@@ -126,9 +126,7 @@ fn tell(deadline: &Deadline, it: &Subscription, said: Said) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        Commit, Life, Party, RawRecord, SourceState, SubscriptionStatus, Undocumented,
-    };
+    use crate::domain::{Commit, Life, RawRecord, SourceState, SubscriptionStatus, Undocumented};
     use uuid::Uuid;
 
     fn at(days: i64) -> Timestamp {
@@ -138,22 +136,10 @@ mod tests {
     fn mirror(last_run: Option<i64>) -> Mirror {
         let subscription = Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "team".into(),
-            name: "n".into(),
             status: SubscriptionStatus::Suspended,
-            quantity: None,
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
             observed_at: at(10),
+            ..Subscription::sample()
         };
         let undocumented =
             Undocumented { at: at(10), from: "Unsubscribed".into(), to: "Suspended".into() };

@@ -162,7 +162,7 @@ pub(super) fn notes(subscription: &Subscription, order: &Order, now: Timestamp) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Party, SubscriptionId};
+    use crate::domain::SubscriptionId;
     use uuid::Uuid;
 
     fn now() -> Timestamp {
@@ -176,19 +176,14 @@ mod tests {
             publisher: "vizmaker".into(),
             offer: "viz-suite".into(),
             plan: "team".into(),
-            name: "n".into(),
             status: SubscriptionStatus::Subscribed,
             quantity: Some(25),
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
             term_end: Some("2026-12-14T00:00:00Z".parse().unwrap()),
             term_unit: Some("P1M".into()),
             auto_renew: Some(true),
-            free_trial: false,
             allowed_operations: ["Delete", "update", "Read"].map(Into::into).to_vec(),
             created: Some("2026-11-15T08:00:00Z".parse().unwrap()),
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 

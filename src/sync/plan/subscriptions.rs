@@ -255,22 +255,12 @@ mod tests {
     fn subscription(number: u128, status: &str) -> Subscription {
         Subscription {
             id: id(number),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "team".into(),
             name: "somebody's".into(),
             status: SubscriptionStatus::from_word(status),
-            quantity: None,
             beneficiary: Party { tenant: Some(Uuid::from_u128(77)), user: None },
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
             observed_at: at(0),
+            ..Subscription::sample()
         }
     }
 

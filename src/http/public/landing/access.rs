@@ -54,7 +54,6 @@ fn is_of(party: &Party, address: Option<&str>, person: &Person) -> bool {
 mod tests {
     use super::*;
     use crate::domain::{SubscriptionId, SubscriptionStatus};
-    use jiff::Timestamp;
     use uuid::{Uuid, uuid};
 
     const CONTOSO: Uuid = uuid!("0000a100-dada-4000-8000-000000000001");
@@ -68,22 +67,11 @@ mod tests {
         let party = |tenant| Party { tenant, user: Some(UserId::from_uuid(BUYER)) };
         Subscription {
             id: SubscriptionId::from_uuid(Uuid::from_u128(1)),
-            publisher: "p".into(),
-            offer: "o".into(),
             plan: "team".into(),
-            name: "n".into(),
             status: SubscriptionStatus::PendingFulfillmentStart,
-            quantity: None,
             beneficiary: party(beneficiary),
             purchaser: party(purchaser),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
-            observed_at: Timestamp::UNIX_EPOCH,
+            ..Subscription::sample()
         }
     }
 
