@@ -35,6 +35,12 @@ pub(crate) enum Mistake {
     LateLookup,
     /// How old something is, is taken from the clock alone, which may have been set back.
     WallClock,
+    /// A row of the list of groups that could not be understood counts as a group that carries nothing.
+    OddIsNone,
+    /// A group that was left out for a while goes on where the others of its sequence are.
+    GoOnAfterAGap,
+    /// What a page tells of a group's members stands for all of them.
+    PageIsAll,
     /// What a webhook says is believed.
     TrustPayload,
     /// A webhook is acknowledged before it is on disk.

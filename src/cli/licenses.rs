@@ -7,6 +7,7 @@ mod transfer;
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -428,7 +429,12 @@ fn said(row: &Value) -> String {
     let mut line = format!("{} is {}", field(row, "/id"), field(row, "/state"));
     let end = field(row, "/period_end");
     if !end.is_empty() {
-        line = format!("{line}, until {end}");
+        let at =
+            end.parse().ok().map(|it: Timestamp| it.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+        line = format!("{line}, until {}", at.as_deref().unwrap_or(end));
+    }
+    if field(row, "/standing") == "cancelled" && field(row, "/state") != "expired" {
+        line = format!("{line}; cancelled: it ends then, without grace, unless it is renewed");
     }
     if let Some(days) = row.pointer("/credit/days") {
         let amount = row.pointer("/credit/amount").filter(|it| !it.is_null());
@@ -457,9 +463,14 @@ mod tests {
     fn a_step_says_where_the_license_stands_and_what_was_not_used() {
         let row = json!({"id": "L-1", "state": "active", "period_end": "2027-01-01T00:00:00Z",
             "credit": {"days": 75.5, "amount": 30.2}});
-        let line = "L-1 is active, until 2027-01-01T00:00:00Z; 75.5 days of the old period were not \
+        let line = "L-1 is active, until 2027-01-01 00:00:00Z; 75.5 days of the old period were not \
                     used, worth 30.2";
         assert_eq!(said(&row), line);
         assert_eq!(said(&json!({"id": "L-1", "state": "expired"})), "L-1 is expired");
+        let cancelled = json!({"id": "L-1", "state": "active", "standing": "cancelled",
+            "period_end": "2027-01-01T00:00:00.5Z"});
+        assert!(
+            said(&cancelled).starts_with("L-1 is active, until 2027-01-01 00:00:00Z; cancelled")
+        );
     }
 }

@@ -130,6 +130,16 @@ impl Access {
         self.all().filter(|(_, it)| *it == Grant::Missing).map(|(it, _)| it)
     }
 
+    /// The permission for want of which nobody's licence can be told there.
+    pub fn blinding(&self) -> Option<Permission> {
+        let shows_skus = self.grant(Permission::OrganizationRead) == Grant::Granted;
+        self.missing().find(|it| match it {
+            Permission::UserRead => true,
+            Permission::LicenseAssignmentRead => !shows_skus,
+            Permission::OrganizationRead | Permission::GroupRead => false,
+        })
+    }
+
     /// What works without this permission, as the rest is: a sentence.
     ///
     /// Source: graph-licensing.md sections 1.1, 1.2 and 10.3.
@@ -193,6 +203,19 @@ mod tests {
         let unknown = Access::default();
         assert_eq!(unknown.missing().count(), 0);
         assert!(unknown.all().all(|(_, it)| it == Grant::Unknown));
+    }
+
+    #[test]
+    fn what_makes_blind_is_what_nothing_else_stands_in_for() {
+        let check = |roles: &[&str], blinding: Option<Permission>| {
+            assert_eq!(Access::of_roles(roles.iter().copied()).blinding(), blinding, "{roles:?}");
+        };
+        check(&["Directory.Read.All"], None);
+        check(&["User.Read.All", "Organization.Read.All"], None);
+        check(&["User.Read.All", "LicenseAssignment.Read.All"], None);
+        check(&["User.Read.All", "Group.Read.All"], Some(Permission::LicenseAssignmentRead));
+        check(&["LicenseAssignment.Read.All"], Some(Permission::UserRead));
+        assert_eq!(Access::default().blinding(), None);
     }
 
     #[test]

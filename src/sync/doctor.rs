@@ -105,7 +105,7 @@ impl Upstreams {
     }
 
     /// The licence report's API: whether it knows our app, and has licences to tell of. It explains and
-    /// decides nothing, so no answer of it is a failure.
+    /// decides nothing, so no answer of its own is a failure.
     pub async fn partner_center(&self) -> Checked {
         let meter = Meter::new().urgent();
         report(within(self.microsoft.partner_center().licence_query(&meter)).await)
@@ -132,10 +132,11 @@ fn report(answer: Result<Option<LicenceQuery>, MicrosoftError>) -> Checked {
             let found = "it answers, and offers our app no data set of licences";
             (found.to_owned(), by_hand.to_owned())
         }
+        // The credential opens everything else too: that is what to mend.
+        Err(error) if error.kind() == ErrorKind::Credential => return failed(REPORT, &error),
         Err(error) => {
             let next = match error.kind() {
                 ErrorKind::Consent => "do what the message says",
-                ErrorKind::Credential => "mend [identity] as the message says",
                 ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::Locked => {
                     "wait some minutes and look again"
                 }
@@ -145,6 +146,7 @@ fn report(answer: Result<Option<LicenceQuery>, MicrosoftError>) -> Checked {
                 | ErrorKind::NotFound
                 | ErrorKind::Refused
                 | ErrorKind::Rejected
+                | ErrorKind::Credential
                 | ErrorKind::Unreadable => "check [microsoft] partner_center",
             };
             let next = format!("{next}; licences count all the same. Until then, {by_hand}");
@@ -260,7 +262,7 @@ mod tests {
         check(Ok(Some(system)), Health::Good, "offers licences");
         check(Ok(None), Health::Fair, "reports import");
         check(error(ErrorKind::Consent), Health::Fair, "do what the message says");
-        check(error(ErrorKind::Credential), Health::Fair, "[identity]");
+        check(error(ErrorKind::Credential), Health::Bad, "[identity]");
         check(error(ErrorKind::Transient), Health::Fair, "wait some minutes");
         check(error(ErrorKind::Unreadable), Health::Fair, "[microsoft] partner_center");
     }

@@ -41,10 +41,9 @@ type Failure = Option<(ErrorKind, Option<Duration>)>;
 async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performed {
     let (run, error) = match begun.key.tenant {
         Some(tenant) => {
-            let full = begun.full;
             let read = Box::pin(directory::run(sources, tenant, &mut begun, gauge)).await?;
             if read.1.is_none() {
-                groups::follow(sources, &begun, full).await?;
+                groups::follow(sources, &begun).await?;
                 rights::follow(sources, &begun).await?;
             }
             read

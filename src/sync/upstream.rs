@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Cloud, Sku, SkuId, TenantId, UserId};
+use crate::domain::{Cloud, GroupId, Sku, SkuId, TenantId, UserId};
 use crate::microsoft::{
-    BatchMiss, DeltaFrom, DeltaPage, Graph, Link, Meter, MicrosoftError, Organization, Page, Read,
-    UserRow,
+    BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, Link, Meter, MicrosoftError, Organization,
+    Page, Read, UserRow,
 };
 
 type Answer<T> = Result<T, MicrosoftError>;
@@ -58,6 +58,45 @@ pub(super) trait DirectoryReads: Sync {
         tenant: TenantId,
         users: &[UserId],
     ) -> impl Future<Output = Answer<Vec<(UserId, Result<UserRow, BatchMiss>)>>> + Send;
+}
+
+/// The reads that a tenant's groups are mirrored by; as [`DirectoryReads`].
+pub(super) trait GroupReads: Sync {
+    fn licensed_groups(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        sku: SkuId,
+    ) -> impl Future<Output = Answer<Vec<Read<GroupRow>>>> + Send;
+
+    fn groups_page(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        groups: &[GroupId],
+        from: DeltaFrom<'_>,
+    ) -> impl Future<Output = Answer<DeltaPage<GroupRow>>> + Send;
+}
+
+impl GroupReads for Graph {
+    async fn licensed_groups(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        sku: SkuId,
+    ) -> Answer<Vec<Read<GroupRow>>> {
+        Self::licensed_groups(self, meter, tenant, sku).await
+    }
+
+    async fn groups_page(
+        &self,
+        meter: &Meter,
+        tenant: TenantId,
+        groups: &[GroupId],
+        from: DeltaFrom<'_>,
+    ) -> Answer<DeltaPage<GroupRow>> {
+        Self::groups_page(self, meter, tenant, groups, from).await
+    }
 }
 
 impl DirectoryReads for Graph {

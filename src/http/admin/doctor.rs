@@ -140,8 +140,12 @@ fn webhooks(admin: &Admin, mirror: &Mirror, now: Timestamp) -> Checked {
         }
         last => {
             let since = last.map_or_else(|| "the start".to_owned(), |it| it.to_string());
-            let next = "if customers changed anything meanwhile, check the connection webhook in \
-                        Partner Center (Technical configuration): {public_url}/marketplace/webhook";
+            let url = admin.consent.public_url.as_ref().map_or("{public_url}/", |it| it.as_str());
+            let next = format!(
+                "if customers changed anything meanwhile, check the connection webhook in Partner \
+                 Center (Technical configuration): {}/marketplace/webhook",
+                url.trim_end_matches('/')
+            );
             Checked::ill(what, Health::Fair, format!("none came since {since}"), next)
         }
     }
@@ -206,6 +210,10 @@ fn tenant(view: &TenantView, admin: &Admin, now: Timestamp) -> Option<Checked> {
             return Some(Checked::ill(what, Health::Bad, found, ask));
         }
         Consent::Granted | Consent::Unknown => {}
+    }
+    if let Some(permission) = view.access.blinding() {
+        let found = format!("does not permit {permission}: {}", view.access.without(permission));
+        return Some(Checked::ill(what, Health::Fair, found, ask));
     }
     if let Some(held) = &view.held {
         let next = format!(

@@ -5,14 +5,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
+use tracing::info;
 
+use super::socket::Operator;
 use super::{Admin, Shared, lines, overlap};
-use crate::domain::{Cause, LicenseId};
+use crate::domain::{ActivationId, Cause, LicenseId};
 use crate::http::licenses::fields::Fields;
 use crate::http::licenses::{self, ImportHow, ImportRow, Order, rows};
 use crate::http::problem::Problem;
@@ -80,20 +82,27 @@ async fn import(
 async fn issue(
     State(admin): Shared,
     Query(fields): Query<Map<String, Value>>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let sale = Fields(&fields).sale(&admin.catalog)?;
-    licenses::issue(&admin.store, &admin.policy, sale, admin.order()).await.map(Json)
+    let row = licenses::issue(&admin.store, &admin.policy, sale, admin.order()).await?;
+    let id = row.get("id").and_then(Value::as_str).unwrap_or_default();
+    info!(license.id = id, by = %operator, "An operator issued a license");
+    Ok(Json(row))
 }
 
 async fn step(
     State(admin): Shared,
     Path((id, name)): Path<(String, String)>,
     Query(fields): Query<Map<String, Value>>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
-    let id = parsed(&id)?;
+    let id: LicenseId = parsed(&id)?;
     let (step, price) = licenses::read_step(&name, &fields)?;
     let done = licenses::step(&admin.store, &admin.policy, (id, step), price, admin.order());
-    done.await.map(Json)
+    let row = done.await?;
+    info!(license.id = %id, step = name, by = %operator, "An operator changed a license");
+    Ok(Json(row))
 }
 
 /// With who uses it, and what visuals declared of where they run.
@@ -119,13 +128,27 @@ async fn package(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Va
 }
 
 /// The license under a new id and key; the old ones are worth nothing from now on.
-async fn reissue(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    licenses::reissue(&admin.store, &admin.policy, parsed(&id)?, admin.order()).await.map(Json)
+async fn reissue(
+    State(admin): Shared,
+    Path(id): Path<String>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
+    let id: LicenseId = parsed(&id)?;
+    let row = licenses::reissue(&admin.store, &admin.policy, id, admin.order()).await?;
+    info!(license.id = %id, by = %operator, "An operator issued a license anew");
+    Ok(Json(row))
 }
 
 /// Frees the place of a tenant.
-async fn remove(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    licenses::unbind(&admin.store, parsed(&id)?, admin.order()).await.map(Json)
+async fn remove(
+    State(admin): Shared,
+    Path(id): Path<String>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
+    let id: ActivationId = parsed(&id)?;
+    let row = licenses::unbind(&admin.store, id, admin.order()).await?;
+    info!(activation.id = %id, by = %operator, "An operator let a tenant go");
+    Ok(Json(row))
 }
 
 fn parsed<T: FromStr<Err: Display>>(id: &str) -> Result<T, Problem> {

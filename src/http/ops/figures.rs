@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::permissions::Permits;
 use super::reports::ReportFigures;
 use super::webhooks::WebhookFigures;
 use super::{Ops, life};
@@ -36,6 +37,7 @@ pub(super) struct Figures {
     pub(super) seats: Vec<PlanSeats>,
     pub(super) licenses: LicenseFigures,
     pub(super) tenants: BTreeMap<&'static str, u64>,
+    pub(super) permits: Permits,
     pub(super) licensed_users: usize,
     pub(super) held_seats: usize,
     pub(super) decisions: Vec<(State, u64)>,
@@ -128,6 +130,7 @@ impl Figures {
             deadlines: life::all(&mirror, now),
             seats: seats_by_plan(&mirror, &ops.catalog),
             licenses: LicenseFigures::of(&mirror, &ops.policy, now),
+            permits: Permits::of(&mirror),
             tenants,
             licensed_users: mirror.tenants().map(|it| it.users.len()).sum(),
             held_seats: mirror.all_holders().map(|(_, it)| it.iter().count()).sum(),

@@ -15,6 +15,7 @@ mod licenses;
 mod life;
 mod notify;
 mod page;
+mod permissions;
 mod reports;
 mod seats;
 mod svg;

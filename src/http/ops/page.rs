@@ -33,6 +33,8 @@ pub(super) fn render(figures: &Figures) -> String {
     let about = "of the marketplace in the last 24 hours, by what came of them";
     section(&mut page, "Webhooks", about, &figures.webhooks.picture());
     section(&mut page, "Rights", "what tenants bought and users hold", &rights(figures));
+    let about = "of our app in tenants, and what works where one is missing";
+    section(&mut page, "Permissions", about, &figures.permits.picture());
     let about = "of the plans that Microsoft manages, by product";
     section(&mut page, "Seats", about, &seats::picture(&figures.by_tenant));
     let about = "of the publisher's own, by where they stand";

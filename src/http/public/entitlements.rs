@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -16,13 +16,17 @@ use super::question::{Asked, QuestionBody};
 use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::decision::{self, Decision, Reason, SeatOf, SeatUse, Trail};
-use crate::domain::{Language, NoticeKind, PlaceRequest, SeatOutcome, SeatRequest};
+use crate::domain::{Host, Language, NoticeKind, PlaceRequest, SeatOutcome, SeatRequest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::Asker;
 
 /// Questions in one batch.
 const BATCH_MAX: usize = 100;
+
+/// How long caches on the way may keep an answer about a page that is published to the web: short, so
+/// that it is hardly ever there longer than it is valid, and a revoked license is noticed at once.
+const FOR_EVERYBODY: &str = "public, max-age=60";
 
 /// How often a seat that was free is tried for when others take it first.
 const TRIES: usize = 3;
@@ -32,7 +36,7 @@ const TRIES: usize = 3;
     post, path = "/v1/entitlements", tag = "entitlements",
     request_body = QuestionBody,
     responses(
-        (status = 200, description = "The answer, also when it is no", body = Answer),
+        (status = 200, description = "The answer, also when it is no; for `publish_to_web` without credentials caches may keep it for a minute", body = Answer),
         (status = 400, description = "The body is no question, or its host is missing or unknown", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No credentials, or bad ones", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not ask", body = ProblemBody, content_type = "application/problem+json"),
@@ -60,7 +64,14 @@ pub(super) async fn answer_one(
     if from.is_some() {
         public.may_show(&question, ip)?;
     }
-    Ok(json(StatusCode::OK, public.answer(&question, from).await?))
+    let mut response = json(StatusCode::OK, public.answer(&question, from).await?);
+    // A page for everybody: what was answered to one is the answer to all who send the same body.
+    if matches!(asker, Asker::Nobody) && question.host == Host::PublishToWeb {
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVERYBODY));
+        headers.insert(header::VARY, HeaderValue::from_static("authorization, accept-language"));
+    }
+    Ok(response)
 }
 
 /// Up to a hundred questions at once, for servers.

@@ -14,6 +14,7 @@ use crate::domain::{
     TenantView, UserId, Via,
 };
 use crate::microsoft::{GroupRow, MemberKind, Removed};
+use crate::planted::{Mistake, planted};
 use crate::sync::{Begun, Tally};
 
 /// What was read of a tenant's groups.
@@ -21,6 +22,8 @@ use crate::sync::{Begun, Tally};
 pub(crate) struct FoundGroups {
     /// The groups that carry a SKU of ours: always the whole list.
     pub(crate) listed: BTreeMap<GroupId, GroupRow>,
+    /// Whether something in that list could not be understood: who is not in it may yet belong there.
+    pub(crate) unsure: bool,
     /// The sequences, each to its end.
     pub(crate) feeds: Vec<ReadFeed>,
     /// The groups that matter.
@@ -33,7 +36,7 @@ pub(crate) struct FoundGroups {
 #[derive(Clone, Debug)]
 pub(crate) struct ReadFeed {
     pub(crate) feed: Feed,
-    /// Whether it began at the start.
+    /// Whether it began at the start and all of it was understood.
     pub(crate) whole: bool,
     /// What it said of each group.
     pub(crate) said: BTreeMap<GroupId, SaidOfGroup>,
@@ -54,6 +57,9 @@ impl SaidOfGroup {
         self.removed = row.removed;
         self.name = row.name.or_else(|| self.name.take());
         self.dynamic = row.dynamic.or(self.dynamic);
+        if planted(Mistake::PageIsAll) {
+            self.members.clear();
+        }
         let members = row.members.into_iter();
         self.members.extend(members.map(|it| (it.id, (it.kind, !it.removed))));
     }
@@ -76,7 +82,11 @@ pub(crate) fn groups(
             let (before, listed, told) = (view.groups.get(*id), found.listed.get(id), said.get(id));
             let mut group = before.map_or_else(|| Group::unread(*id), |it| it.as_ref().clone());
             standing(&mut group, told, listed, (*whole, begun.started));
-            licences(&mut group, listed, view, since);
+            if listed.is_none() && found.unsure {
+                group.licences.retain(|it| view.sku(it.sku).is_some());
+            } else {
+                licences(&mut group, listed, view, since);
+            }
             members(&mut group, told.unwrap_or(&nothing), view, (*whole, since, begun.started));
             let group = match before {
                 Some(before) if **before == group => Arc::clone(before),
@@ -105,10 +115,7 @@ fn standing(
         (Some(SaidOfGroup { removed: Some(Removed::Changed), .. }), _) => Some(Gone::Deleted),
         (Some(SaidOfGroup { removed: Some(Removed::Deleted), .. }), _) => Some(Gone::Purged),
         (Some(_), _) => None,
-        (None, None) if whole => Some(match group.gone {
-            Some((Gone::Deleted | Gone::Purged, _)) => Gone::Purged,
-            Some((Gone::NotShown, _)) | None => Gone::NotShown,
-        }),
+        (None, None) if whole => Some(group.gone.map_or(Gone::NotShown, |(gone, _)| gone)),
         (None, None) => group.gone.map(|(gone, _)| gone),
     };
     let same = |(before, _): &(Gone, Timestamp)| Some(*before) == gone;

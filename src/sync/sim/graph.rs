@@ -1,5 +1,7 @@
 //! Graph in the simulation: pages, cursors, and everything that goes wrong with them.
 
+mod groups;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
@@ -40,6 +42,8 @@ pub(super) struct State {
     pub(super) was_empty: bool,
     /// Sequences under way, by the number in their links.
     sequences: Vec<Sequence>,
+    /// The same of groups.
+    told: Vec<groups::Told>,
 }
 
 #[derive(Clone)]
@@ -57,8 +61,8 @@ type Answer<T> = Result<T, MicrosoftError>;
 impl Graph {
     pub(super) fn new(tenants: Vec<Tenant>, chance: Chance) -> Self {
         let trouble = Trouble::default();
-        let was_empty = false;
-        Self(Mutex::new(State { tenants, chance, trouble, was_empty, sequences: Vec::new() }))
+        let (sequences, told) = (Vec::new(), Vec::new());
+        Self(Mutex::new(State { tenants, chance, trouble, was_empty: false, sequences, told }))
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -4,16 +4,18 @@
 //!
 //! Checked after every commit: what a failed read must not touch, what must not be lost while
 //! Microsoft shows it, whose data went where; and in the end, when Microsoft is quiet, that the
-//! mirror is what Microsoft has.
+//! mirror is what Microsoft has: users, their ways to a licence with the errors of each, SKUs, groups.
 //!
 //! A seed that fails is printed; `ENTITLED_SIM_SEED=<seed> cargo nextest run --lib
 //! sim::one_seed --no-capture` plays it again and tells each step.
 
+mod compare;
 mod desk;
+mod followed;
 mod graph;
 mod tenant;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
+use self::compare::{assigned, holdings, lost, same};
 use self::desk::Desk;
 use self::graph::{Graph, Trouble};
 use self::tenant::{OURS, Tenant, sku_id, tenant_id};
@@ -31,8 +34,8 @@ use super::progress::Gauge;
 use super::{Begun, Clock, Limits};
 use crate::config::Share;
 use crate::domain::{
-    Catalog, Channel, Commit, Consent, Coverage, HybridMode, Mirror, Plan, Product, RunId, SkuId,
-    SourceKey, TenantView, Trigger, UserId, UserLicences,
+    Catalog, Channel, Commit, Consent, Coverage, HybridMode, Mirror, Plan, Product, RunId,
+    SourceKey, Trigger, UserId,
 };
 use crate::microsoft::MicrosoftError;
 use crate::planted::{Chance, Mistake, parts, plant};
@@ -49,9 +52,7 @@ struct World {
     now_s: Arc<AtomicI64>,
     clock: Clock,
     runs: AtomicU64,
-    /// Whether look-ups come between a round's steps: in a quarter of the histories, for each
-    /// costs as much as a round.
-    look_ups: bool,
+    beside: Beside,
     /// The SKUs that look-ups listed last.
     listed: Mutex<Listed>,
     /// Whether Microsoft ever showed an empty list for a full one.
@@ -60,8 +61,6 @@ struct World {
     set_back: bool,
     tell: bool,
 }
-
-type Holdings = BTreeMap<UserId, UserLicences>;
 
 fn catalog() -> Catalog {
     let plan = |sku: u8| Plan {
@@ -80,6 +79,16 @@ fn catalog() -> Catalog {
         features: BTreeMap::new(),
         plans: (0..OURS).map(plan).collect(),
     }])
+}
+
+/// What happens beside rounds: each costs as much as a round, so no history has all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    /// Look-ups come between a round's steps.
+    LookUps,
+    /// Groups are followed after a round.
+    Groups,
 }
 
 impl World {
@@ -105,7 +114,11 @@ impl World {
             clock: Arc::new(move || Timestamp::from_second(read.load(Relaxed)).unwrap()),
             now_s,
             runs: AtomicU64::new(0),
-            look_ups: seed.is_multiple_of(4),
+            beside: match seed % 4 {
+                0 => Beside::LookUps,
+                1 => Beside::Groups,
+                _ => Beside::Nothing,
+            },
             listed: Mutex::default(),
             lied: AtomicBool::new(false),
             set_back: false,
@@ -166,7 +179,7 @@ impl World {
             odd: times(chance, 12),
             busy: times(chance, 4),
             empty: times(chance, 6),
-            lag: if self.look_ups { times(chance, 3) } else { 0 },
+            lag: if self.beside == Beside::LookUps { times(chance, 3) } else { 0 },
         };
         self.graph.state().trouble = trouble;
     }
@@ -217,17 +230,19 @@ impl World {
             *self.listed.lock().unwrap() = listed;
             looked
         };
-        let (mut run, mut looking) = (pin!(round(&with, &mut begun, &gauge)), None);
-        let mut steps = 0..10_000;
-        let done = loop {
-            steps.next().ok_or("the round waits for something")?;
-            if let Some(done) = run.as_mut().now_or_never() {
-                break done;
-            }
-            let under_way = looking.get_or_insert_with(|| Box::pin(look_up()));
-            if let Some(looked) = under_way.as_mut().now_or_never() {
-                looking = None;
-                self.looked(looked, (index, at_first))?;
+        let (mut looking, mut steps) = (None, 0..10_000);
+        let done = {
+            let mut run = pin!(round(&with, &mut begun, &gauge));
+            loop {
+                steps.next().ok_or("the round waits for something")?;
+                if let Some(done) = run.as_mut().now_or_never() {
+                    break done;
+                }
+                let under_way = looking.get_or_insert_with(|| Box::pin(look_up()));
+                if let Some(looked) = under_way.as_mut().now_or_never() {
+                    looking = None;
+                    self.looked(looked, (index, at_first))?;
+                }
             }
         };
         self.say(|| format!("round {id} of tenant {index}: {:?} {:?}", done.run, done.error));
@@ -255,7 +270,7 @@ impl World {
                 self.looked(looked, (index, at_first))?;
             }
         }
-        Ok(())
+        if done.error.is_none() { self.follow(index, &begun) } else { Ok(()) }
     }
 
     /// A look-up has ended.
@@ -329,7 +344,7 @@ impl World {
         {
             let mut state = self.graph.state();
             state.trouble = Trouble::default();
-            state.tenants.iter_mut().for_each(|it| it.refuses = false);
+            state.tenants.iter_mut().for_each(Tenant::let_us_in);
         }
         for index in 0..self.tenants() {
             let mut rounds = 0;
@@ -365,6 +380,7 @@ impl World {
                 if *view.skus != *state.tenants[index].our_skus() {
                     return Err(format!("tenant {index}: SKUs {:?}", view.skus));
                 }
+                self.groups_are_right(view, &state.tenants[index])?;
                 if mirror.unfinished(tenant_id(index)).is_some()
                     || !self.desk.is_clear(tenant_id(index))
                 {
@@ -390,35 +406,6 @@ impl World {
         }
         Err(format!("twenty crashes in a row after run {runs}"))
     }
-}
-
-fn holdings(view: &TenantView) -> Holdings {
-    view.users.iter().collect()
-}
-
-/// Who holds what, however it came.
-fn assigned(holdings: &Holdings) -> BTreeSet<(UserId, SkuId)> {
-    let of = |(user, it): (&UserId, &UserLicences)| {
-        let held = it.licences.iter().filter(|it| it.assigned);
-        held.map(|it| (*user, it.sku)).collect::<Vec<_>>()
-    };
-    holdings.iter().flat_map(of).collect()
-}
-
-/// How many licences of a tenant a mirror no longer has that it had and that are still there.
-fn lost(before: &Mirror, after: &Mirror, index: usize, truth: &Holdings) -> usize {
-    let of = |mirror: &Mirror| {
-        let view = mirror.tenant(tenant_id(index));
-        view.map(|it| assigned(&holdings(it))).unwrap_or_default()
-    };
-    let (before, after, truth) = (of(before), of(after), assigned(truth));
-    before.difference(&after).filter(|it| truth.contains(it)).count()
-}
-
-/// Whether two mirrors say the same of every tenant.
-fn same(one: &Mirror, other: &Mirror) -> bool {
-    let of = |it: &Arc<TenantView>| (it.directory.clone(), Arc::clone(&it.skus), holdings(it));
-    one.tenants().map(of).eq(other.tenants().map(of))
 }
 
 /// The first of these seeds whose history goes wrong.
@@ -486,6 +473,9 @@ fn planted_mistakes_are_caught() {
         Mistake::OvertakeLookups,
         Mistake::LateLookup,
         Mistake::WallClock,
+        Mistake::OddIsNone,
+        Mistake::GoOnAfterAGap,
+        Mistake::PageIsAll,
     ] {
         is_caught(mistake);
     }

@@ -1,8 +1,13 @@
 //! A tenant as Microsoft sees it, and what may happen in it.
 
+mod groups;
+
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
+
+use self::groups::{Group, Reached};
+pub(super) use self::groups::{Standing, group_number};
 
 use crate::domain::{
     CapabilityStatus, GroupId, Licence, Path, PathState, Sku, SkuId, TenantId, Units, UserId,
@@ -15,7 +20,7 @@ use crate::planted::Chance;
 pub(super) const OURS: u8 = 2;
 const SKUS: u8 = 3;
 const USERS: u8 = 12;
-const GROUPS: u8 = 2;
+pub(super) const GROUPS: u8 = 3;
 
 pub(super) fn tenant_id(tenant: usize) -> TenantId {
     TenantId::from_uuid(Uuid::from_u128((0x7e << 64) + tenant as u128 + 1)).unwrap()
@@ -34,7 +39,7 @@ pub(super) fn sku_id(sku: u8) -> SkuId {
     SkuId::from_uuid(Uuid::from_u128((0x5c << 64) + u128::from(sku) + 1))
 }
 
-fn group_id(group: u8) -> GroupId {
+pub(super) fn group_id(group: u8) -> GroupId {
     GroupId::from_uuid(Uuid::from_u128((0x96 << 64) + u128::from(group) + 1))
 }
 
@@ -43,16 +48,8 @@ struct User {
     deleted: bool,
     /// SKUs assigned to himself; a bit each.
     direct: u8,
-    /// Of each group, the SKUs that failed for him.
-    failed: [u8; GROUPS as usize],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Group {
-    /// A bit for each user.
-    members: u16,
-    /// A bit for each SKU.
-    skus: u8,
+    /// What has reached him through each group.
+    through: [Reached; GROUPS as usize],
 }
 
 /// A tenant as Microsoft sees it.
@@ -61,12 +58,31 @@ pub(super) struct Tenant {
     users: BTreeMap<u8, User>,
     groups: [Group; GROUPS as usize],
     skus: BTreeMap<u8, CapabilityStatus>,
+    /// How many may have each SKU.
+    seats: [usize; SKUS as usize],
+    /// When each membership last came or went, as far as Microsoft tells of it.
+    moved: BTreeMap<(u8, u8), u64>,
     /// When each user last changed in a way that delta tells, and what he holds as delta sees it.
     told: BTreeMap<u8, (u64, Option<u8>)>,
     pub(super) now: u64,
     pub(super) refuses: bool,
+    /// Whether groups may not be read, though users may.
+    pub(super) hides_groups: bool,
     /// Cursors issued before this are dead.
     pub(super) oldest: u64,
+}
+
+impl User {
+    /// The SKUs that he has, by whatever way.
+    fn assigned(self) -> u8 {
+        self.through.iter().fold(self.direct, |all, it| all | (it.given & !it.failed))
+    }
+
+    /// Keeps only these.
+    fn lose(&mut self, all_but: u8) {
+        self.direct &= all_but;
+        self.through.iter_mut().for_each(|it| it.given &= all_but);
+    }
 }
 
 fn bits(mask: u8) -> impl Iterator<Item = u8> {
@@ -77,6 +93,7 @@ impl Tenant {
     pub(super) fn new(chance: &mut Chance) -> Self {
         let mut tenant = Self::default();
         for sku in 0..SKUS {
+            tenant.seats[usize::from(sku)] = 2 + chance.below(usize::from(USERS));
             if !chance.once_in(4) {
                 tenant.skus.insert(sku, CapabilityStatus::Enabled);
             }
@@ -84,36 +101,48 @@ impl Tenant {
         for _ in 0..chance.below(24) {
             tenant.happen(chance);
         }
-        tenant.refuses = false;
+        tenant.let_us_in();
         tenant
+    }
+
+    /// Everything may be read.
+    pub(super) fn let_us_in(&mut self) {
+        (self.refuses, self.hides_groups) = (false, false);
     }
 
     /// Something happens.
     pub(super) fn happen(&mut self, chance: &mut Chance) {
         let user = u8::try_from(chance.below(usize::from(USERS))).unwrap();
-        let group = chance.below(usize::from(GROUPS));
+        let group = u8::try_from(chance.below(usize::from(GROUPS))).unwrap();
         let sku = u8::try_from(chance.below(usize::from(SKUS))).unwrap();
-        let (sku_bit, user_bit) = (1_u8 << sku, 1_u16 << user);
+        let sku_bit = 1_u8 << sku;
         let listed = self.skus.contains_key(&sku);
         let known = self.users.get_mut(&user);
-        match (chance.below(20), known) {
+        match (chance.below(24), known) {
             (0..6, _) if listed => {
                 let it = self.users.entry(user).or_default();
                 it.deleted = false;
                 it.direct |= sku_bit;
             }
             (6..8, Some(it)) => it.direct &= !sku_bit,
-            (8..11, Some(it)) if !it.deleted => self.groups[group].members |= user_bit,
-            (11, _) => self.groups[group].members &= !user_bit,
-            (12, _) if listed => self.groups[group].skus |= sku_bit,
-            (13, _) => self.groups[group].skus &= !sku_bit,
-            (14, Some(it)) => it.failed[group] ^= sku_bit,
+            (8..11, Some(it)) if !it.deleted => self.join(group, user),
+            (11, _) => self.leave(group, user),
+            (12, _) if listed => self.carry(group, sku_bit),
+            (13, _) => self.no_longer_carry(group, sku_bit, chance),
+            (14, Some(it)) => it.through[usize::from(group)].bars ^= sku_bit,
             (15, Some(it)) => it.deleted = true,
             (16, Some(it)) => it.deleted = false,
             (17, _) => self.lapse(sku, chance),
             (18, _) if chance.once_in(3) => self.everybody(chance),
             (19, _) => self.refuses = !self.refuses && chance.once_in(2),
+            (20, _) => self.come_or_go(group, chance),
+            (21, Some(it)) if it.deleted => self.purge(user),
+            (22, _) => self.hides_groups = !self.hides_groups && chance.once_in(2),
             _ => {}
+        }
+        // Microsoft takes its time between a membership and its effect.
+        if !chance.once_in(3) {
+            self.process(group);
         }
         self.tell();
     }
@@ -123,7 +152,7 @@ impl Tenant {
         const STATES: [CapabilityStatus; 3] =
             [CapabilityStatus::Enabled, CapabilityStatus::Warning, CapabilityStatus::Suspended];
         if chance.once_in(4) && self.skus.remove(&sku).is_some() {
-            self.users.values_mut().for_each(|it| it.direct &= !(1 << sku));
+            self.users.values_mut().for_each(|it| it.lose(!(1 << sku)));
             self.groups.iter_mut().for_each(|it| it.skus &= !(1 << sku));
         } else {
             self.skus.insert(sku, STATES[chance.below(STATES.len())].clone());
@@ -147,25 +176,15 @@ impl Tenant {
     fn tell(&mut self) {
         self.now += 1;
         for (user, it) in &self.users {
-            let holds = (!it.deleted).then(|| self.assigned(*user, *it));
+            let holds = (!it.deleted).then(|| it.assigned());
             if self.told.get(user).is_none_or(|(_, before)| *before != holds) {
                 self.told.insert(*user, (self.now, holds));
             }
         }
     }
 
-    fn groups_of(&self, user: u8) -> impl Iterator<Item = (usize, &Group)> {
-        self.groups.iter().enumerate().filter(move |(_, it)| it.members & (1 << user) != 0)
-    }
-
-    /// The SKUs that a user has, by whatever way.
-    fn assigned(&self, user: u8, it: User) -> u8 {
-        let through = self.groups_of(user).map(|(group, of)| of.skus & !it.failed[group]);
-        through.fold(it.direct, |all, more| all | more)
-    }
-
     /// The ways by which SKUs reach a user.
-    fn paths(&self, user: u8, it: User) -> Vec<(u8, Path)> {
+    fn paths(it: User) -> Vec<(u8, Path)> {
         let path = |via, state, error: Option<&str>| Path {
             via,
             state,
@@ -174,12 +193,11 @@ impl Tenant {
         };
         let direct = bits(it.direct).map(|sku| (sku, path(Via::Direct, PathState::Active, None)));
         let mut paths: Vec<_> = direct.collect();
-        for (group, of) in self.groups_of(user) {
-            let via = Via::Group(group_id(u8::try_from(group).unwrap()));
-            paths.extend(bits(of.skus).map(|sku| {
-                let failed = it.failed[group] & (1 << sku) != 0;
-                let fails = || path(via, PathState::Error, Some("CountViolation"));
-                (sku, if failed { fails() } else { path(via, PathState::Active, None) })
+        for (group, reached) in (0..GROUPS).zip(it.through) {
+            paths.extend(bits(reached.given).map(|sku| {
+                let error = reached.error(1 << sku);
+                let state = if error.is_some() { PathState::Error } else { PathState::Active };
+                (sku, path(Via::Group(group_id(group)), state, error))
             }));
         }
         paths
@@ -206,11 +224,11 @@ impl Tenant {
     pub(super) fn row(&self, user: u8) -> Option<UserRow> {
         let it = self.users.get(&user).filter(|it| !it.deleted)?;
         let licence = |sku| AssignedLicence { sku: sku_id(sku), disabled_plans: Vec::new() };
-        let states = self.paths(user, *it).into_iter().map(|(sku, path)| (sku_id(sku), path));
+        let states = Self::paths(*it).into_iter().map(|(sku, path)| (sku_id(sku), path));
         Some(UserRow {
             id: user_id(user),
             removed: None,
-            assigned: Some(bits(self.assigned(user, *it)).map(licence).collect()),
+            assigned: Some(bits(it.assigned()).map(licence).collect()),
             states: Some(states.collect()),
             changed: None,
         })
@@ -244,9 +262,9 @@ impl Tenant {
     /// What each user holds of ours, as a mirror should have it.
     pub(super) fn truth(&self) -> BTreeMap<UserId, UserLicences> {
         let of = |(user, it): (&u8, &User)| {
-            let assigned = self.assigned(*user, *it);
+            let assigned = it.assigned();
             let mut licences: BTreeMap<u8, Licence> = BTreeMap::new();
-            for (sku, path) in self.paths(*user, *it).into_iter().filter(|(sku, _)| *sku < OURS) {
+            for (sku, path) in Self::paths(*it).into_iter().filter(|(sku, _)| *sku < OURS) {
                 let blank = Licence {
                     sku: sku_id(sku),
                     assigned: assigned & (1 << sku) != 0,

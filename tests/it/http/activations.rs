@@ -205,6 +205,24 @@ async fn a_package_speaks_everywhere_until_its_license_is_revoked() {
 }
 
 #[tokio::test]
+async fn what_is_answered_about_a_public_page_may_be_kept_by_caches_and_nothing_else() {
+    let world = sold(|it| vec![license(1, PRODUCT, &it.store)]).await;
+    let license = world.store.mirror().licenses().all().next().unwrap().as_ref().clone();
+    let package = built(&world, &license);
+    let kept = async |host: &str, key: Option<&str>| {
+        let body = json!({ "product": PRODUCT, "host": host, "package": package }).to_string();
+        let request = world.client.post(world.url("/v1/entitlements")).body(body);
+        let request = key.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{host}");
+        response.headers()["cache-control"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(kept("publish_to_web", None).await, "public, max-age=60");
+    assert_eq!(kept("publish_to_web", Some(SHOP)).await, "no-store");
+    assert_eq!(kept("web", None).await, "no-store");
+}
+
+#[tokio::test]
 async fn whoever_guesses_licensees_is_not_judged_after_ten() {
     let world = sold(|it| vec![license(1, PRODUCT, &it.store)]).await;
     let id = LicenseId::from_random([1; LicenseId::RANDOM]);

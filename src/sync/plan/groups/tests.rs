@@ -85,6 +85,17 @@ fn listed() -> GroupRow {
 
 /// The view after these rows, read at this hour.
 fn read(view: &TenantView, list: bool, whole: bool, rows: &[GroupRow], hour: i64) -> TenantView {
+    read_if_sure(view, (list, false), whole, rows, hour)
+}
+
+/// The same; and whether something in the list could not be understood.
+fn read_if_sure(
+    view: &TenantView,
+    (list, unsure): (bool, bool),
+    whole: bool,
+    rows: &[GroupRow],
+    hour: i64,
+) -> TenantView {
     let mut said: BTreeMap<GroupId, SaidOfGroup> = BTreeMap::new();
     for row in rows {
         said.entry(row.id).or_default().take(row.clone());
@@ -95,6 +106,7 @@ fn read(view: &TenantView, list: bool, whole: bool, rows: &[GroupRow], hour: i64
         feeds: vec![ReadFeed { feed, whole, said }],
         wanted: [id(G)].into(),
         left_out: 0,
+        unsure,
     };
     let key = SourceKey::groups(view.tenant.id);
     let begun =
@@ -193,6 +205,8 @@ fn a_group_goes_softly_comes_back_and_goes_for_good() {
     assert_eq!(group(&it).name.as_deref(), Some("Finance"));
     let it = read(&it, false, false, &[], 2);
     assert_eq!(gone(&it), Some(("deleted", at(1))));
+    let swept = read(&it, false, true, &[], 3);
+    assert_eq!(gone(&swept), Some(("deleted", at(1))), "for thirty days it may come back");
     let back = read(&it, true, false, &[row(&[(1, true)])], 3);
     assert_eq!(gone(&back), None);
     let it = read(&it, false, false, &[removed(Removed::Deleted)], 3);
@@ -200,4 +214,13 @@ fn a_group_goes_softly_comes_back_and_goes_for_good() {
     // Named by a licence, and never shown.
     let it = read(&view(&[1]), false, true, &[], 0);
     assert_eq!(gone(&it), Some(("not_shown", at(0))));
+}
+
+#[test]
+fn a_list_that_was_not_understood_takes_no_licence_from_a_group() {
+    let it = read(&view(&[]), true, true, &[row(&[(1, true)])], 0);
+    let kept = read_if_sure(&it, (false, true), false, &[], 1);
+    assert_eq!(group(&kept).licences, group(&it).licences);
+    let taken = read_if_sure(&it, (false, false), false, &[], 1);
+    assert!(group(&taken).licences.is_empty());
 }
