@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use self::reader::Reader;
 pub(super) use self::unfinished::Desk;
-use super::freshness::Way;
+use super::freshness::{Way, brings_a_date};
 use super::lookups::order::{Order, Turn};
 use super::plan::{self, Planned};
 use super::progress::Gauge;
@@ -163,14 +163,21 @@ fn way(begun: &Begun) -> Way {
     }
 }
 
-/// When Microsoft made what a commit holds of users.
-fn dated(commit: &Commit, changed_at: &BTreeMap<UserId, Timestamp>) -> Vec<Timestamp> {
+/// When Microsoft made what a commit changes of users, where it says so.
+fn dated(
+    view: &TenantView,
+    commit: &Commit,
+    changed_at: &BTreeMap<UserId, Timestamp>,
+) -> Vec<Timestamp> {
     let patches = commit.users.iter().filter_map(|it| match &it.writes {
         UserWrites::Patch(patch) => Some(patch),
         // The first of a tenant: nothing of it is news.
         UserWrites::Replace(_) => None,
     });
-    patches.flatten().filter_map(|(user, _)| changed_at.get(user).copied()).collect()
+    let news = patches
+        .flatten()
+        .filter(|(user, it)| brings_a_date(view.users.get(*user).as_ref(), it.as_ref()));
+    news.filter_map(|(user, _)| changed_at.get(user).copied()).collect()
 }
 
 /// A tenant as a mirror has it.
@@ -245,7 +252,7 @@ pub(super) async fn round<G: DirectoryReads>(
     permitted(view, begun, gauge, now, &mut commit);
     commit.sources.push((begun.key, state));
     commit.runs.push(run.clone());
-    let changed_at = dated(&commit, &read.changed_at);
+    let changed_at = dated(view, &commit, &read.changed_at);
     Round { commit, run, error: None, turn: Some(turn), changed_at }
 }
 

@@ -14,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::domain::{Licence, UserLicences};
+
 /// The upper edges of the buckets, in seconds: from the fastest look-up to a missed sweep.
 const BUCKETS_S: [f64; 13] =
     [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0, 600.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0];
@@ -23,6 +25,18 @@ const RECENT_MAX: usize = 256;
 
 /// A change that was made longer than this before the last complete read is no news.
 pub(super) const NEWS: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whether Microsoft's newest date of what a user holds is that of the change: only a path that is new,
+/// or stands otherwise, brings one. Of what was taken away the dates that are left say nothing.
+pub(super) fn brings_a_date(before: Option<&UserLicences>, after: Option<&UserLicences>) -> bool {
+    let all = |it: Option<&UserLicences>| it.map(|it| it.licences.clone()).unwrap_or_default();
+    let before = all(before);
+    let is_new = |it: &Licence| {
+        let known = before.iter().find(|old| old.sku == it.sku);
+        known.is_none_or(|old| it.paths.iter().any(|path| !old.paths.contains(path)))
+    };
+    all(after).iter().any(is_new)
+}
 
 /// How a change came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +147,41 @@ impl Ages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{GroupId, Path, PathState, SkuId, Via};
+
+    #[test]
+    fn what_is_taken_away_has_no_date_and_what_is_new_or_stands_otherwise_has() {
+        let sku = |n| SkuId::from_uuid(uuid::Uuid::from_u128(n));
+        let path = |group: Option<u128>, state| Path {
+            via: group.map_or(Via::Direct, |it| {
+                Via::Group(GroupId::from_uuid(uuid::Uuid::from_u128(it)))
+            }),
+            state,
+            error: None,
+            disabled_plans: Vec::new(),
+        };
+        let licence = |n, paths: &[Path]| Licence {
+            sku: sku(n),
+            assigned: true,
+            disabled_plans: Vec::new(),
+            paths: paths.to_vec(),
+        };
+        let (active, failed) = (PathState::Active, PathState::Error);
+        let two = [path(None, active.clone()), path(Some(5), active)];
+        let both = UserLicences::new([licence(1, &two), licence(2, &two[..1])]);
+        let one = UserLicences::new([licence(1, &two[..1])]);
+        let ill = UserLicences::new([licence(1, &[path(None, failed)])]);
+        for (before, after, dated) in [
+            (None, Some(&one), true),
+            (Some(&one), Some(&both), true),
+            (Some(&both), Some(&one), false),
+            (Some(&one), None, false),
+            (Some(&one), Some(&one), false),
+            (Some(&one), Some(&ill), true),
+        ] {
+            assert_eq!(brings_a_date(before, after), dated, "{before:?} {after:?}");
+        }
+    }
 
     #[test]
     fn a_summary_is_of_the_latest_and_of_the_ways_that_were_gone() {

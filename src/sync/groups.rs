@@ -346,6 +346,7 @@ fn arranged(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted::prove;
     use uuid::Uuid;
 
     fn group(n: u128) -> GroupId {
@@ -380,6 +381,27 @@ mod tests {
         let (kept, _) = arranged(&[feed(0..50, 999)], &(0..49).map(group).collect(), now);
         assert_eq!(kept[0].groups.len(), 49);
         check(&kept, 0..50, 1, &[1]);
+    }
+
+    #[test]
+    fn who_was_left_out_begins_anew_and_whoever_lets_him_go_on_is_found_out() {
+        let now = Timestamp::from_second(1_000 * 3_600).unwrap();
+        prove(Mistake::GoOnAfterAGap, |chance| {
+            let (mut feeds, mut before) = (Vec::new(), BTreeSet::new());
+            for _ in 0..4 {
+                let wanted: BTreeSet<_> = (0..3).map(group).filter(|_| chance.once_in(2)).collect();
+                let (kept, fresh) = arranged(&feeds, &wanted, now);
+                let anew: BTreeSet<_> = fresh.iter().flatten().copied().collect();
+                if let Some(it) = wanted.difference(&before).find(|it| !anew.contains(it)) {
+                    return Err(format!("{it} goes on after a gap: {kept:?}"));
+                }
+                let cursor = || ("c".into(), now);
+                let begun = fresh.into_iter().map(|groups| Feed { groups, cursor: cursor() });
+                feeds = kept.into_iter().chain(begun).collect();
+                before = wanted;
+            }
+            Ok(())
+        });
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::domain::{
 };
 use crate::microsoft::{BatchMiss, MicrosoftError, Read};
 use crate::sync::directory::With;
+use crate::sync::freshness::brings_a_date;
 use crate::sync::plan::{self, Found};
 use crate::sync::progress::Gauge;
 use crate::sync::reading::{Reading, Relevant};
@@ -178,7 +179,11 @@ impl<G: DirectoryReads> Looker<'_, G> {
         if nothing && said.odd.is_empty() {
             return Looked { run_due, turn: Some(turn), ..Looked::default() };
         }
-        let changed_at = std::mem::take(&mut said.changed_at);
+        let mut changed_at = std::mem::take(&mut said.changed_at);
+        changed_at.retain(|user, _| {
+            let after = said.holds.get(user).and_then(Option::as_ref);
+            brings_a_date(view.users.get(*user).as_ref(), after)
+        });
         let commit = self.commit(&view, said, new, (started, now), next_run());
         Looked { commit: Some(commit), changed, changed_at, run_due, turn: Some(turn) }
     }
