@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// The limits of one listener.
 ///
-/// Source of the defaults: `reliability.md` section 4.1, but for the connections of one address.
+/// Source of the defaults: `reliability.md` section 4.1, but for the connections of one address and the
+/// reading of what nobody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Until the first bytes of a connection, and until a TLS handshake is through.
@@ -13,6 +14,10 @@ pub struct Limits {
     pub head: Duration,
     /// Until a whole request is answered, its body included.
     pub request: Duration,
+    /// How long a body that nobody wants is read on, so that the client sees the answer.
+    pub unread: Duration,
+    /// And how many bytes of it.
+    pub unread_bytes: usize,
     /// How often an HTTP/2 connection is pinged.
     pub ping_every: Duration,
     /// How long the answer to a ping may take.
@@ -44,6 +49,8 @@ impl Default for Limits {
             first_byte: Duration::from_secs(5),
             head: Duration::from_secs(5),
             request: Duration::from_secs(10),
+            unread: Duration::from_secs(2),
+            unread_bytes: 8 * 1024 * 1024,
             ping_every: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(10),

@@ -4,6 +4,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `serve` | the accept loop and its limits |
+//! | `unread` | what is left of a body when its answer is ready |
 //! | `edge` | around every request: limits, time, panics, CORS, the log line |
 //! | `body` | bodies of requests, bounded |
 //! | `problem` | every way to fail, and what the caller hears |
@@ -32,6 +33,7 @@ mod rates;
 mod seal;
 mod serve;
 pub mod tls;
+mod unread;
 mod who;
 
 pub use consent::ConsentLink;

@@ -31,6 +31,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, error, info, warn};
 
 use super::limits::Limits;
+use super::unread::unread;
 
 /// The first bytes of every HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -157,33 +158,24 @@ impl Server {
         let Ok(Ok(start)) = start else { return };
         let is_http2 = start.as_ref() == PREFACE;
         let io = TokioIo::new(Rewound { start, stream });
+        let (give_back, unread) = unread();
         let router = self.router.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(ip));
-            let request: Request = request.map(Body::new);
+            let request: Request = give_back.wrap(request).map(Body::new);
             router.clone().oneshot(request)
         });
         // Whatever ends a connection, the client knows better than we do; requests are logged.
         let ended = if is_http2 {
-            let mut connection = pin!(self.http2().serve_connection(io, service));
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = cancel.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            let connection = pin!(self.http2().serve_connection(io, service));
+            unread
+                .beside(connection, http2::Connection::graceful_shutdown, &self.limits, &cancel)
+                .await
         } else {
-            let mut connection = pin!(self.http1().serve_connection(io, service));
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = cancel.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            let connection = pin!(self.http1().serve_connection(io, service));
+            unread
+                .beside(connection, http1::Connection::graceful_shutdown, &self.limits, &cancel)
+                .await
         };
         if let Err(error) = ended {
             let error = &error as &dyn std::error::Error;

@@ -17,7 +17,13 @@ use crate::tokens::{ANA, CONTOSO};
 const SHORT: Duration = Duration::from_millis(150);
 
 fn short() -> Limits {
-    Limits { first_byte: SHORT, head: SHORT, request: SHORT, ..Setup::default().limits }
+    Limits {
+        first_byte: SHORT,
+        head: SHORT,
+        request: SHORT,
+        unread: SHORT,
+        ..Setup::default().limits
+    }
 }
 
 async fn world_with(limits: Limits) -> World {
@@ -75,7 +81,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 
 #[tokio::test]
 async fn what_is_too_large_or_no_http_is_refused_and_closed() {
-    let world = world_with(Limits { head: SHORT, ..Setup::default().limits }).await;
+    let world = world_with(Limits { head: SHORT, unread: SHORT, ..Setup::default().limits }).await;
     let head =
         format!("POST /v1/entitlements HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SHOP}\r\n");
     let many = (0..110).fold(String::new(), |all, i| all + &format!("x-{i}: 1\r\n"));
@@ -107,10 +113,42 @@ async fn what_is_too_large_or_no_http_is_refused_and_closed() {
     }
 }
 
+/// A client that sends everything before it reads must not find a broken pipe in place of the answer.
+#[tokio::test]
+async fn who_sends_too_much_still_hears_that_it_was_too_much() {
+    let world = world_with(Limits { unread_bytes: 3_000_000, ..Setup::default().limits }).await;
+    let body = "x".repeat(2_000_000);
+    let next = "GET /openapi.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let announced = format!("content-length: {}\r\n\r\n{body}", body.len());
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{chunked}");
+    for (path, credentials, status) in [
+        ("/v1/entitlements", SHOP, "413"),
+        ("/v1/entitlements", "ent_nobody", "401"),
+        ("/v1/nothing", SHOP, "404"),
+    ] {
+        for body in [&announced, &chunked] {
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {credentials}\r\n"
+            );
+            let answer = all(&world, format!("{head}{body}{next}").as_bytes()).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer:.300}");
+            assert!(answer.contains("HTTP/1.1 200"), "{path}: the next one is answered too");
+        }
+    }
+    // There is an end to it.
+    let endless = format!("content-length: 900000000\r\n\r\n{}", "x".repeat(4_000_000));
+    let head =
+        format!("POST /v1/entitlements HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SHOP}\r\n");
+    let mut stream = TcpStream::connect(world.public).await.unwrap();
+    drop(stream.write_all(format!("{head}{endless}").as_bytes()).await);
+    to_end(&mut stream).await;
+}
+
 /// Two lengths: one answer at most, and never a second request out of the body of the first.
 #[tokio::test]
 async fn no_request_is_smuggled_in_the_body_of_another() {
-    let world = world_with(Limits { head: SHORT, ..Setup::default().limits }).await;
+    let world = world_with(Limits { head: SHORT, unread: SHORT, ..Setup::default().limits }).await;
     let inner = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
     for lengths in [
         "content-length: 0\r\ntransfer-encoding: chunked",
