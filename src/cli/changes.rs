@@ -49,8 +49,12 @@ pub async fn run(
     Ok(Exit::Done)
 }
 
-/// The row with what differs in words: `status: Subscribed → Suspended`.
+/// The row with what differs in words: `status: Subscribed → Suspended`, and who gave a command.
 fn readable(mut row: Value) -> Value {
+    if let (Some(cause), Some(by)) = (row["cause"].as_str(), row["by"].as_str()) {
+        let words = format!("{cause}, {by}").into();
+        drop(row.as_object_mut().and_then(|row| row.insert("cause".to_owned(), words)));
+    }
     let side = |name: &str| row.get(name).cloned().unwrap_or_default();
     let (before, after) = (side("before"), side("after"));
     let words = match (&before, &after) {

@@ -165,7 +165,12 @@ impl Deal {
     }
 
     /// A deal that was entered or removed by an operator.
-    pub fn change(at: Timestamp, before: Option<&Self>, after: Option<&Self>) -> Option<Change> {
+    pub fn change(
+        at: Timestamp,
+        cause: Cause,
+        before: Option<&Self>,
+        after: Option<&Self>,
+    ) -> Option<Change> {
         let it = after.or(before)?;
         let words = |it: &Self| {
             let day = |what: &str, it: Option<Date>| {
@@ -179,7 +184,7 @@ impl Deal {
         };
         Some(Change {
             at,
-            cause: Cause::Command,
+            cause,
             entity: Entity::Deal,
             id: it.id.to_string().into(),
             tenant: Some(it.tenant),

@@ -181,6 +181,7 @@ impl NotifyHandle {
         &self,
         which: &Replay,
         endpoint: Option<&str>,
+        by: &Cause,
     ) -> Result<Vec<Arc<Delivery>>, StoreError> {
         let wanted = |it: &Delivery| match (which, it.state) {
             (_, DeliveryState::Waiting { .. }) => false,
@@ -198,7 +199,7 @@ impl NotifyHandle {
             *count = count.saturating_add(1);
         }
         for (name, count) in of_endpoint {
-            commit.changes.push(self.replayed(which, name, count));
+            commit.changes.push(self.replayed(which, (name, count), by));
         }
         if !found.is_empty() {
             self.store.commit(commit).await?;
@@ -206,14 +207,14 @@ impl NotifyHandle {
         Ok(found)
     }
 
-    fn replayed(&self, which: &Replay, endpoint: &str, count: usize) -> Change {
+    fn replayed(&self, which: &Replay, (endpoint, count): (&str, usize), by: &Cause) -> Change {
         let id: Arc<str> = match which {
             Replay::One(id) => Arc::clone(id),
             Replay::Dead | Replay::Since(_) => endpoint.into(),
         };
         Change {
             at: (self.clock)(),
-            cause: Cause::Command,
+            cause: by.clone(),
             entity: Entity::Notice,
             id,
             tenant: None,

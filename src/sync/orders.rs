@@ -211,9 +211,10 @@ impl Orders {
         &self,
         id: SubscriptionId,
         operation: &str,
+        by: &Cause,
         progress: &mpsc::Sender<OrderStep>,
     ) -> Result<Ordered, OrderError> {
-        self.work.follow(id, operation, &Cause::Command, progress).await
+        self.work.follow(id, operation, by, progress).await
     }
 
     /// Looks at a subscription that is being activated until it is live.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::lines;
 use super::rows::{text, time};
+use super::socket::Operator;
 use super::{Shared, unreadable};
 use crate::domain::{
-    AskedChange, AskedState, AskedWrite, Cause, Change, Commit, Entity, Fact, Impact, Losers, Terms,
+    AskedChange, AskedState, AskedWrite, Change, Commit, Entity, Fact, Impact, Losers, Terms,
 };
 use crate::http::problem::Problem;
 
@@ -47,21 +48,24 @@ pub(super) async fn list(State(admin): Shared, Query(query): Query<HeldQuery>) -
 pub(super) async fn confirm(
     admin: Shared,
     operation: Path<String>,
+    by: ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
-    decide(admin, operation, AskedState::Confirmed).await
+    decide(admin, operation, by, AskedState::Confirmed).await
 }
 
 /// The next identical request is held again.
 pub(super) async fn dismiss(
     admin: Shared,
     operation: Path<String>,
+    by: ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
-    decide(admin, operation, AskedState::Dismissed).await
+    decide(admin, operation, by, AskedState::Dismissed).await
 }
 
 async fn decide(
     State(admin): Shared,
     Path(operation): Path<String>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
     to: AskedState,
 ) -> Result<Json<Value>, Problem> {
     let operation = operation.trim().to_ascii_lowercase();
@@ -81,7 +85,7 @@ async fn decide(
     let words = |state: &str| Some(Fact::Words(format!("{}: {state}", asked.asks).into()));
     let change = Change {
         at: now,
-        cause: Cause::Command,
+        cause: operator.cause(),
         entity: Entity::Operation,
         id: asked.subscription.to_string().into(),
         tenant: asked.tenant,

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::rows::{text, time};
+use super::socket::Operator;
 use super::{Admin, Shared, lines, needed, unreadable};
 use crate::domain::{
-    Catalog, Cause, Change, Commit, Mapping, MappingState, MappingWrite, Mirror, SourceKey,
-    TenantId, TenantView, Trigger,
+    Catalog, Change, Commit, Mapping, MappingState, MappingWrite, Mirror, SourceKey, TenantId,
+    TenantView, Trigger,
 };
 use crate::http::problem::Problem;
 
@@ -54,18 +55,27 @@ async fn rights(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Val
     })))
 }
 
-async fn confirm(admin: Shared, path: Path<(String, String)>) -> Result<Json<Value>, Problem> {
-    decide(admin, path, MappingState::Confirmed).await
+async fn confirm(
+    admin: Shared,
+    path: Path<(String, String)>,
+    by: ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
+    decide(admin, path, by, MappingState::Confirmed).await
 }
 
-async fn reject(admin: Shared, path: Path<(String, String)>) -> Result<Json<Value>, Problem> {
-    decide(admin, path, MappingState::Rejected).await
+async fn reject(
+    admin: Shared,
+    path: Path<(String, String)>,
+    by: ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
+    decide(admin, path, by, MappingState::Rejected).await
 }
 
 /// Said twice it is the same; said otherwise later, the later word counts.
 async fn decide(
     State(admin): Shared,
     Path((id, mapping)): Path<(String, String)>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
     to: MappingState,
 ) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
@@ -81,7 +91,7 @@ async fn decide(
     let now = admin.now();
     if before.state != to {
         let after = Mapping { state: to, since: now, ..before.clone() };
-        let change = Change::of_mapping(now, Cause::Command, tenant, Some(&before), &after);
+        let change = Change::of_mapping(now, operator.cause(), tenant, Some(&before), &after);
         let write = MappingWrite::Decide(Arc::clone(&before.id), to, now);
         let commit =
             Commit { mappings: vec![(tenant, write)], changes: vec![change], ..Commit::default() };

@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::socket::Operator;
 use super::{Admin, Shared, lines, overlap};
-use crate::domain::{ActivationId, Cause, LicenseId};
+use crate::domain::{ActivationId, LicenseId};
 use crate::http::licenses::fields::Fields;
 use crate::http::licenses::{self, ImportHow, ImportRow, Order, rows};
 use crate::http::problem::Problem;
@@ -36,8 +36,8 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
 }
 
 impl Admin {
-    fn order(&self) -> Order {
-        Order { cause: Cause::Command, repeat: None, now: self.now() }
+    fn order(&self, by: Operator) -> Order {
+        Order { cause: by.cause(), repeat: None, now: self.now() }
     }
 }
 
@@ -69,12 +69,13 @@ async fn export(State(admin): Shared) -> Response {
 async fn import(
     State(admin): Shared,
     Query(how): Query<ImportHow>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let rows: Vec<ImportRow> = serde_json::from_slice(&body)
         .map_err(|error| Problem::malformed(format!("these are no rows: {error}")))?;
     let catalog = Arc::clone(&admin.catalog);
-    licenses::import(&admin.store, catalog, rows, how, (Cause::Command, admin.now()))
+    licenses::import(&admin.store, catalog, rows, how, (operator.cause(), admin.now()))
         .await
         .map(Json)
 }
@@ -85,7 +86,7 @@ async fn issue(
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let sale = Fields(&fields).sale(&admin.catalog)?;
-    let row = licenses::issue(&admin.store, &admin.policy, sale, admin.order()).await?;
+    let row = licenses::issue(&admin.store, &admin.policy, sale, admin.order(operator)).await?;
     let id = row.get("id").and_then(Value::as_str).unwrap_or_default();
     info!(license.id = id, by = %operator, "An operator issued a license");
     Ok(Json(row))
@@ -99,7 +100,8 @@ async fn step(
 ) -> Result<Json<Value>, Problem> {
     let id: LicenseId = parsed(&id)?;
     let (step, price) = licenses::read_step(&name, &fields)?;
-    let done = licenses::step(&admin.store, &admin.policy, (id, step), price, admin.order());
+    let done =
+        licenses::step(&admin.store, &admin.policy, (id, step), price, admin.order(operator));
     let row = done.await?;
     info!(license.id = %id, step = name, by = %operator, "An operator changed a license");
     Ok(Json(row))
@@ -134,7 +136,7 @@ async fn reissue(
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let id: LicenseId = parsed(&id)?;
-    let row = licenses::reissue(&admin.store, &admin.policy, id, admin.order()).await?;
+    let row = licenses::reissue(&admin.store, &admin.policy, id, admin.order(operator)).await?;
     info!(license.id = %id, by = %operator, "An operator issued a license anew");
     Ok(Json(row))
 }
@@ -146,7 +148,7 @@ async fn remove(
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let id: ActivationId = parsed(&id)?;
-    let row = licenses::unbind(&admin.store, id, admin.order()).await?;
+    let row = licenses::unbind(&admin.store, id, admin.order(operator)).await?;
     info!(activation.id = %id, by = %operator, "An operator let a tenant go");
     Ok(Json(row))
 }

@@ -63,7 +63,7 @@ mod webhooks;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -75,7 +75,7 @@ use tracing::error;
 
 use super::consent::{ConsentLink, Consents};
 use super::problem::Problem;
-use crate::domain::{Catalog, Cause, Change, Commit, Messages, Policy, Product, SubscriptionId};
+use crate::domain::{Catalog, Change, Commit, Messages, Policy, Product, SubscriptionId};
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::doctor::Upstreams;
@@ -246,14 +246,17 @@ async fn keys(State(admin): Shared) -> Response {
     lines::all(admin.store.keys().list().iter().rev().map(rows::key))
 }
 
-async fn rotate(State(admin): Shared) -> Result<Json<Value>, Problem> {
+async fn rotate(
+    State(admin): Shared,
+    ConnectInfo(operator): ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
     let now = admin.now();
     let store = admin.store.clone();
     let before = store.keys().current();
     let made = tokio::task::spawn_blocking(move || store.keys().rotate(now)).await;
     let made = made.map_err(|error| Problem::internal("no key was made").because(error))?;
     let made = made.map_err(unreadable)?;
-    let change = Change::of_key(now, Cause::Command, &before.kid, &made.kid);
+    let change = Change::of_key(now, operator.cause(), &before.kid, &made.kid);
     let noted = admin.store.commit(Commit { changes: vec![change], ..Commit::default() }).await;
     noted.map_err(|error| {
         let detail = format!("the key was made and signs, but the journal lacks it: {error}");

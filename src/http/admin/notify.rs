@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::socket::Operator;
 use super::{Admin, Shared, lines, parsed, rows, unreadable};
 use crate::domain::{Delivery, DeliveryState};
 use crate::http::problem::Problem;
@@ -84,7 +85,11 @@ async fn dead(State(admin): Shared, Query(wanted): Query<Wanted>) -> Result<Resp
 }
 
 /// Sends events again that were given up, or that were sent in the last days.
-async fn replay(State(admin): Shared, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
+async fn replay(
+    State(admin): Shared,
+    Query(wanted): Query<Wanted>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
+) -> Result<Response, Problem> {
     let since = parsed("since", wanted.since.as_deref())?;
     let which = match (wanted.id, wanted.all, since) {
         (Some(id), false, None) => Replay::One(id.into()),
@@ -93,7 +98,8 @@ async fn replay(State(admin): Shared, Query(wanted): Query<Wanted>) -> Result<Re
         _ => return Err(Problem::invalid("say one of an id, all, or since when")),
     };
     let endpoint = known(&admin, wanted.endpoint.as_deref())?;
-    let again = admin.notify.replay(&which, endpoint).await.map_err(unreadable)?;
+    let again =
+        admin.notify.replay(&which, endpoint, &operator.cause()).await.map_err(unreadable)?;
     if let (Replay::One(id), true) = (&which, again.is_empty()) {
         let detail = format!(
             "there is no event {id} that was given up or sent, and is kept, for an endpoint that is \

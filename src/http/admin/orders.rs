@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::socket::Operator;
 use super::{Shared, lines, needed, rows};
-use crate::domain::{Cause, SubscriptionId};
+use crate::domain::SubscriptionId;
 use crate::http::problem::Problem;
 use crate::sync::orders::{
     Activated, AvailablePlan, Order, OrderError, OrderStep, Ordered, Preview, Request,
@@ -92,10 +93,11 @@ pub(super) async fn order(
     State(admin): Shared,
     Path(id): Path<String>,
     Query(query): Query<OrderQuery>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Response, Problem> {
     let id: SubscriptionId = needed("id", &id)?;
     let (force, wait) = (query.force, !query.no_wait);
-    let request = Request { order: query.order()?, by: Cause::Command, force, wait };
+    let request = Request { order: query.order()?, by: operator.cause(), force, wait };
     let orders = admin.orders.clone();
     Ok(told(async move |progress| orders.order(id, request, progress).await))
 }
@@ -105,15 +107,16 @@ pub(super) async fn activate(
     State(admin): Shared,
     Path(id): Path<String>,
     Query(query): Query<ActivateQuery>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Response, Problem> {
     let id: SubscriptionId = needed("id", &id)?;
-    let orders = admin.orders.clone();
+    let (orders, by) = (admin.orders.clone(), operator.cause());
     Ok(told(async move |progress| {
-        let activated = orders.activate(id, Cause::Command).await?;
+        let activated = orders.activate(id, by.clone()).await?;
         if query.no_wait || matches!(activated, Activated::Already(_)) {
             return Ok(activated.into());
         }
-        orders.follow_activation(id, &Cause::Command, &progress).await
+        orders.follow_activation(id, &by, &progress).await
     }))
 }
 
@@ -121,10 +124,13 @@ pub(super) async fn activate(
 pub(super) async fn follow(
     State(admin): Shared,
     Path((id, operation)): Path<(String, String)>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Response, Problem> {
     let id: SubscriptionId = needed("id", &id)?;
     let orders = admin.orders.clone();
-    Ok(told(async move |progress| orders.follow(id, &operation, &progress).await))
+    Ok(told(async move |progress| {
+        orders.follow(id, &operation, &operator.cause(), &progress).await
+    }))
 }
 
 fn told<F>(work: impl FnOnce(mpsc::Sender<OrderStep>) -> F + Send + 'static) -> Response

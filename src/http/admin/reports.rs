@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::socket::Operator;
 use super::{Admin, Shared, lines, needed, parsed, rows, unreadable};
 use crate::domain::{Deal, DealId, Mirror, ProductId, SourceKey, TenantId};
 use crate::http::body;
@@ -182,6 +183,7 @@ struct DealQuery {
 async fn add_deal(
     State(admin): Shared,
     Query(query): Query<DealQuery>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let wish = DealWish {
         tenant: needed("tenant", &query.tenant)?,
@@ -202,7 +204,7 @@ async fn add_deal(
     if wish.starts.zip(wish.ends).is_some_and(|(starts, ends)| ends < starts) {
         return wrong("ends", "it is before the contract starts");
     }
-    let (deal, put) = admin.sync.put_deal(wish).await.map_err(unreadable)?;
+    let (deal, put) = admin.sync.put_deal(wish, operator.cause()).await.map_err(unreadable)?;
     let mut row = deal_row(&deal, day(admin.now()));
     if let Value::Object(row) = &mut row {
         row.insert("outcome".to_owned(), Put::as_str(put).into());
@@ -210,9 +212,13 @@ async fn add_deal(
     Ok(Json(row))
 }
 
-async fn remove_deal(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn remove_deal(
+    State(admin): Shared,
+    Path(id): Path<String>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
     let id: DealId = needed("id", &id)?;
-    let removed = admin.sync.remove_deal(id).await.map_err(unreadable)?;
+    let removed = admin.sync.remove_deal(id, operator.cause()).await.map_err(unreadable)?;
     let missing = || Problem::not_found(format!("there is no deal {id}"));
     removed.map(|it| Json(deal_row(&it, day(admin.now())))).ok_or_else(missing)
 }

@@ -118,6 +118,7 @@ pub(super) fn change(it: &Change) -> Value {
     json!({
         "at": it.at.to_string(),
         "cause": it.cause.to_string(),
+        "by": it.cause.operator(),
         "entity": it.entity.as_str(),
         "id": *it.id,
         "tenant": text(it.tenant),

@@ -13,6 +13,8 @@ use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
+use crate::domain::Cause;
+
 /// Why there is no admin socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
@@ -53,6 +55,13 @@ pub(super) struct Operator(Option<u32>);
 impl Connected<IncomingStream<'_, UnixListener>> for Operator {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self(stream.io().peer_cred().ok().map(|it| it.uid()))
+    }
+}
+
+impl Operator {
+    /// What the journal says of what this operator did.
+    pub(super) fn cause(self) -> Cause {
+        self.0.map_or(Cause::Command, Cause::Operator)
     }
 }
 

@@ -57,10 +57,10 @@ async fn release(
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
-    let (now, by) = (admin.now(), operator.to_string());
+    let (now, by, cause) = (admin.now(), operator.to_string(), operator.cause());
     let decided = admin.store.decide(move |mirror| {
         let Some(view) = mirror.tenant(tenant) else { return (None, Err(unknown(tenant))) };
-        let released = view.held.as_deref().zip(plan::release(view, &by, now));
+        let released = view.held.as_deref().zip(plan::release(view, &cause, now));
         let Some((held, commit)) = released else { return (None, Err(nothing_held(tenant))) };
         let row = json!({
             "tenant": tenant.to_string(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::lines::Left;
+use super::socket::Operator;
 use super::{Admin, Shared, lines, needed, parsed, rows, unreadable};
 use crate::domain::{
     Cause, Change, Commit, Entity, EventId, EventState, EventWrite, Fact, SubscriptionId,
@@ -156,6 +157,7 @@ pub(super) async fn show(
 pub(super) async fn replay(
     State(admin): Shared,
     Query(query): Query<ReplayQuery>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Response, Problem> {
     let events = match (&query.id, query.all) {
         (Some(id), false) => vec![found(&admin, id)?],
@@ -177,7 +179,7 @@ pub(super) async fn replay(
             let again =
                 WebhookEvent { state: EventState::Waiting, tries: 0, ..WebhookEvent::clone(event) };
             let again = Arc::new(again);
-            commit.changes.push(revived(event, why, now));
+            commit.changes.push(revived(event, why, (operator.cause(), now)));
             replayed.push(answer(&again, true));
             commit.inbox.push(EventWrite::Put(again));
         }
@@ -197,10 +199,10 @@ fn answer(event: &Arc<WebhookEvent>, replayed: bool) -> Value {
     row
 }
 
-fn revived(event: &WebhookEvent, why: &str, now: Timestamp) -> Change {
+fn revived(event: &WebhookEvent, why: &str, (cause, at): (Cause, Timestamp)) -> Change {
     Change {
-        at: now,
-        cause: Cause::Command,
+        at,
+        cause,
         entity: Entity::Webhook,
         id: event.id.0.to_string().into(),
         tenant: None,

@@ -89,6 +89,7 @@ enum CauseV1 {
     Command,
     Activation,
     Schedule,
+    Operator(u32),
 }
 
 impl From<&Cause> for CauseV1 {
@@ -100,6 +101,7 @@ impl From<&Cause> for CauseV1 {
             Cause::Command => Self::Command,
             Cause::Activation => Self::Activation,
             Cause::Schedule => Self::Schedule,
+            Cause::Operator(uid) => Self::Operator(*uid),
         }
     }
 }
@@ -113,6 +115,7 @@ impl From<CauseV1> for Cause {
             CauseV1::Command => Self::Command,
             CauseV1::Activation => Self::Activation,
             CauseV1::Schedule => Self::Schedule,
+            CauseV1::Operator(uid) => Self::Operator(uid),
         }
     }
 }

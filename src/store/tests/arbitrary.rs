@@ -275,6 +275,7 @@ pub(super) fn change() -> BoxedStrategy<Change> {
         text().prop_map(Cause::Webhook),
         text().prop_map(Cause::Caller),
         Just(Cause::Command),
+        any::<u32>().prop_map(Cause::Operator),
         Just(Cause::Activation),
     ];
     let whose = (option::of(tenant_id()), option::of(user_id()));

@@ -61,13 +61,13 @@ pub(super) fn kept(
 /// Lets go of what the brake holds: it is removed as the read that missed it said, with an entry in
 /// the journal for each and one for who released it. `None` if nothing is held. What a later round
 /// changed stays as it is.
-pub fn release(view: &TenantView, by: &str, now: Timestamp) -> Option<Commit> {
+pub fn release(view: &TenantView, cause: &Cause, now: Timestamp) -> Option<Commit> {
     let held = view.held.as_deref()?;
     let tenant = view.tenant.id;
     let mut commit = Commit {
         held: vec![(tenant, None)],
         sources: vec![(SourceKey::directory(tenant), freed(&view.directory))],
-        changes: vec![noted(tenant, held, by, now)],
+        changes: vec![noted(tenant, held, cause, now)],
         ..Commit::default()
     };
     let mut lost: BTreeMap<UserId, Vec<SkuId>> = BTreeMap::new();
@@ -85,7 +85,7 @@ pub fn release(view: &TenantView, by: &str, now: Timestamp) -> Option<Commit> {
         let after = Some(UserLicences::new(kept)).filter(|it| !it.is_empty());
         let before = UserLicences { missing_since: None, ..before };
         let who = (tenant, user);
-        let change = Change::of_user(now, Cause::Command, who, Some(before), after.clone());
+        let change = Change::of_user(now, cause.clone(), who, Some(before), after.clone());
         commit.changes.push(change);
         writes.push((user, after));
     }
@@ -95,7 +95,7 @@ pub fn release(view: &TenantView, by: &str, now: Timestamp) -> Option<Commit> {
     let gone = |it: &&Sku| it.missing_since.is_some() && held.skus.contains(&it.id);
     for sku in view.skus.iter().filter(gone) {
         let of = (tenant, sku.id);
-        commit.changes.push(Change::of_sku(now, Cause::Command, of, Some(sku), None));
+        commit.changes.push(Change::of_sku(now, cause.clone(), of, Some(sku), None));
     }
     if view.skus.iter().any(|it| gone(&it)) {
         let left = view.skus.iter().filter(|it| !gone(it)).cloned().collect();
@@ -112,10 +112,11 @@ fn freed(state: &SourceState) -> SourceState {
 }
 
 /// Who let go of what.
-fn noted(tenant: TenantId, held: &HeldBack, by: &str, now: Timestamp) -> Change {
+fn noted(tenant: TenantId, held: &HeldBack, cause: &Cause, at: Timestamp) -> Change {
+    let by = cause.operator().unwrap_or_else(|| cause.to_string());
     Change {
-        at: now,
-        cause: Cause::Command,
+        at,
+        cause: cause.clone(),
         entity: Entity::Tenant,
         id: tenant.to_string().into(),
         tenant: Some(tenant),
@@ -132,6 +133,8 @@ mod tests {
     use super::*;
     use crate::domain::Mirror;
 
+    const OPS: Cause = Cause::Operator(7);
+
     /// The tenant after the release, and what it changed.
     fn released(view: &TenantView) -> (TenantView, Commit) {
         let mirror = Mirror::default().applied(&Commit {
@@ -144,7 +147,7 @@ mod tests {
             held: vec![(view.tenant.id, view.held.as_deref().cloned())],
             ..Commit::default()
         });
-        let commit = release(mirror.tenant(view.tenant.id).unwrap(), "ops", Timestamp::UNIX_EPOCH);
+        let commit = release(mirror.tenant(view.tenant.id).unwrap(), &OPS, Timestamp::UNIX_EPOCH);
         let commit = commit.unwrap();
         let after = mirror.applied(&commit);
         (after.tenant(view.tenant.id).unwrap().as_ref().clone(), commit)
@@ -162,10 +165,10 @@ mod tests {
         let words = |it: &str| Some(Fact::Words(it.into()));
         let note = commit.changes.first().unwrap();
         assert_eq!(note.before, words("held back: 28 of 30 seats, which r1 no longer saw"));
-        assert_eq!(note.after, words("released by ops"));
-        assert!(commit.changes.iter().all(|it| it.cause == Cause::Command));
+        assert_eq!(note.after, words("released by user id 7"));
+        assert!(commit.changes.iter().all(|it| it.cause == OPS));
         assert_eq!(after.held.as_deref(), None);
-        assert!(release(&after, "ops", Timestamp::UNIX_EPOCH).is_none(), "once");
+        assert!(release(&after, &OPS, Timestamp::UNIX_EPOCH).is_none(), "once");
     }
 
     #[test]
@@ -202,6 +205,6 @@ mod tests {
         let (held, _) = enumerate(&tenant(30), 1, &[1]);
         let (gone, planned) = enumerate(&held, 2, &[1]);
         assert_eq!((planned.held, gone.held.as_deref()), (None, None));
-        assert!(release(&gone, "ops", Timestamp::UNIX_EPOCH).is_none());
+        assert!(release(&gone, &OPS, Timestamp::UNIX_EPOCH).is_none());
     }
 }

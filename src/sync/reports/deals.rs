@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::SyncHandle;
-use crate::domain::{Commit, Deal, DealId, Mirror, ServiceId, TenantId};
+use crate::domain::{Cause, Commit, Deal, DealId, Mirror, ServiceId, TenantId};
 use crate::store::StoreError;
 
 /// A deal as an operator enters it.
@@ -55,7 +55,11 @@ impl SyncHandle {
     /// # Errors
     ///
     /// [`StoreError`]: nothing was written.
-    pub async fn put_deal(&self, wish: DealWish) -> Result<(Arc<Deal>, Put), StoreError> {
+    pub async fn put_deal(
+        &self,
+        wish: DealWish,
+        by: Cause,
+    ) -> Result<(Arc<Deal>, Put), StoreError> {
         let _turn = self.sources.reports.take().await;
         let (mirror, now) = (self.sources.store.snapshot(), (self.sources.clock)());
         let known = mirror.deals().find(|it| {
@@ -78,7 +82,8 @@ impl SyncHandle {
         }
         let put = if known.is_some() { Put::Changed } else { Put::Added };
         let deal = Arc::new(deal);
-        let changes = Deal::change(now, known.map(|it| &**it), Some(&deal)).into_iter().collect();
+        let changes =
+            Deal::change(now, by, known.map(|it| &**it), Some(&deal)).into_iter().collect();
         let deals = vec![(deal.id, Some(Arc::clone(&deal)))];
         self.sources.store.commit(Commit { deals, changes, ..Commit::default() }).await?;
         Ok((deal, put))
@@ -89,12 +94,16 @@ impl SyncHandle {
     /// # Errors
     ///
     /// [`StoreError`]: nothing was written.
-    pub async fn remove_deal(&self, id: DealId) -> Result<Option<Arc<Deal>>, StoreError> {
+    pub async fn remove_deal(
+        &self,
+        id: DealId,
+        by: Cause,
+    ) -> Result<Option<Arc<Deal>>, StoreError> {
         let _turn = self.sources.reports.take().await;
         let mirror = self.sources.store.snapshot();
         let Some(deal) = mirror.deal(id) else { return Ok(None) };
         let now = (self.sources.clock)();
-        let changes = Deal::change(now, Some(deal), None).into_iter().collect();
+        let changes = Deal::change(now, by, Some(deal), None).into_iter().collect();
         let deals = vec![(id, None)];
         self.sources.store.commit(Commit { deals, changes, ..Commit::default() }).await?;
         Ok(Some(Arc::clone(deal)))

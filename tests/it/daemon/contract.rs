@@ -225,7 +225,7 @@ async fn the_log_and_the_journal_name_each_other() {
     assert!(lately.iter().all(|it| it["tenant"] == contoso.to_string()));
     assert_eq!(server.cli("log --since 2100-01-01 --json").await.ok().out, "");
 
-    let shape = "at:time cause:text entity:text id:text tenant:id? user:id?";
+    let shape = "at:time cause:text by:text? entity:text id:text tenant:id? user:id?";
     let changes = rows(&server, "changes", shape).await;
     for change in &changes {
         let cause = change["cause"].as_str().unwrap();

@@ -1,6 +1,6 @@
 //! What never arrived: given up in sight, kept, and sent again when somebody says so.
 
-use entitled::domain::Entity;
+use entitled::domain::{Cause, Entity};
 use entitled::notify::Replay;
 use entitled::store::ChangeFilter;
 
@@ -40,10 +40,10 @@ async fn after_three_days_of_tries_events_are_given_up_and_a_replay_brings_them(
     world.advance(SignedDuration::from_hours(8));
     let notify = &world.daemon.notify;
     let one = Replay::One(Arc::clone(&dead[1].id));
-    assert_eq!(notify.replay(&one, Some("nobody")).await.unwrap().len(), 0);
-    assert_eq!(notify.replay(&one, Some("billing")).await.unwrap().len(), 1);
+    assert_eq!(notify.replay(&one, Some("nobody"), &Cause::Command).await.unwrap().len(), 0);
+    assert_eq!(notify.replay(&one, Some("billing"), &Cause::Command).await.unwrap().len(), 1);
     settled(&world).await;
-    assert_eq!(notify.replay(&Replay::Dead, None).await.unwrap().len(), 2);
+    assert_eq!(notify.replay(&Replay::Dead, None, &Cause::Command).await.unwrap().len(), 2);
     settled(&world).await;
     let got: Vec<String> = billing.taken().into_iter().map(|it| it.id).collect();
     let ids: Vec<&str> = dead.iter().map(|it| &*it.id).collect();
@@ -51,7 +51,7 @@ async fn after_three_days_of_tries_events_are_given_up_and_a_replay_brings_them(
     assert_eq!(store.outbox()["billing"].dead, 0);
     // What was sent can be sent again too, all of it.
     let since = Replay::Since(dead[0].at);
-    assert_eq!(notify.replay(&since, None).await.unwrap().len(), 3);
+    assert_eq!(notify.replay(&since, None, &Cause::Command).await.unwrap().len(), 3);
     settled(&world).await;
     assert_eq!(billing.taken().len(), 6);
     let journal = store.changes(&ChangeFilter::default()).unwrap();

@@ -77,7 +77,8 @@ async fn an_operation_that_goes_on_for_long_is_no_failure() {
     it.stumble(Stumble::new("GET", "operations/*", 200, 999).saying(&operation.to_string()));
     it.stumble(it.trip("GET", 200, 999).saying(&serde_json::to_string(&before).unwrap()));
     let (progress, _steps) = mpsc::channel(256);
-    let followed = it.world.daemon.orders.follow(it.subscription(), &id, &progress).await;
+    let followed =
+        it.world.daemon.orders.follow(it.subscription(), &id, &Cause::Command, &progress).await;
     let followed = ended(followed, OrderEnd::UnderWay);
     assert_eq!(followed.operation.as_deref(), Some(&*id));
     let looks = it.asked("GET", &format!("/operations/{id}"));
@@ -217,7 +218,7 @@ async fn a_conflict_and_a_failure_end_as_the_subscription_shows() {
         let told = Stumble::new("GET", &id, 200, 9).saying(&operation.to_string());
         it.stumble(told);
         let (progress, _steps) = mpsc::channel(64);
-        it.world.daemon.orders.follow(it.subscription(), &id, &progress).await
+        it.world.daemon.orders.follow(it.subscription(), &id, &Cause::Command, &progress).await
     };
     ended(check("Conflict", Some("company")).await, OrderEnd::Already);
     let failed = check("Failed", None).await;
@@ -233,14 +234,14 @@ async fn an_order_that_is_not_waited_for_can_be_followed_later() {
     assert!(it.journal()[1].contains(&format!("carried out as operation {operation}")));
     let (progress, _steps) = mpsc::channel(64);
     let orders = &it.world.daemon.orders;
-    let followed = orders.follow(it.subscription(), &operation, &progress).await;
+    let followed = orders.follow(it.subscription(), &operation, &Cause::Command, &progress).await;
     ended(followed, OrderEnd::Done);
     it.is("team", Some(30), "Subscribed");
     let nobody = Uuid::from_u128(5).to_string();
-    let followed = orders.follow(it.subscription(), &nobody, &progress).await;
+    let followed = orders.follow(it.subscription(), &nobody, &Cause::Command, &progress).await;
     refused(followed, "no_operation", &["knows no operation"]);
     let suspend = it.world.microsoft(|world| world.suspend(it.id)).unwrap().to_string();
-    let followed = orders.follow(it.subscription(), &suspend, &progress).await;
+    let followed = orders.follow(it.subscription(), &suspend, &Cause::Command, &progress).await;
     refused(followed, "no_order", &["`Suspend`"]);
 }
 
