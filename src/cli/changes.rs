@@ -51,7 +51,8 @@ pub async fn run(
 
 /// The row with what differs in words: `status: Subscribed → Suspended`, and who gave a command.
 fn readable(mut row: Value) -> Value {
-    if let (Some(cause), Some(by)) = (row["cause"].as_str(), row["by"].as_str()) {
+    let word = |name: &str| row.get(name).and_then(Value::as_str);
+    if let Some((cause, by)) = word("cause").zip(word("by")) {
         let words = format!("{cause}, {by}").into();
         drop(row.as_object_mut().and_then(|row| row.insert("cause".to_owned(), words)));
     }
