@@ -80,6 +80,7 @@ use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::doctor::Upstreams;
 use crate::sync::inbox::Watch;
+use crate::sync::notifications::Notifications;
 use crate::sync::orders::Orders;
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
@@ -106,6 +107,8 @@ pub struct AdminSettings {
     pub orders: Orders,
     /// The door to what tells the publisher's own systems.
     pub notify: NotifyHandle,
+    /// Graph's change notifications.
+    pub notifications: Notifications,
     /// Looks at what stands upstream.
     pub upstreams: Upstreams,
     /// How webhooks do.
