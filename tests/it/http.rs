@@ -1,11 +1,12 @@
 //! The public and the ops listener through real sockets.
 
-mod activations;
+pub(crate) mod activations;
 mod answers;
 mod edges;
 mod guessing;
 pub(crate) mod harness;
 mod licenses;
 mod ops;
+mod shown;
 mod webhook;
 mod wire;

@@ -245,12 +245,12 @@ pub(super) fn explained_path(it: &Path) -> Value {
     row
 }
 
-/// A row of `keys list`: nothing secret.
-pub(super) fn key(it: &KeyRecord) -> Value {
+/// A row of `keys list`: nothing secret. One that is neither current nor retired signs next.
+pub(super) fn key(it: &KeyRecord, current: bool) -> Value {
     json!({
         "kid": it.kid,
         "created": it.created.to_string(),
         "retired": time(it.retired),
-        "current": it.retired.is_none(),
+        "current": current,
     })
 }

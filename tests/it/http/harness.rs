@@ -30,6 +30,8 @@ use uuid::Uuid;
 use crate::tokens::{ANA, CONTOSO, Draft, PretendEntra, Version, now, rules};
 
 pub(crate) const PRODUCT: &str = "synoptic-panel";
+/// A product whose licenses are shown by id and licensee.
+pub(crate) const MAP: &str = "field-map";
 pub(crate) const SHOP: &str = "ent_c2hvcC1zaG9wLXNob3Atc2hvcC1zaG9wLXNob3Atc2g";
 pub(crate) const PRINTER: &str = "ent_cHJpbnRlci1wcmludGVyLXByaW50ZXItcHJpbnRlci0";
 pub(crate) const SELLER: &str = "ent_c2VsbGVyLXNlbGxlci1zZWxsZXItc2VsbGVyLXNlbGw";
@@ -224,7 +226,7 @@ fn catalog() -> Catalog {
         service_plan_ids: Vec::new(),
         release_after: SignedDuration::from_hours(30 * 24),
     };
-    Catalog::new([Product {
+    let panel = Product {
         id: PRODUCT.parse().unwrap(),
         name: "Synoptic Panel".into(),
         hybrid: HybridMode::Entra,
@@ -233,7 +235,15 @@ fn catalog() -> Catalog {
             plan("vizmaker.synoptic.team", Channel::Appsource, Coverage::Tenant),
             plan("vizmaker.suite.seats", Channel::Saas, Coverage::Seats),
         ],
-    }])
+    };
+    let map = Product {
+        id: MAP.parse().unwrap(),
+        name: "Field Map".into(),
+        hybrid: HybridMode::Licensee,
+        features: [].into(),
+        plans: vec![plan("vizmaker.map.team", Channel::Appsource, Coverage::Tenant)],
+    };
+    Catalog::new([panel, map])
 }
 
 fn sku_id() -> SkuId {

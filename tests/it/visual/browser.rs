@@ -1,6 +1,8 @@
 //! The client in headless Chromium: in a sandboxed frame without an origin of its own, against the
 //! real listener. The page around it stands for Power BI and holds the visuals' storage.
 
+mod package;
+
 use std::fs;
 
 use base64::Engine as _;
@@ -115,6 +117,9 @@ async fn a_visual_believes_nothing_else() {
     };
     // Who changes the answer has not signed it.
     says(&asks(0, &|it| it["tamper"] = json!(true)).await, "false none signature");
+    says(&asks(4, &|it| it["options"]["product"] = json!("else")).await, "false none 404");
+    // A failure is remembered for a while, for all frames.
+    report.run("forget()").await;
     says(
         &asks(1, &|it| it["options"]["issuer"] = json!("https://else.test")).await,
         "false none issuer",
@@ -130,7 +135,6 @@ async fn a_visual_believes_nothing_else() {
     says(&asks(2, &|it| it["clock"] = json!(far)).await, "false none clock");
     let past = now().as_millisecond() - 48 * 3_600_000;
     says(&asks(3, &|it| it["clock"] = json!(past)).await, "false fresh clock");
-    says(&asks(4, &|it| it["options"]["product"] = json!("else")).await, "false none 404");
     says(&asks(5, &|it| it["options"]["token"] = json!("x.y.z")).await, "false none 401");
     // What is planted into the storage and not signed is as if it were not there.
     let planted =
@@ -171,4 +175,17 @@ async fn the_visuals_of_a_page_share_one_request() {
     says(&told, "true fresh -");
     assert_eq!(told["asked"], 1);
     says(&report.ask(3, &ana).await, "true kept -");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_signs_at_once_though_a_cache_hands_out_the_old_set() {
+    if !webdriver::is_there() {
+        return;
+    }
+    let report = Report::open().await;
+    let set = report.world.client.get(report.world.url("/.well-known/jwks.json")).send();
+    let mut ana = report.asks(ANA);
+    ana["stale"] = Value::from(set.await.unwrap().text().await.unwrap());
+    report.world.store.keys().rotate(now()).unwrap();
+    says(&report.ask(0, &ana).await, "true fresh -");
 }
