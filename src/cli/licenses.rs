@@ -78,7 +78,7 @@ pub enum LicensesCommand {
         #[command(flatten)]
         period: PeriodArgs,
     },
-    /// It covers something else at once, in a new period
+    /// Something about it differs at once; in a new period, if it covers something else
     Change {
         /// Its id
         id: LicenseId,
@@ -123,7 +123,8 @@ pub struct IssueArgs {
     /// Until when it is paid: 2027-01-31 or 2027-01-31T08:00:00Z; may lie in the past
     #[arg(long, value_name = "T")]
     period_end: Option<String>,
-    /// When the period began; now, if it is not said
+    /// When the period that is paid begins; now, if it is not said. The license counts from now on
+    /// all the same
     #[arg(long, value_name = "T")]
     period_start: Option<String>,
     /// When its trial ends
@@ -171,6 +172,12 @@ pub struct WhatArgs {
     /// How many tenants may be bound to it
     #[arg(long, value_name = "N")]
     tenants_max: Option<u32>,
+    /// Whom it is made out to; the name before is not recognized any more
+    #[arg(long, value_name = "L")]
+    licensee: Option<String>,
+    /// The account that pays
+    #[arg(long, value_name = "B")]
+    billing: Option<String>,
 }
 
 /// A new period.
@@ -269,6 +276,8 @@ pub async fn run(
                 ("node", what.node.clone()),
                 ("over_limit", text(what.over_limit.as_ref())),
                 ("tenants_max", text(what.tenants_max.as_ref())),
+                ("licensee", what.licensee.clone()),
+                ("billing", what.billing.clone()),
             ]);
             all.extend(period.pairs());
             step(remote, printer, (*id, "change"), &all).await

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::domain::{Cause, Change, Commit};
+use crate::http::KEYS_PUBLISHED_FOR;
 use crate::store::{Store, StoreError};
 use crate::sync::{Clock, SyncError};
 
@@ -21,8 +22,9 @@ const RELEASE_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How long the sync log and the change journal are kept.
 const KEEP: SignedDuration = SignedDuration::from_hours(400 * 24);
 
-/// How long a signing key stays after it was retired: far longer than any answer it signed.
-const KEEP_KEYS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long a signing key stays after it was retired: longer than it is published.
+const KEEP_KEYS: SignedDuration =
+    SignedDuration::from_secs(KEYS_PUBLISHED_FOR.as_secs() + TEND_EVERY.as_secs());
 /// How long the daemon goes on answering with a store that takes no writes any more, before it has
 /// itself started afresh. Longer than systemd's start limit takes to count to its end.
 const ENDURE: SignedDuration = SignedDuration::from_mins(10);

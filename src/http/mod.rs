@@ -40,5 +40,5 @@ pub use consent::ConsentLink;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use problem::{Problem, ProblemBody};
-pub use public::answer_json;
+pub use public::{KEYS_PUBLISHED_FOR, answer_json};
 pub use rates::{Rate, Rates};

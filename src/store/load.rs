@@ -191,7 +191,11 @@ impl Facts {
             Kind::Reported | Kind::Deal => of_reports(commit, key, kind, payload)?,
             Kind::Unfinished => unfinished(commit, key, payload)?,
             Kind::GraphSubscription => subscribed(commit, payload)?,
-            Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
+            Kind::License
+            | Kind::Packaged
+            | Kind::Activation
+            | Kind::LicenseUsers
+            | Kind::Sightings => {
                 self.licenses.take(commit, key, kind, payload)?;
             }
             Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,

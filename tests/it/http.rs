@@ -7,5 +7,6 @@ mod guessing;
 pub(crate) mod harness;
 mod licenses;
 mod ops;
+mod packages;
 mod webhook;
 mod wire;

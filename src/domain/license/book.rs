@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::product::words;
 use super::super::{Commit, ProductId, TenantId, UnknownWord};
 use super::anomaly::SEEN_FOR;
-use super::{Activation, ActivationId, ActivationWrite, License, LicenseId, LicenseUsers};
+use super::{
+    Activation, ActivationId, ActivationWrite, License, LicenseId, LicenseUsers, Packaged,
+};
 
 words!(
     /// What was seen of where a license is used: declared by a visual, which nobody can prove, or
@@ -110,6 +112,7 @@ pub struct LicenseCoverage {
 pub struct LicenseBook {
     licenses: OrdMap<LicenseId, Arc<License>>,
     by_key: HashMap<[u8; 32], LicenseId>,
+    packaged: HashMap<LicenseId, Packaged>,
     activations: OrdMap<ActivationId, Arc<Activation>>,
     of_tenant: HashMap<TenantId, Arc<[ActivationId]>>,
     of_license: HashMap<LicenseId, Arc<[ActivationId]>>,
@@ -152,6 +155,11 @@ impl LicenseBook {
     /// Those of a product, by id.
     pub fn of_product(&self, product: &ProductId) -> impl Iterator<Item = &Arc<License>> {
         self.all().filter(move |it| it.product == *product)
+    }
+
+    /// The package of a license that works offline longest, if any was signed.
+    pub fn packaged(&self, id: LicenseId) -> Option<Packaged> {
+        self.packaged.get(&id).copied()
     }
 
     /// The activation of this id.
@@ -231,6 +239,7 @@ impl LicenseBook {
         for it in &commit.licenses {
             self.put(it);
         }
+        self.packaged.extend(commit.packaged.iter().copied());
         for it in &commit.activations {
             match it {
                 ActivationWrite::Put(it) => self.bind(it),

@@ -123,9 +123,13 @@ async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value
 }
 
 /// The token to build into a package of this license.
-async fn package(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let id = parsed(&id)?;
-    let token = licenses::package(&admin.store, &admin.catalog, &admin.issuer, (id, admin.now()));
+async fn package(
+    State(admin): Shared,
+    Path(id): Path<String>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
+    let (id, order) = (parsed(&id)?, admin.order(operator));
+    let token = licenses::package(&admin.store, &admin.catalog, &admin.issuer, id, order);
     Ok(Json(json!({ "id": id.as_str(), "token": token.await? })))
 }
 

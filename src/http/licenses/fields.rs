@@ -74,6 +74,8 @@ impl Fields<'_> {
             domain: self.domain()?,
             over_limit: self.word("over_limit")?,
             tenants_max: tenants.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
+            licensee: self.text("licensee")?,
+            billing: self.text("billing")?,
             period: self.period()?,
         })
     }

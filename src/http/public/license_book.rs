@@ -220,7 +220,7 @@ pub(super) async fn reissue(
         (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such license", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It was revoked, or its paid time is over", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It was revoked or is suspended, or its paid time is over", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "It cannot be written down: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
     ),
@@ -234,7 +234,7 @@ pub(super) async fn package(
     let (order, _) = read(&shared, request, &format!("licenses/{id}/package")).await?;
     let (public, id) = (&shared.public, license(&id)?);
     let issuer = public.signers.issuer();
-    let token = licenses::package(&public.store, &public.catalog, issuer, (id, order.now)).await?;
+    let token = licenses::package(&public.store, &public.catalog, issuer, id, order).await?;
     let row = serde_json::json!({ "id": id.as_str(), "token": token });
     Ok(json(StatusCode::OK, bytes(&row)))
 }

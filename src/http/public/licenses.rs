@@ -50,7 +50,8 @@ pub(super) struct SaleBody {
     tenants_max: Option<u32>,
 }
 
-/// What changes, and until when the new period goes: as long as the old one, if nothing is said.
+/// What changes. A new period begins, as long as the old one if nothing is said, where `max`, `kind`,
+/// `node`, `domain`, `period_end` or `cycle` is named; the rest leaves the period as it is.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = LicenseChange)]
 #[expect(dead_code, reason = "bodies are read field by field, so that the wrong one is named")]
@@ -71,6 +72,10 @@ pub(super) struct ChangeBody {
     domain: Option<String>,
     /// How many tenants may be bound to it.
     tenants_max: Option<u32>,
+    /// Whom it is made out to: the name before is not recognized any more.
+    licensee: Option<String>,
+    /// The account that pays.
+    billing: Option<String>,
     /// The price of the period that ends: then the credit is an amount too.
     price: Option<f64>,
 }
@@ -167,7 +172,7 @@ macro_rules! steps {
 steps! {
     /// It was paid: a new period begins now, as long as the old one unless an end is named.
     renew "/v1/licenses/{id}/renew" "renew" Option<ChangeBody>,
-    /// It covers something else at once, in a new period.
+    /// Something about it differs at once: in a new period, if it covers something else.
     change "/v1/licenses/{id}/change" "change" ChangeBody,
     /// It ends with its period, without grace.
     cancel "/v1/licenses/{id}/cancel" "cancel" Option<Nothing>,

@@ -59,6 +59,7 @@ use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
 pub use consent::ConsentSettings;
+pub use keys::KEYS_PUBLISHED_FOR;
 pub use landing::LandingSettings;
 pub use openapi::openapi;
 

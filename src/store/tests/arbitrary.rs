@@ -436,6 +436,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
         arbitrary_licenses::activations(),
         arbitrary_licenses::users(),
         arbitrary_licenses::sighted(),
+        arbitrary_licenses::packaged(),
     );
     let reports = (vec(arbitrary_reports::reported(), 0..2), vec(arbitrary_reports::deal(), 0..2));
     (facts, rest, licenses, reports)
@@ -464,6 +465,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
             activations: licenses.1,
             license_users: licenses.2,
             sighted: licenses.3,
+            packaged: licenses.4,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,

@@ -116,8 +116,8 @@ impl<'a> Words<'a> {
                     .into(),
             },
             SwitchAct::Raise => format!(
-                "raise its maximum to {}: there are more seats than places; a new period begins, and \
-                 what was not used of the old one is shown",
+                "raise its maximum to {}: there are more seats than places; unless its paid period lies \
+                 ahead, a new one begins, and what was not used of the old one is shown",
                 self.plan.too_small().unwrap_or_default()
             ),
             SwitchAct::Cover => {
