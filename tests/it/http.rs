@@ -5,6 +5,7 @@ mod answers;
 mod edges;
 mod guessing;
 pub(crate) mod harness;
+mod licensee;
 mod licenses;
 mod ops;
 mod packages;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -107,6 +108,11 @@ pub struct LicenseCoverage {
     pub over_since: Option<Timestamp>,
 }
 
+/// Where a list goes on.
+fn behind<Id>(id: Option<Id>) -> Bound<Id> {
+    id.map_or(Bound::Unbounded, Bound::Excluded)
+}
+
 /// All licenses of one moment. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct LicenseBook {
@@ -147,6 +153,11 @@ impl LicenseBook {
         self.licenses.values()
     }
 
+    /// Those behind this one, by id; without one all of them.
+    pub fn all_after(&self, id: Option<LicenseId>) -> impl Iterator<Item = &Arc<License>> {
+        self.licenses.range((behind(id), Bound::Unbounded)).map(|(_, it)| it)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.licenses.len()
@@ -170,6 +181,14 @@ impl LicenseBook {
     /// All activations, by id.
     pub fn activations(&self) -> impl Iterator<Item = &Arc<Activation>> {
         self.activations.values()
+    }
+
+    /// Those behind this one, by id; without one all of them.
+    pub fn activations_after(
+        &self,
+        id: Option<ActivationId>,
+    ) -> impl Iterator<Item = &Arc<Activation>> {
+        self.activations.range((behind(id), Bound::Unbounded)).map(|(_, it)| it)
     }
 
     /// What this tenant is bound to, the oldest first.

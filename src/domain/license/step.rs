@@ -238,9 +238,8 @@ impl License {
                 (renewed, self.credit(now))
             }
             (Step::Change(change), _) => {
-                let changed = next.changed(change, now)?;
-                let anew = changed.period_start != self.period_start;
-                (changed, self.credit(now).filter(|_| anew))
+                let credit = self.credit(now).filter(|_| self.begins_anew(change, now));
+                (next.changed(change, now)?, credit)
             }
             (Step::Cancel, _) => {
                 (Self { cancelled_at: self.cancelled_at.or(Some(now)), ..next }, None)
@@ -259,10 +258,16 @@ impl License {
         Ok(Stepped { already: license == *self, license, credit })
     }
 
-    /// What it covers is changed in a new period, and so is one that was not paid in time: whoever
-    /// upgrades pays. As long as nothing of a paid period has begun, a trial stays one and what was
-    /// paid ahead stays ahead, unless an end or a cycle says that it was paid. Whoever pays it, whom
-    /// it is made out to and what is done over its limits have nothing to do with its times.
+    /// Whether a change begins a new period: it names one, or covers something else, in the middle of
+    /// one that was paid or after it. As long as nothing of a paid period has begun, a trial stays one
+    /// and what was paid ahead stays ahead. Who pays it, whom it is made out to and what is done over
+    /// its limits have nothing to do with its times.
+    fn begins_anew(&self, change: &LicenseChange, now: Timestamp) -> bool {
+        let begun = self.paid_at.is_some_and(|paid| paid <= now);
+        change.period != NewPeriod::default() || change.covers() && begun
+    }
+
+    /// Whoever upgrades what was not paid in time pays it by that.
     ///
     /// Source: contract section 2, rule 5: an upgrade takes effect at once and starts a new period;
     /// what is cancelled is over after its end until it is renewed.
@@ -270,16 +275,14 @@ impl License {
         if *change == LicenseChange::default() {
             return Err(field("max", "name what changes: `max`, `kind`, an end …"));
         }
-        let named = change.period != NewPeriod::default();
-        let anew = change.covers() || named;
-        let ahead = self.paid_at.is_none_or(|paid| now < paid);
+        let anew = self.begins_anew(change, now);
         let over = self.paid_until().is_some_and(|end| end <= now);
-        if anew && over && self.cancelled_at.is_some() {
+        if (anew || change.covers()) && over && self.cancelled_at.is_some() {
             return Err(LicenseRefused::Standing(
                 "it was cancelled and is over: `renew` it first, then change it",
             ));
         }
-        let kept = if named || anew && !ahead { self.in_period(change.period, now) } else { self };
+        let kept = if anew { self.in_period(change.period, now) } else { self };
         let LicenseChange { max, kind, node, domain, over_limit, tenants_max, .. } = change.clone();
         let kind = kind.unwrap_or(kept.kind);
         Ok(Self {

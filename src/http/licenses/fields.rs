@@ -141,7 +141,7 @@ impl Fields<'_> {
 }
 
 /// An amount of money, in whatever currency the publisher thinks in.
-pub(super) fn amount(field: &'static str, text: &str) -> Result<f64, Problem> {
+pub(in crate::http) fn amount(field: &'static str, text: &str) -> Result<f64, Problem> {
     let amount: Option<f64> = text.trim().parse().ok();
     let amount = amount.filter(|it| it.is_finite() && *it >= 0.0);
     amount.ok_or_else(|| wrong(field, "it is no amount"))

@@ -191,6 +191,7 @@ impl Public {
                 self.tell_over_limit(asked, now);
             }
             self.note_sighted(asked, &decision, from, now).await;
+            self.note_licensee(asked, &decision, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
             let Some(seat) = due else {
                 let decision = self.look_again(asked, decision, now);

@@ -9,11 +9,13 @@ mod graph;
 mod keys;
 mod landing;
 mod license_book;
+mod licensee;
 mod licenses;
 mod openapi;
 mod packages;
 mod page;
 mod question;
+mod refusals;
 mod revocations;
 mod sighted;
 mod signed;
@@ -213,6 +215,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/licenses", post(licenses::issue)),
         ("get", "/v1/licenses", get(license_book::list)),
         ("post", "/v1/licenses/import", post(license_book::import)),
+        ("get", "/v1/licenses/export", get(license_book::export)),
         ("get", "/v1/licenses/overlap", get(license_book::overlap)),
         ("get", "/v1/licenses/switch-plan", get(license_book::switch_plan)),
         ("get", "/v1/licenses/{id}", get(licenses::show)),

@@ -29,6 +29,8 @@ use uuid::Uuid;
 
 use crate::tokens::{ANA, CONTOSO, Draft, PretendEntra, Version, now, rules};
 
+/// A product whose licenses are typed: id and licensee.
+pub(crate) const TYPED: &str = "route-map";
 pub(crate) const PRODUCT: &str = "synoptic-panel";
 pub(crate) const SHOP: &str = "ent_c2hvcC1zaG9wLXNob3Atc2hvcC1zaG9wLXNob3Atc2g";
 pub(crate) const PRINTER: &str = "ent_cHJpbnRlci1wcmludGVyLXByaW50ZXItcHJpbnRlci0";
@@ -224,7 +226,7 @@ fn catalog() -> Catalog {
         service_plan_ids: Vec::new(),
         release_after: SignedDuration::from_hours(30 * 24),
     };
-    Catalog::new([Product {
+    let visual = Product {
         id: PRODUCT.parse().unwrap(),
         name: "Synoptic Panel".into(),
         hybrid: HybridMode::Entra,
@@ -233,7 +235,15 @@ fn catalog() -> Catalog {
             plan("vizmaker.synoptic.team", Channel::Appsource, Coverage::Tenant),
             plan("vizmaker.suite.seats", Channel::Saas, Coverage::Seats),
         ],
-    }])
+    };
+    let typed = Product {
+        id: TYPED.parse().unwrap(),
+        name: "Route Map".into(),
+        hybrid: HybridMode::Licensee,
+        features: [(Channel::Hybrid, Features::from(["maps".into()]))].into(),
+        plans: Vec::new(),
+    };
+    Catalog::new([visual, typed])
 }
 
 fn sku_id() -> SkuId {

@@ -285,6 +285,14 @@ impl<'a> Words<'a> {
                     .to_owned(),
             );
         }
+        let anonymous = plan.anonymous();
+        if anonymous > 0 {
+            doubts.push(format!(
+                "{anonymous} users of the license are known by their number alone (packages tell no \
+                 names): whether they have seats nobody can tell, so ask the customer before the old \
+                 system ends"
+            ));
+        }
         if self.hybrid == HybridMode::None {
             doubts.push(
                 "this product has no license for the visual from AppSource: the visual is replaced \
