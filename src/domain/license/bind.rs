@@ -161,8 +161,10 @@ mod tests {
         let id = sample().id;
         let tenant = |n: u128| TenantId::from_uuid(Uuid::from_u128(n));
         let note = |mirror: &mut Mirror, n: u8, tenant| {
+            let mut random = [n; ActivationId::RANDOM];
+            random[0] = 8 + n / 32;
             let activation = Activation {
-                id: ActivationId::from_random([100 + n; ActivationId::RANDOM]),
+                id: ActivationId::from_random(random),
                 license: id,
                 tenant,
                 by: ActivatedBy::Licensee,
