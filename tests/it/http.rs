@@ -1,6 +1,6 @@
 //! The public and the ops listener through real sockets.
 
-mod activations;
+pub(crate) mod activations;
 mod answers;
 mod edges;
 mod guessing;

@@ -1,6 +1,7 @@
 //! The client for visuals: what it is made of, and what it does in a real browser.
 
 mod browser;
+mod package;
 
 use std::fs;
 use std::process::Command;

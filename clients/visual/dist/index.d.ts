@@ -38,19 +38,25 @@ export interface Answer {
     as_of: string | null;
     stale: boolean;
     check_after: number;
-    valid_until: string;
+    /** `null` only of a package that holds without an end. */
+    valid_until: string | null;
 }
 /** What came of a question. */
 export interface Result {
     /** Whether the visual may be used: false when nobody could be asked and nothing valid is kept. */
     usable: boolean;
-    /** The answer, checked; `null` if there is none that may be believed. */
+    /** The answer, checked, or what the package says; `null` if there is none that may be believed. */
     answer: Answer | null;
-    /** `fresh` from the daemon, `kept` and not yet due again, `offline`: kept, and nobody answers. */
-    from: "fresh" | "kept" | "offline" | "none";
+    /**
+     * `fresh` from the daemon, `kept` and not yet due again, `offline`: kept, and nobody answers;
+     * `package`: nobody answers, nothing is kept, and the package itself holds.
+     */
+    from: "fresh" | "kept" | "offline" | "package" | "none";
     /**
      * Why there is no fresh answer: `network`, `timeout`, `clock` (this computer's clock is wrong),
      * `form`, `key`, `signature`, `audience`, `issuer`, `expired`, or the HTTP status such as `401`.
+     * With a package and `none`, why the package does not hold: also `revoked`, and `host` (a license
+     * for a site, elsewhere than embedded).
      */
     error: string | null;
 }
@@ -76,6 +82,10 @@ export interface Options {
     };
     /** The token that was built into the package. */
     package?: string;
+    /** The keys of `/.well-known/jwks.json`, built in beside the package: it works offline by them. */
+    keys?: Jwk[];
+    /** The capacity it runs on, if the visual knows it; recorded, never a ground for the answer. */
+    capacity?: string;
     /** The page that embeds the visual, if the visual knows it. */
     site?: string;
     storage?: Storage;
@@ -83,6 +93,10 @@ export interface Options {
     /** For tests: the time in milliseconds, and `fetch`. */
     now?: () => number;
     fetch?: typeof fetch;
+}
+/** A public key of the key set. */
+export interface Jwk extends JsonWebKey {
+    kid?: string;
 }
 /** Shows a notice, or takes away what was shown. Where Power BI shows one overlay not, the other is tried. */
 export declare const show: (notifier: Notifier | undefined, notice: Notice | null) => Promise<void>;

@@ -3,18 +3,26 @@ import powerbi from "powerbi-visuals-api";
 import { entitled, type Result } from "entitled-visual";
 
 const LICENSING = "https://lic.example.test";
+/** An Entra token lives for an hour or more. */
+const TOKEN_LIVES = 30 * 60_000;
 
 export class Visual implements powerbi.extensibility.visual.IVisual {
   private readonly host: powerbi.extensibility.visual.IVisualHost;
-  private asked: Promise<Result> | undefined;
+  private token: Promise<string | undefined> | undefined;
+  private tokenAt = 0;
+  private updates = 0;
 
   constructor(options: powerbi.extensibility.visual.VisualConstructorOptions) {
     this.host = options.host;
   }
 
-  /** Once for each time the visual is built; the client itself asks again when it is due. */
+  /** At each update: the client answers from memory, and asks again when it is due. */
   private async ask(license: { id: string; licensee: string } | undefined): Promise<Result> {
-    const token = await this.token();
+    if (!this.token || Date.now() - this.tokenAt > TOKEN_LIVES) {
+      this.tokenAt = Date.now();
+      this.token = this.acquire();
+    }
+    const token = await this.token;
     return entitled({
       url: LICENSING,
       product: "synoptic-panel",
@@ -23,13 +31,14 @@ export class Visual implements powerbi.extensibility.visual.IVisual {
       version: "2.1.0",
       ...(token ? { token } : {}),
       ...(license ? { license } : {}),
+      // A visual that carries its license in its package: `package: PACKAGE, keys: KEYS`.
       storage: this.host.storageV2Service,
       notifier: this.host.licenseManager,
     });
   }
 
   /** Only visuals from AppSource get one, where the tenant's administrator has switched it on. */
-  private async token(): Promise<string | undefined> {
+  private async acquire(): Promise<string | undefined> {
     try {
       return (await this.host.acquireAADTokenService.acquireAADToken())?.accessToken;
     } catch {
@@ -38,8 +47,10 @@ export class Visual implements powerbi.extensibility.visual.IVisual {
   }
 
   public async update(options: powerbi.extensibility.visual.VisualUpdateOptions): Promise<void> {
-    this.asked ??= this.ask(undefined);
-    const { usable, answer } = await this.asked;
+    const update = ++this.updates;
+    const { usable, answer } = await this.ask(undefined);
+    // A later update may have been drawn meanwhile.
+    if (update !== this.updates) return;
     const features = usable ? (answer?.features ?? []) : [];
     this.draw(options, features);
   }

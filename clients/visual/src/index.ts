@@ -44,20 +44,26 @@ export interface Answer {
   as_of: string | null;
   stale: boolean;
   check_after: number;
-  valid_until: string;
+  /** `null` only of a package that holds without an end. */
+  valid_until: string | null;
 }
 
 /** What came of a question. */
 export interface Result {
   /** Whether the visual may be used: false when nobody could be asked and nothing valid is kept. */
   usable: boolean;
-  /** The answer, checked; `null` if there is none that may be believed. */
+  /** The answer, checked, or what the package says; `null` if there is none that may be believed. */
   answer: Answer | null;
-  /** `fresh` from the daemon, `kept` and not yet due again, `offline`: kept, and nobody answers. */
-  from: "fresh" | "kept" | "offline" | "none";
+  /**
+   * `fresh` from the daemon, `kept` and not yet due again, `offline`: kept, and nobody answers;
+   * `package`: nobody answers, nothing is kept, and the package itself holds.
+   */
+  from: "fresh" | "kept" | "offline" | "package" | "none";
   /**
    * Why there is no fresh answer: `network`, `timeout`, `clock` (this computer's clock is wrong),
    * `form`, `key`, `signature`, `audience`, `issuer`, `expired`, or the HTTP status such as `401`.
+   * With a package and `none`, why the package does not hold: also `revoked`, and `host` (a license
+   * for a site, elsewhere than embedded).
    */
   error: string | null;
 }
@@ -81,6 +87,10 @@ export interface Options {
   license?: { id: string; licensee: string };
   /** The token that was built into the package. */
   package?: string;
+  /** The keys of `/.well-known/jwks.json`, built in beside the package: it works offline by them. */
+  keys?: Jwk[];
+  /** The capacity it runs on, if the visual knows it; recorded, never a ground for the answer. */
+  capacity?: string;
   /** The page that embeds the visual, if the visual knows it. */
   site?: string;
   storage?: Storage;
@@ -90,9 +100,14 @@ export interface Options {
   fetch?: typeof fetch;
 }
 
-/** A signed answer, when to ask again, and the key that checks it while nobody can be asked for keys. */
-interface Kept { t: string; u: number; k?: Jwk }
-interface Jwk extends JsonWebKey { kid?: string }
+/** A public key of the key set. */
+export interface Jwk extends JsonWebKey { kid?: string }
+
+/**
+ * A signed answer, when to ask again, the key that checks it while nobody can be asked for keys, and
+ * why nobody answered the last time. It may hold anything: whoever can write the storage wrote it.
+ */
+interface Kept { t?: string; u?: number; k?: Jwk; e?: string }
 
 /** Until an answer must be there, in milliseconds. */
 const PATIENCE = 3000;
@@ -102,31 +117,48 @@ const SKEW = 300_000;
 const LEASE = 4000;
 /** The largest answer that is kept. */
 const KEPT_MAX = 4096;
+/** How long a key id stays unknown, in milliseconds. */
+const UNKNOWN_FOR = 300_000;
+/** How long an anonymous id lives, in milliseconds: 29 days, as what a visual stores does. */
+const ID_LIVES = 29 * 86_400_000;
+/** How long a failure is remembered at most, in milliseconds. */
+const REST_MAX = 3_600_000;
 
-const running = new Map<string, Promise<Result>>();
-const keySets = new Map<string, { keys: Jwk[]; tried: Set<string> }>();
-/** Answers kept in this frame: storage may be missing. By question. */
-const memory = new Map<string, string>();
+/** What of the options is sent; all but the first three tell one question from another. */
+const FIELDS = ["version", "capacity", "anonymous_id", "product", "host", "locale", "license", "id", "licensee", "package", "site"];
+/** Before each key in the visual's storage. */
+const OURS = "entitled-";
+/** The `typ` of what is signed. */
+const ANSWER = "JWT";
+const PACKAGE = "entitled-package+jwt";
+const REVOCATIONS = "entitled-revocations+jwt";
+
+const running: Record<string, Promise<Result>> = {};
+/** By url. */
+const keySets: Record<string, Jwk[]> = {};
+/** When a key id was looked for in vain, by url and id. */
+const unknown: Record<string, number> = {};
+/** What is kept in this frame: storage may be missing. */
+const memory: Record<string, string> = {};
+/** What each notifier shows. */
+const shown = new WeakMap<Notifier, string>();
 
 const wait = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
-/** Waits, but no longer than that; storage that never answers must not hold the visual up. */
+/** Waits, but no longer than that; what never answers must not hold the visual up. */
 const within = <T>(it: PromiseLike<T>, ms: number): Promise<T | undefined> =>
   Promise.race([it, wait(ms) as Promise<undefined>]);
 
-const bytes = (text: string): Uint8Array =>
-  Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
-const object = (part: string | undefined): any =>
-  JSON.parse(new TextDecoder().decode(bytes(part ?? "")));
+const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
+const bytes = (text: string | undefined): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob((text ?? "").replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+const object = (part: string | undefined): any => JSON.parse(new TextDecoder().decode(bytes(part)));
 
-/** A short name for what is asked, without telling it: FNV-1a, in 32 bits twice. */
-const short = (text: string): string => {
-  let [a, b] = [0x811c9dc5, 0x01000193];
-  for (let at = 0; at < text.length; at++) {
-    a = Math.imul(a ^ text.charCodeAt(at), 0x01000193);
-    b = Math.imul(b ^ text.charCodeAt(at), 0x85ebca6b);
-  }
-  return (a >>> 0).toString(36) + (b >>> 0).toString(36);
-};
+/** A short name for a text, without telling it: the first 12 bytes of its SHA-256, as numbers. */
+const short = async (text: string): Promise<string> =>
+  String(new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(text)), 0, 12));
+
+/** What a license is called in the list of revoked ones, and in storage once it was found there. */
+const mark = (license: string): Promise<string> => short("entitled revocation\n" + license);
 
 /** Who is asked for: of a user's token the ids alone, since a token is renewed every hour. */
 const whoIs = (token?: string): string => {
@@ -138,168 +170,207 @@ const whoIs = (token?: string): string => {
   }
 };
 
-const request = async (it: Options, path: string, init?: RequestInit): Promise<Response> => {
+const bare = (url: string): string => String(url).replace(/\/$/, "");
+const isAhead = (claims: { iat: number }, now: number): boolean => !(claims.iat * 1000 <= now + SKEW);
+/** Somewhat later, so that not all ask at once. */
+const later = (now: number, seconds: number): number => now + seconds * (1000 + Math.random() * 100);
+
+/** What was thrown: a word, or a word and when to come again, in seconds, or something unforeseen. */
+const reason = (why: unknown): [string, number] => {
+  const [word, after] = [why].flat() as any[];
+  return [typeof word === "string" ? word : "form", after];
+};
+
+/** The body of an answer that is one. */
+const request = async (it: Options, path: string, init?: RequestInit): Promise<string> => {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), PATIENCE);
+  let answer: Response, text: string;
   try {
-    const answer = await (it.fetch ?? fetch)(bare(it.url) + path, { ...init, signal: stop.signal });
-    const text = await answer.text();
-    return new Response(text, { status: answer.status, headers: answer.headers });
+    answer = await (it.fetch ?? fetch)(bare(it.url) + path, { ...init, signal: stop.signal });
+    text = await answer.text();
   } catch {
     throw stop.signal.aborted ? "timeout" : "network";
   } finally {
     clearTimeout(timer);
   }
+  if (!answer.ok) throw [String(answer.status), Number(answer.headers.get("Retry-After"))];
+  return text;
 };
 
-const bare = (url: string): string => String(url).replace(/\/$/, "");
-const isAhead = (claims: { iat: number }, now: number): boolean => !(claims.iat * 1000 <= now + SKEW);
+/** What the visual's storage holds, or nothing; with a value, puts it there. */
+const stored = async ({ storage }: Options, key: string, value?: string): Promise<string | null | undefined> => {
+  try {
+    return await (storage && within<any>(value ? storage.set(key, value) : storage.get(key), 500));
+  } catch {
+    return;
+  }
+};
+
+/** What is kept: in this frame, else in the visual's storage. */
+const kept = async (it: Options, key: string): Promise<string | null | undefined> => memory[key] ?? stored(it, key);
+
+const keep = async (it: Options, key: string, text: string): Promise<void> => {
+  if (text.length > KEPT_MAX) return;
+  memory[key] = text;
+  await stored(it, key, text);
+};
 
 /**
- * The key of this id; fetched anew at most once for each id that is not known. `spare` is the one
- * that was kept with the answer: a frame that is built while nobody answers has no other.
+ * The key of this id: built in, or fetched. A new key may sign at once, so a set that lacks it is
+ * fetched again past every cache. `spare` is the one that was kept with the answer: a frame that is
+ * built while nobody answers has no other.
  */
-const keyOf = async (it: Options, kid: string, spare?: Jwk): Promise<Jwk> => {
-  const set = keySets.get(it.url) ?? { keys: [], tried: new Set<string>() };
-  keySets.set(it.url, set);
-  const find = () => set.keys.find((key) => key.kid === kid);
-  if (!find() && !set.tried.has(kid)) {
+const keyOf = async (it: Options, kid: string, now: number, spare?: Jwk): Promise<Jwk> => {
+  const id = it.url + kid;
+  const caches: RequestCache[] = ["default", "no-cache"];
+  for (;;) {
+    const key = [...(it.keys ?? []), ...(keySets[it.url] ?? [])].find((key) => key.kid === kid);
+    if (key) return key;
+    const cache = caches.shift();
+    if (!cache) unknown[id] = now;
+    if (now - unknown[id]! < UNKNOWN_FOR) throw "key";
     try {
-      const answer = await request(it, "/.well-known/jwks.json");
-      if (!answer.ok) throw String(answer.status);
-      set.keys = (await answer.json()).keys ?? [];
-      set.tried.add(kid);
+      keySets[it.url] = JSON.parse(await request(it, "/.well-known/jwks.json", { cache: cache! })).keys;
     } catch (why) {
       if (spare?.kid !== kid) throw why;
       return spare;
     }
   }
-  const key = find();
-  if (!key) throw "key";
-  return key;
 };
 
 /**
- * The claims of a signed answer, if it may be believed at this time. It is never earlier than the
+ * The claims of what is signed, if it may be believed at this time. It is never earlier than the
  * signer's `iat`: for a fresh answer a clock that is behind is put right by it, and one that is far
  * ahead makes it look expired (`clock`); a kept answer from the future means that somebody has put
  * the clock back.
  */
-const verify = async (it: Options, token: string, now: number, fresh: boolean, spare?: Jwk): Promise<Answer & { iat: number }> => {
+const verify = async (it: Options, token: string, typ: string, now: number, fresh: boolean, spare?: Jwk): Promise<any> => {
   const [head, body, signature, ...more] = token.split(".");
-  let header: any, claims: any, sealed: Uint8Array;
-  try {
-    [header, claims, sealed] = [object(head), object(body), bytes(signature ?? "")];
-  } catch {
-    throw "form";
-  }
-  if (header.alg !== "ES256" || more.length) throw "form";
-  const { kty, crv, x, y } = await keyOf(it, String(header.kid), spare);
+  const [header, claims, sealed] = [object(head), object(body), bytes(signature)];
+  if (header.alg !== "ES256" || header.typ !== typ || more.length) throw "form";
+  const { kty, crv, x, y } = await keyOf(it, String(header.kid), now, spare);
   const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
   const { subtle } = crypto;
   const key = await subtle.importKey("jwk", { kty, crv, x, y } as JsonWebKey, algorithm, false, ["verify"]);
-  const signed = new TextEncoder().encode(head + "." + body);
-  if (!(await subtle.verify(algorithm, key, sealed as BufferSource, signed))) throw "signature";
-  if (claims.aud !== it.product) throw "audience";
+  if (!(await subtle.verify(algorithm, key, sealed, utf8(head + "." + body)))) throw "signature";
+  if (typ !== REVOCATIONS && claims.aud !== it.product) throw "audience";
   if (bare(claims.iss) !== bare(it.issuer ?? it.url)) throw "issuer";
-  if (!(claims.exp * 1000 + (fresh ? SKEW : 0) > now)) throw fresh ? "clock" : "expired";
+  // Only a package may have no end.
+  const end = typ === PACKAGE && claims.exp === undefined ? Infinity : claims.exp * 1000;
+  if (!(end + (fresh ? SKEW : 0) > now)) throw fresh ? "clock" : "expired";
   if (!fresh && isAhead(claims, now)) throw "clock";
   return claims;
-};
-
-/** What is kept for a question: in this frame, else in the visual's storage. */
-const kept = async (it: Options, key: string, anew?: boolean): Promise<Kept | null> => {
-  const own = anew ? undefined : memory.get(key);
-  try {
-    const text = own ?? (it.storage && (await within(it.storage.get(key), 500)));
-    const found = text ? JSON.parse(text) : null;
-    return typeof found?.t === "string" && typeof found.u === "number" ? found : null;
-  } catch {
-    return null;
-  }
-};
-
-const keep = async (it: Options, key: string, text: string): Promise<void> => {
-  if (text.length > KEPT_MAX) return;
-  memory.set(key, text);
-  try {
-    await (it.storage && within(it.storage.set(key, text), 500));
-  } catch {
-    // It is kept in this frame at least.
-  }
 };
 
 const result = (answer: Answer | null, from: Result["from"], error: string | null): Result =>
   ({ usable: answer?.usable === true, answer, from, error });
 
-/** Asks the daemon. Returns its answer as it signed it, or throws why there is none. */
-const ask = async (it: Options, now: () => number): Promise<[string, number]> => {
-  const { product, host, locale, version, license, site } = it;
-  const body = JSON.stringify({ product, host, locale, version, license, package: it.package, site });
-  const headers: Record<string, string> = { "Content-Type": "text/plain" };
-  if (it.token) headers.Authorization = "Bearer " + it.token;
-  const answer = await request(it, "/v1/entitlements", { method: "POST", headers, body, credentials: "omit" });
-  const after = Number(answer.headers.get("Retry-After")) || 0;
-  if (!answer.ok) throw [String(answer.status), after];
-  let read: any;
-  try {
-    read = await answer.json();
-  } catch {
-    throw "form";
+/**
+ * By what the users of a license are counted where nobody signs in: made up here, for 29 days. None on
+ * public pages, and none that cannot be kept: it would be somebody else each time.
+ */
+const anonymous = async (it: Options, now: number): Promise<string | undefined> => {
+  if (!(it.license || it.package) || it.host === "publish_to_web" || Number(it.host) & 2) return;
+  for (let tries = 2; tries--; ) {
+    const [id, made] = String(await stored(it, OURS + "id")).split(" ");
+    if (now - Number(made) < ID_LIVES) return id;
+    await stored(it, OURS + "id", crypto.getRandomValues(new Uint32Array(4)) + " " + now);
   }
-  if (typeof read?.token !== "string") throw "form";
-  return [read.token, now() + jitter((Number(read.check_after) || 60) * 1000)];
+  return;
 };
 
-/** Somewhat later, so that not all ask at once. */
-const jitter = (ms: number): number => ms * (1 + Math.random() / 10);
+/** Asks the daemon. Returns its answer as it signed it, or throws why there is none. */
+const ask = async (it: Options, now: number): Promise<string> => {
+  const body = JSON.stringify({ ...it, anonymous_id: await anonymous(it, now) }, FIELDS);
+  // As a text is sent without a `Content-Type`, it needs no preflight.
+  const headers = it.token ? { Authorization: "Bearer " + it.token } : {};
+  return JSON.parse(await request(it, "/v1/entitlements", { method: "POST", headers, body, credentials: "omit" })).token;
+};
+
+/** Looks the package's license up in the signed list of revoked ones; kept if there: it is for good. */
+const lookUp = async (it: Options, now: number): Promise<void> => {
+  try {
+    const ours = await mark(object(it.package!.split(".")[1]).license);
+    const list = await request(it, "/.well-known/revocations");
+    const { revoked } = await verify(it, list, REVOCATIONS, now, true);
+    if (revoked.some((one: string) => String(bytes(one)) === ours)) await keep(it, OURS + ours, "1");
+  } catch {
+    // What is known of it already counts.
+  }
+};
+
+/** Nobody answers and nothing is kept: what the package says by itself, until its next payment date. */
+const carried = async (it: Options, now: number, error: string): Promise<Result> => {
+  try {
+    if (!it.package) throw error;
+    const { product, host } = it;
+    const { license, kind, features, iat, exp } = await verify(it, it.package, PACKAGE, now, false);
+    if (kind === "site" && host !== "embed" && !(Number(host) & 8)) throw "host";
+    if (await kept(it, OURS + (await mark(license)))) throw "revoked";
+    const time = (seconds?: number) => (seconds ? new Date(seconds * 1000).toISOString() : null);
+    return result({
+      product, state: "active", usable: true, reason: "license_active", source: "direct", plan: null, features,
+      period_end: time(exp), grace_end: null, notice: null, as_of: time(iat), stale: true, check_after: 600, valid_until: time(exp),
+    }, "package", error);
+  } catch (why) {
+    return result(null, "none", reason(why)[0]);
+  }
+};
 
 const answered = async (it: Options, key: string): Promise<Result> => {
   const now = it.now ?? Date.now;
-  let old = await kept(it, key);
-  const valid = async (): Promise<Answer | null> => {
+  let old: Kept = {};
+  const valid = (): Promise<Answer | null> => verify(it, old.t!, ANSWER, now(), false, old.k).catch(() => null);
+  /** What there is to say without asking, until it is time to ask. */
+  const rested = async (text: string | null | undefined): Promise<Result | undefined> => {
     try {
-      return old && (await verify(it, old.t, now(), false, old.k));
+      old = JSON.parse(text!) ?? old;
     } catch {
-      return null;
+      // There is nothing, or nonsense.
     }
+    const rest = old.u! - now();
+    if (!(rest > 0)) return;
+    const answer = await valid();
+    if (answer) return result(answer, "kept", null);
+    if (old.e && rest < REST_MAX) return carried(it, now(), old.e);
+    return;
   };
-  let answer = await valid();
-  if (answer && now() < old!.u) return result(answer, "kept", null);
+  let found = await rested(await kept(it, key));
   // Another frame may be asking: its lease says so, and its answer will be in storage.
-  const lease = "l" + key;
-  try {
-    const until = Number(it.storage && (await within(it.storage.get(lease), 500)));
-    const end = Math.min(until, now() + LEASE);
-    while (now() < end) {
-      await wait(50);
-      old = (await kept(it, key, true)) ?? old;
-      answer = await valid();
-      if (answer && now() < old!.u) return result(answer, "kept", null);
-    }
-    await (it.storage && within(it.storage.set(lease, String(now() + LEASE)), 500));
-  } catch {
-    // Without storage each frame asks for itself.
+  const lease = OURS + "l" + key;
+  const end = Math.min(found ? 0 : Number(await stored(it, lease)), now() + LEASE);
+  while (!found && now() < end) {
+    await wait(50);
+    found = await rested(await stored(it, key));
   }
+  if (found) return found;
+  await stored(it, lease, String(now() + LEASE));
+  const list = it.package && lookUp(it, now());
   try {
-    const [token, until] = await ask(it, now);
-    const fresh = await verify(it, token, now(), true);
-    const { kid } = object(token.split(".")[0]);
-    await keep(it, key, JSON.stringify({ t: token, u: until, k: await keyOf(it, kid) }));
+    const t = await ask(it, now());
+    const fresh = await verify(it, t, ANSWER, now(), true);
+    const k = await keyOf(it, object(t.split(".")[0]).kid, now());
+    await keep(it, key, JSON.stringify({ t, k, u: later(now(), fresh.check_after || 60) }));
     return result(fresh, "fresh", isAhead(fresh, now()) ? "clock" : null);
   } catch (why) {
-    const [error, after] = Array.isArray(why) ? why : [typeof why === "string" ? why : "form", 0];
-    answer = await valid();
+    const [e, after] = reason(why);
+    const answer = await valid();
+    await list;
+    found = answer ? result(answer, "offline", e) : await carried(it, now(), e);
     // Asked again not before the server wants it, nor all at once.
-    if (answer && old) await keep(it, key, JSON.stringify({ ...old, u: now() + jitter((after || 30) * 1000) }));
-    return result(answer, answer ? "offline" : "none", error);
+    await keep(it, key, JSON.stringify({ ...old, e, u: later(now(), after || (found.from === "package" ? 600 : 30)) }));
+    return found;
   }
 };
 
 /** Shows a notice, or takes away what was shown. Where Power BI shows one overlay not, the other is tried. */
 export const show = async (notifier: Notifier | undefined, notice: Notice | null): Promise<void> => {
   try {
-    if (!notifier) return;
+    // Each only once: a visual asks at each update.
+    const text = JSON.stringify(notice);
+    if (!notifier || shown.get(notifier) === text) return;
+    shown.set(notifier, text);
     if (!notice) await notifier.clearLicenseNotification();
     else if (notice.type === "FeatureBanner") await notifier.notifyFeatureBlocked(notice.text.slice(0, 500));
     else if (notice.type === "General") await notifier.notifyLicenseRequired(0);
@@ -316,16 +387,8 @@ export const show = async (notifier: Notifier | undefined, notice: Notice | null
 export const entitled = async (it: Options): Promise<Result> => {
   let found: Result;
   try {
-    const who = [it.url, it.product, it.host, it.locale, whoIs(it.token), it.license, it.package, it.site];
-    const key = "entitled-" + short(JSON.stringify(who));
-    let asking = running.get(key);
-    if (!asking) {
-      asking = answered(it, key);
-      running.set(key, asking);
-      const done = () => running.delete(key);
-      asking.then(done, done);
-    }
-    found = await asking;
+    const key = OURS + (await short(JSON.stringify([it.url, whoIs(it.token), it], FIELDS.slice(3))));
+    found = await (running[key] ??= answered(it, key).finally(() => delete running[key]));
   } catch {
     found = result(null, "none", "form");
   }

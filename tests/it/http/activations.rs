@@ -17,7 +17,7 @@ fn key(seed: u8) -> ActivationKey {
 }
 
 /// A license of this product with the key of this seed.
-pub(super) fn license(seed: u8, product: &str, store: &entitled::store::Store) -> License {
+pub(crate) fn license(seed: u8, product: &str, store: &entitled::store::Store) -> License {
     License {
         id: LicenseId::from_random([seed; LicenseId::RANDOM]),
         product: product.parse().unwrap(),
@@ -163,7 +163,7 @@ async fn revoked_licenses_are_listed_while_a_package_might_still_work() {
     assert!(verify_answer(&list, &keys, PRODUCT, now()).is_err(), "it passes for no answer");
 }
 
-pub(super) fn built(world: &World, license: &License) -> String {
+pub(crate) fn built(world: &World, license: &License) -> String {
     let key = world.store.keys().for_packages().unwrap();
     let secret = world.store.keys().pseudonym_secret();
     let signer = Signer::new(&key.kid, &key.pkcs8, "https://lic.example.test", &secret).unwrap();
