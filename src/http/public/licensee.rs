@@ -35,11 +35,11 @@ impl Public {
             return;
         }
         let Ok(id) = self.store.new_activation_id() else { return };
-        let used = Activation { id, license, tenant, by: ActivatedBy::Licensee, at: now };
+        let activation = Activation { id, license, tenant, by: ActivatedBy::Licensee, at: now };
         let user = asked.user.filter(|_| tenant.is_some());
         let noted = self.store.decide(move |mirror| {
-            let is_first = mirror.licenses().is_first_use(used.license, used.tenant);
-            (is_first.then(|| commit(mirror, &used, user)), ())
+            let is_first = mirror.licenses().is_first_use(activation.license, activation.tenant);
+            (is_first.then(|| commit(mirror, &activation, user)), ())
         });
         drop(noted.await);
     }

@@ -454,9 +454,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
             holders: rest.0,
             documents: rest.1,
             odd: rest.2,
-            inbox: Vec::new(),
             usage: rest.8.5.0,
-            notices: Vec::new(),
             outbox: rest.8.5.1,
             asked: rest.7,
             reported: reports.0,
@@ -474,7 +472,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
             rights: rest.8.4.0,
             rights_sources: rest.8.4.1,
             mappings: rest.8.4.2,
-            graph_subscriptions: Vec::new(),
+            ..Commit::default()
         })
         .boxed()
 }
