@@ -61,6 +61,8 @@ pub struct Decision {
     /// The seat that the user holds or has to take for this answer: it holds only once the seat is
     /// taken.
     pub seat: Option<SeatUse>,
+    /// Whether a license was shown that is none, or not his, whatever decided instead.
+    pub license_refused: bool,
 }
 
 /// What people should be told beside the answer.
@@ -173,6 +175,7 @@ fn decided(question: &Question<'_>, verdict: &Verdict<'_>, now: Timestamp) -> De
         check_after_s: check_after_s(verdict.state, valid_until, now),
         valid_until,
         seat: verdict.seat.filter(|_| usable),
+        license_refused: question.license_refused,
     }
 }
 
@@ -218,6 +221,7 @@ fn nothing_found(
         check_after_s: check_after_s(state, valid_until, now),
         valid_until,
         seat: None,
+        license_refused: question.license_refused,
     }
 }
 

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::SeatUse;
 use crate::domain::{
-    Channel, Cloud, Host, Licence, LicenseId, LicenseKind, OverLimit, Path, PathState, Plan,
-    Product, Sku, SkuId, SkuMatch, Standing, Subscription, SubscriptionId, TenantId, UserId, Via,
+    Channel, Cloud, Host, HybridMode, Licence, LicenseId, LicenseKind, OverLimit, Path, PathState,
+    Plan, Product, Sku, SkuId, SkuMatch, Standing, Subscription, SubscriptionId, TenantId, UserId,
+    Via,
 };
 
 /// May this user, of this tenant, in this host, use this product?
@@ -73,14 +74,16 @@ impl<'a> Question<'a> {
     }
 
     /// The question with what became of the license that was shown: refused, unless it is among the
-    /// evidence.
+    /// evidence and the product takes it.
     pub(super) fn after_gathering(self, evidence: &[Evidence<'_>]) -> Self {
         let (Shown::Typed { id, .. } | Shown::Package(id) | Shown::Named(id)) = self.shown else {
             return self;
         };
         let shown = |it: &Evidence<'_>| {
             matches!(it, Evidence::License(it)
-                if it.id == id.as_str() && it.proof != Proof::EntraActivation)
+                if it.id == id.as_str()
+                    && it.proof != Proof::EntraActivation
+                    && it.proof.is_taken_by(self.product.hybrid))
         };
         Self { license_refused: self.license_refused || !evidence.iter().any(shown), ..self }
     }
@@ -249,6 +252,19 @@ impl Proof {
         match self {
             Self::Package => Channel::Direct,
             Self::EntraActivation | Self::IdAndLicensee => Channel::Hybrid,
+        }
+    }
+
+    /// Whether a product with this mode takes a license that is proven like this.
+    ///
+    /// Source: contract section 2, rule 5; section 7.
+    pub const fn is_taken_by(self, hybrid: HybridMode) -> bool {
+        match (self, hybrid) {
+            (Self::Package, _) => true,
+            (Self::EntraActivation, HybridMode::Entra | HybridMode::Licensee) => true,
+            (Self::IdAndLicensee, HybridMode::Licensee) => true,
+            (Self::IdAndLicensee, HybridMode::Entra) => false,
+            (Self::EntraActivation | Self::IdAndLicensee, HybridMode::None) => false,
         }
     }
 }

@@ -5,13 +5,13 @@ use std::cmp::{Ordering, Reverse};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{
-    Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, License, Proof, Question, Seat,
+    Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, License, Question, Seat,
     Subscribed, UsageRight,
 };
 use super::{Notice, Reason, SeatUse, State, host};
 use crate::domain::{
-    CapabilityStatus, Channel, Features, Freshness, HybridMode, LicenseKind, OnStale, OverLimit,
-    Plan, Policy, Standing, SubscriptionStatus,
+    CapabilityStatus, Channel, Features, Freshness, LicenseKind, OnStale, OverLimit, Plan, Policy,
+    Standing, SubscriptionStatus,
 };
 
 /// What one piece of evidence comes to.
@@ -232,7 +232,7 @@ fn judge_license(
     policy: &Policy,
     now: Timestamp,
 ) -> Judged {
-    if !is_recognized(it.proof, question.product.hybrid) {
+    if !it.proof.is_taken_by(question.product.hybrid) {
         return Judged::is(State::Unlicensed, Reason::LicenseNotRecognized);
     }
     let judged = judge_times(it, policy.grace, now);
@@ -280,19 +280,6 @@ fn phase(it: &License<'_>, grace_end: Option<Timestamp>, now: Timestamp) -> Phas
         None if it.period_end.is_none_or(|end| now < end) => Phase::Paid,
         None if grace_end.is_some_and(|end| now < end) => Phase::Overdue,
         None => Phase::Over,
-    }
-}
-
-/// Whether the product takes a license that is proven like this.
-///
-/// Source: contract section 2, rule 5; section 7.
-const fn is_recognized(proof: Proof, hybrid: HybridMode) -> bool {
-    match (proof, hybrid) {
-        (Proof::Package, _) => true,
-        (Proof::EntraActivation, HybridMode::Entra | HybridMode::Licensee) => true,
-        (Proof::IdAndLicensee, HybridMode::Licensee) => true,
-        (Proof::IdAndLicensee, HybridMode::Entra) => false,
-        (Proof::EntraActivation | Proof::IdAndLicensee, HybridMode::None) => false,
     }
 }
 

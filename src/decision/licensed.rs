@@ -4,10 +4,14 @@ use jiff::Timestamp;
 
 use super::evidence::{Evidence, License, Proof, Question, Shown, Users};
 use super::gather::Pieces;
-use super::{SeatOf, SeatUse};
+use super::{SeatOf, SeatUse, host};
 use crate::domain::{
     self, ActivatedBy, HybridMode, LicenseKind, LicenseUser, Mirror, OverLimit, Policy,
+    same_licensee,
 };
+
+/// Whom a typed licensee is compared with where there is no such license, so that it takes as long.
+const NOBODY: &str = "Nobody (nobody@nowhere.example)";
 
 /// The licenses that the tenant is bound to, and the one that was shown, if it is recognized. Unknown,
 /// of another product, or made out to somebody else: it is as if nothing was there.
@@ -21,7 +25,7 @@ pub(super) fn licensed<'a>(
     let book = mirror.licenses();
     let mut put = |it: &'a domain::License, proof| {
         pieces.push(Evidence::License(License {
-            seat: seat(mirror, it, question, policy, now),
+            seat: seat(mirror, (it, proof), question, policy, now),
             ..License::of(it, proof, users(mirror, it, question, policy, now))
         }));
     };
@@ -41,7 +45,9 @@ pub(super) fn licensed<'a>(
         Shown::Named(id) => (id, named(question.product.hybrid), None),
     };
     let found = book.license(id).filter(|it| it.product == question.product.id);
-    if let Some(it) = found.filter(|it| licensee.is_none_or(|text| it.is_licensee(text))) {
+    let made_out_to = found.map_or(NOBODY, |it| &*it.licensee);
+    let his = licensee.is_none_or(|typed| same_licensee(made_out_to, typed));
+    if let Some(it) = found.filter(|_| his) {
         put(it, proof);
     }
 }
@@ -81,12 +87,13 @@ fn users(
 /// The place of the asker, to be taken or touched when the license decides. Only where users count.
 fn seat(
     mirror: &Mirror,
-    it: &domain::License,
+    (it, proof): (&domain::License, Proof),
     question: &Question<'_>,
     policy: &Policy,
     now: Timestamp,
 ) -> Option<SeatUse> {
-    let user = question.license_user().filter(|_| it.kind == LicenseKind::User)?;
+    let counts = it.kind == LicenseKind::User && host::counts_users(proof.channel(), question.host);
+    let user = question.license_user().filter(|_| counts)?;
     let limit = it.over_limit.unwrap_or(policy.over_limit);
     let release_after = user.kept_for(policy.release_after);
     let held = mirror.licenses().users(it.id).and_then(|all| all.seat(user));

@@ -172,6 +172,7 @@ mod tests {
             check_after_s: 3600,
             valid_until: now(),
             seat: None,
+            license_refused: false,
         }
     }
 

@@ -12,7 +12,7 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 
 use super::failures::Failures;
 use super::problem::Problem;
-use crate::domain::TenantId;
+use crate::domain::{LicenseId, TenantId};
 
 /// More entries than this in one table and those that would be allowed again anyway are dropped.
 const ENTRIES_MAX: usize = 100_000;
@@ -44,6 +44,10 @@ pub struct Rates {
     pub tenant: Rate,
     /// One caller key.
     pub caller: Rate,
+    /// One license that is shown by somebody without a caller's key, by all of them together.
+    pub license: Rate,
+    /// The same on pages that are published to the web: everybody may look at those.
+    pub public_license: Rate,
     /// Wrong keys, unknown license ids and bad packages from one address.
     pub wrong: Rate,
     /// Activation keys that are not accepted, of one tenant at one address; likewise wrong licensees
@@ -64,6 +68,10 @@ impl Default for Rates {
             tenant: rate(2_000, 1),
             // A caller is trusted: this only stops one that runs wild from taking all there is.
             caller: rate(50_000, 1),
+            // As much as a tenant: a license is one company's. More than one address may ask, so that
+            // no single one uses up what is a license's.
+            license: rate(2_000, 1),
+            public_license: rate(20_000, 1),
             wrong: rate(10, 60),
             guesses: rate(10, 60),
             guesses_anywhere: rate(300, 60),
@@ -76,6 +84,8 @@ pub(super) struct Limiters {
     address: Table<IpAddr>,
     tenant: Table<TenantId>,
     caller: Table<usize>,
+    license: Table<LicenseId>,
+    public_license: Table<LicenseId>,
     wrong: Table<IpAddr>,
     activations: Guesses<TenantId>,
     licenses: Guesses<[u8; 32]>,
@@ -112,6 +122,8 @@ impl Limiters {
             address: Table::new("address", rates.address),
             tenant: Table::new("tenant", rates.tenant),
             caller: Table::new("caller", rates.caller),
+            license: Table::new("license_shown", rates.license),
+            public_license: Table::new("public_license_shown", rates.public_license),
             wrong: Table::new("wrong", rates.wrong),
             activations: Guesses::new("activation", rates),
             licenses: Guesses::new("license", rates),
@@ -128,6 +140,16 @@ impl Limiters {
 
     pub(super) fn caller(&self, index: usize) -> Result<(), Limited> {
         self.caller.check(&index)
+    }
+
+    /// Whether a license of this id, should there be one, is looked at.
+    pub(super) fn license(&self, id: LicenseId) -> Result<(), Limited> {
+        self.license.check(&id)
+    }
+
+    /// The same on a page that is published to the web.
+    pub(super) fn public_license(&self, id: LicenseId) -> Result<(), Limited> {
+        self.public_license.check(&id)
     }
 
     /// Whether an activation key of this tenant's is judged.

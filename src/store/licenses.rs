@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
 
 use super::committer::Job;
 use super::layout::Kind;
@@ -74,6 +75,14 @@ impl Store {
         self.ask(|reply| Job::Decide(DecideJob { decide, repeat: None }, reply)).await?;
         let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         answer.ok_or(StoreError::Closed)
+    }
+
+    /// As [`Self::decide`] for what nobody waits for. What finds the queue full or the store closed is not
+    /// done: only for what comes up again by itself.
+    pub fn decide_unheard(&self, decide: impl FnOnce(&Mirror) -> Option<Commit> + Send + 'static) {
+        let (reply, _nobody_waits) = oneshot::channel();
+        let decide: Decide = Box::new(move |mirror| (decide(mirror), None));
+        drop(self.jobs.try_send(Job::Decide(DecideJob { decide, repeat: None }, reply)));
     }
 
     /// As [`Self::decide`], but the same request again is not decided again: what was answered first
@@ -232,10 +241,33 @@ impl Store {
     /// A keyed digest of something that is not to be kept itself. `purpose` keeps digests apart that
     /// are made for different ends.
     pub fn keyed(&self, purpose: &str, bytes: &[u8]) -> [u8; 32] {
+        self.digester(purpose).of(bytes)
+    }
+
+    /// What makes the digests of [`Self::keyed`] for one purpose, for whoever makes many. The secret
+    /// behind it never changes.
+    pub fn digester(&self, purpose: &str) -> Digester {
         let secret = self.keys().pseudonym_secret();
         let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), purpose.as_bytes());
-        let digest = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), bytes);
-        digest.as_ref().try_into().unwrap_or_default()
+        Digester(hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()))
+    }
+}
+
+/// Makes keyed digests for one purpose.
+#[derive(Clone)]
+pub struct Digester(hmac::Key);
+
+impl Digester {
+    /// The digest of these bytes.
+    pub fn of(&self, bytes: &[u8]) -> [u8; 32] {
+        hmac::sign(&self.0, bytes).as_ref().try_into().unwrap_or_default()
+    }
+}
+
+/// Shows nothing of the key.
+impl std::fmt::Debug for Digester {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Digester").finish_non_exhaustive()
     }
 }
 

@@ -73,7 +73,7 @@ pub use self::guard::{Guard, GuardState};
 pub use self::inbox::{Arrival, InboxFigures, WebhookFilter};
 pub use self::journal::{ChangeFilter, RunFilter};
 pub use self::keyring::{KeyRecord, KeyRing};
-pub use self::licenses::Once;
+pub use self::licenses::{Digester, Once};
 pub use self::outbox::{Addressee, Audience, OutboxFigures};
 pub use self::rebuild::{Opened, restore_into_empty, verify_backup};
 pub use self::redact::Redaction;

@@ -9,5 +9,6 @@ mod licensee;
 mod licenses;
 mod ops;
 mod packages;
+mod shown;
 mod webhook;
 mod wire;

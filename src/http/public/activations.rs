@@ -6,7 +6,7 @@
 //!
 //! Source: contract section 5; `visuals-and-isv.md` section 1.5.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -18,7 +18,7 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use super::question::product;
-use super::{Public, Shared, body, client_of};
+use super::{Public, Shared, body, client_of, grid};
 use crate::domain::{
     Activation, ActivationKey, ActivationWrite, BindRequest, Binding, Cause, Change, Commit,
     HybridMode, Mirror, UserId,
@@ -28,10 +28,6 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::Asker;
 use crate::store::StoreError;
-
-/// Refusals leave at multiples of this after their request came in: what a look at one key costs more
-/// than at another, microseconds, tells nobody which of them is another customer's.
-const REFUSED_AFTER: Duration = Duration::from_millis(10);
 
 /// An activation key, as it was pasted.
 #[derive(Deserialize, ToSchema)]
@@ -67,7 +63,7 @@ pub(super) async fn activate(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let began = Instant::now();
+    let came = Instant::now();
     let (head, body) = request.into_parts();
     let public = &shared.public;
     let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
@@ -106,7 +102,7 @@ pub(super) async fn activate(
         Binding::Already(it) => (StatusCode::OK, it),
         Binding::Refused => {
             public.limiters.failed_to_activate(tenant, ip, Instant::now());
-            tokio::time::sleep(until_refused(began.elapsed())).await;
+            grid::refused(came).await;
             return Err(Problem::key_not_accepted(
                 "this activation key is not accepted for this product and tenant: check that all \
                  of it was pasted, or ask whom you have it from",
@@ -142,12 +138,6 @@ impl Public {
     }
 }
 
-/// How long a refusal that took so long already waits.
-fn until_refused(took: Duration) -> Duration {
-    let over = took.as_nanos() % REFUSED_AFTER.as_nanos();
-    REFUSED_AFTER.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
-}
-
 /// The activation, its journal with the user who brought it about, and the tenant, should it be new: it
 /// is looked at from now on.
 pub(super) fn commit(mirror: &Mirror, it: &Activation, user: Option<UserId>) -> Commit {
@@ -164,19 +154,4 @@ pub(super) fn commit(mirror: &Mirror, it: &Activation, user: Option<UserId>) -> 
 fn unwritten(error: StoreError) -> Problem {
     let detail = "the activation cannot be written down: try again in a moment";
     Problem::unavailable(detail).retry_after(5).because(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_leave_at_the_same_moments_whatever_they_took() {
-        for micros in [0, 1, 309, 312, 9_999, 10_000, 10_001, 25_000] {
-            let took = Duration::from_micros(micros);
-            let left = took + until_refused(took);
-            assert_eq!(left.as_micros() % REFUSED_AFTER.as_micros(), 0, "{took:?}");
-            assert!(left > took && left <= took + REFUSED_AFTER, "{took:?}");
-        }
-    }
 }

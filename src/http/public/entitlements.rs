@@ -1,6 +1,6 @@
 //! May he use it? Answered from the mirror alone: Microsoft being down never delays a customer.
 
-use std::net::IpAddr;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::answer::Answer;
+use super::packages::Stranger;
 use super::question::{Asked, QuestionBody};
 use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
@@ -52,6 +53,7 @@ pub(super) async fn answer_one(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let came = Instant::now();
     let (head, body) = request.into_parts();
     let public = &shared.public;
     let ip = client_of(head.extensions.get::<Peer>(), &head.headers);
@@ -60,12 +62,13 @@ pub(super) async fn answer_one(
     let question =
         Asked::read(body::json::<QuestionBody>(&bytes)?, &asker, accepted(&head.headers), public)?;
     let trusted = matches!(asker, Asker::Caller(_));
-    let from = Some(ip).filter(|_| !trusted && question.shows_something());
-    if from.is_some() {
-        public.may_show(&question, ip)?;
+    let from = (!trusted && question.shows_something()).then_some(Stranger { ip, came });
+    if let Some(stranger) = from {
+        public.may_show(&question, stranger)?;
     }
     let mut response = json(StatusCode::OK, public.answer(&question, from).await?);
-    // A page for everybody: what was answered to one is the answer to all who send the same body.
+    // A page for everybody: what was answered to one is the answer to all who send the same body. Caches
+    // that keep to the standard keep no answer to a POST; the README says how one is made to.
     if matches!(asker, Asker::Nobody) && question.host == Host::PublishToWeb {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVERYBODY));
@@ -176,22 +179,24 @@ fn accepted(headers: &HeaderMap) -> Option<Language> {
 
 impl Public {
     /// Answers a question. A seat that the answer rests on is on disk before the answer is given.
-    /// `from` is the address of somebody who shows a license and is nobody we know: should it be
-    /// none, that is counted against him.
-    async fn answer(&self, asked: &Asked, from: Option<IpAddr>) -> Result<Bytes, Problem> {
+    /// `from` is somebody who shows a license and is nobody we know: should it be none, that is counted
+    /// against him.
+    async fn answer(&self, asked: &Asked, from: Option<Stranger>) -> Result<Bytes, Problem> {
         for attempt in 0..TRIES {
             let now = self.now();
             let (decision, trail) = self.decide(asked, now);
-            if let Some(ip) = from.filter(|_| attempt == 0) {
-                self.note_shown(asked, &decision, ip)?;
+            if attempt == 0 {
+                if let Some(stranger) = from {
+                    self.note_shown(asked, &decision, stranger).await?;
+                }
+                self.note_sighted(asked, &decision, from.map(|it| it.ip), now);
+                self.note_licensee(asked, &decision, now).await;
             }
             if decision.reason == Reason::NoFreeSeat {
                 self.tell_refused(asked, now);
             } else if decision.reason == Reason::OverLimit {
                 self.tell_over_limit(asked, now);
             }
-            self.note_sighted(asked, &decision, from, now).await;
-            self.note_licensee(asked, &decision, now).await;
             let due = decision.seat.filter(|it| it.is_due(now));
             let Some(seat) = due else {
                 let decision = self.look_again(asked, decision, now);

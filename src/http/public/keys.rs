@@ -57,7 +57,8 @@ pub const KEYS_PUBLISHED_FOR: SignedDuration =
         revocations::VALID_FOR
     };
 
-/// How long a client may keep the key set. Short: the next key signs as soon as it is there.
+/// How long a client may keep the key set. Short: a key made by command signs as soon as it is
+/// there. The next by schedule is in the set long before.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// The keys that check the answers' signatures.
@@ -82,14 +83,14 @@ pub(super) async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Re
 }
 
 impl Public {
-    /// The current key, those retired so lately that something they signed may still be kept, and
-    /// those of packages.
+    /// The current key and the next, those retired so lately that something they signed may still be
+    /// kept, and those of packages.
     fn key_set(&self) -> String {
         let now = self.now();
         let keys: Vec<PublicKey> = self
             .store
             .keys()
-            .list()
+            .published()
             .into_iter()
             .filter(|it| {
                 let late = it.retired.is_none_or(|at| now.duration_since(at) <= KEYS_PUBLISHED_FOR);

@@ -6,6 +6,7 @@ mod answer;
 mod consent;
 mod entitlements;
 mod graph;
+mod grid;
 mod keys;
 mod landing;
 mod license_book;
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use self::consent::Consent;
 use self::keys::Signers;
 use self::landing::Landing;
-use self::packages::KnownPackages;
+use self::packages::{CountedGuesses, KnownPackages};
 use self::signed::SignedAnswers;
 use super::body;
 use super::edge::{self, Cors};
@@ -51,7 +52,7 @@ use super::serve::{Peer, Server};
 use super::who::Callers;
 use crate::config::Caller;
 use crate::domain::{Catalog, Messages, Policy};
-use crate::store::Store;
+use crate::store::{Digester, Store};
 use crate::sync::inbox::Watch;
 use crate::sync::keys::{Clock, EntraKeys};
 use crate::sync::lookups::Lookups;
@@ -130,7 +131,16 @@ pub(super) struct Public {
     signers: Signers,
     signed: SignedAnswers,
     packages: KnownPackages,
+    guesses: CountedGuesses,
+    digests: Digests,
     clock: Clock,
+}
+
+/// What is not to be kept itself is kept by digests of these keys, which are made once.
+struct Digests {
+    anonymous: Digester,
+    guess: Digester,
+    sighting: Digester,
 }
 
 impl PublicState {
@@ -143,6 +153,12 @@ impl PublicState {
             signers: Signers::new(settings.issuer),
             signed: SignedAnswers::new(),
             packages: KnownPackages::new(),
+            guesses: CountedGuesses::new(),
+            digests: Digests {
+                anonymous: settings.store.digester("anonymous user"),
+                guess: settings.store.digester("guess"),
+                sighting: settings.store.digester("license sighting"),
+            },
             callers: Callers::new(&settings.callers),
             limiters: Limiters::new(&settings.rates),
             store: settings.store,

@@ -1,16 +1,16 @@
-//! Licenses that are shown without a sign-in: carried by a package, or typed. What is guessed here
-//! is limited.
+//! Licenses that are shown by somebody without a caller's key: carried by a package, or typed. How often
+//! one is shown is limited, and how often it is guessed at.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use quick_cache::sync::Cache;
 
-use super::Public;
 use super::question::Asked;
+use super::{Public, grid};
 use crate::decision::{Decision, Reason};
-use crate::domain::{LicenseId, ProductId};
+use crate::domain::{Host, LicenseId, ProductId};
 use crate::http::problem::Problem;
 use crate::tokens::{self, PublicKey};
 
@@ -23,6 +23,49 @@ const PACKAGES: usize = 4_096;
 impl KnownPackages {
     pub(super) fn new() -> Self {
         Self(Cache::new(PACKAGES))
+    }
+}
+
+/// Somebody who shows a license and is nobody we know.
+#[derive(Clone, Copy)]
+pub(super) struct Stranger {
+    /// From where he asks.
+    pub(super) ip: IpAddr,
+    /// When his request came in.
+    pub(super) came: Instant,
+}
+
+/// What he showed that is no package of ours: he may be guessing.
+pub(super) struct Guess {
+    /// A digest of the license id that was typed, as it would be read.
+    id: Option<[u8; 32]>,
+    /// A digest of all that was shown.
+    whole: [u8; 32],
+}
+
+/// Wrong guesses, and when each was counted.
+pub(super) struct CountedGuesses(Cache<([u8; 32], IpAddr), Instant>);
+
+/// So many of them are remembered; each is some hundred bytes. One that is forgotten counts again.
+const GUESSES: usize = 16_384;
+
+/// For so long the same from the same address is the same guess: what was mistyped in a report is
+/// shown by everybody who opens it, and again by each of his visuals.
+const SAME_FOR: Duration = Duration::from_mins(1);
+
+impl CountedGuesses {
+    pub(super) fn new() -> Self {
+        Self(Cache::new(GUESSES))
+    }
+
+    fn is_new(&self, guess: &Guess, ip: IpAddr, now: Instant) -> bool {
+        let key = (guess.whole, ip);
+        let lately = |at: Instant| now.saturating_duration_since(at) < SAME_FOR;
+        let is_new = !self.0.get(&key).is_some_and(lately);
+        if is_new {
+            self.0.insert(key, now);
+        }
+        is_new
     }
 }
 
@@ -45,32 +88,67 @@ impl Public {
         keys.map(|it| PublicKey { kid: it.kid, x: it.public.0, y: it.public.1 }).collect()
     }
 
-    /// What guesses at a license are counted by: its id as it would be read, or as it was typed.
-    pub(super) fn digest_of_guess(&self, id: &str) -> [u8; 32] {
-        let read = id.parse::<LicenseId>();
-        self.store
-            .keyed("guess", read.map_or_else(|_none| id.to_owned(), |it| it.to_string()).as_bytes())
+    /// What was shown, to be counted by should it be wrong: id and licensee, or a package.
+    pub(super) fn guess(&self, typed: Option<(&str, &str)>, package: &str) -> Guess {
+        let id = typed.map(|(id, _)| {
+            let read = id.parse::<LicenseId>();
+            let text = read.map_or_else(|_none| id.to_owned(), |it| it.to_string());
+            self.digests.guess.of(text.as_bytes())
+        });
+        let mut whole = Context::new(&SHA256);
+        for part in [id.unwrap_or_default().as_slice(), package.as_bytes(), b"\0"] {
+            whole.update(part);
+        }
+        whole.update(typed.map_or("", |(_, licensee)| licensee).as_bytes());
+        Guess { id, whole: whole.finish().as_ref().try_into().unwrap_or_default() }
     }
 
-    /// Whether a license that was typed or carried is looked at: not once too many were wrong.
-    pub(super) fn may_show(&self, asked: &Asked, ip: IpAddr) -> Result<(), Problem> {
-        let Some(guess) = asked.typed else { return Ok(()) };
-        self.limiters.may_show(guess, ip, Instant::now()).map_err(|it| self.limited(it))
+    /// Whether a license that was typed or carried is looked at: not once too many guesses at it were
+    /// wrong, nor where it is shown too often. Whether there is one makes no difference.
+    pub(super) fn may_show(&self, asked: &Asked, from: Stranger) -> Result<(), Problem> {
+        let guessed = asked.guess.as_ref().and_then(|it| it.id);
+        if let Some(id) = guessed {
+            let may = self.limiters.may_show(id, from.ip, Instant::now());
+            may.map_err(|it| self.limited(it))?;
+        }
+        let Some((id, _)) = &asked.license else { return Ok(()) };
+        let public = asked.host == Host::PublishToWeb;
+        let may =
+            if public { self.limiters.public_license(*id) } else { self.limiters.license(*id) };
+        may.map_err(|it| self.limited(it))
     }
 
-    /// Counts a license that was not recognized; the one that goes over the limit of its address is
-    /// told so.
-    pub(super) fn note_shown(
+    /// Counts what was shown and not recognized, whatever else decided; the one that goes over the
+    /// limit of its address is told so. What was typed in vain waits here, so that it leaves when all
+    /// such do.
+    pub(super) async fn note_shown(
         &self,
         asked: &Asked,
         decision: &Decision,
-        ip: IpAddr,
+        from: Stranger,
     ) -> Result<(), Problem> {
-        if decision.reason != Reason::LicenseNotRecognized {
+        let Some(guess) = &asked.guess else { return Ok(()) };
+        let wrong = match guess.id {
+            Some(_) => decision.license_refused,
+            // A package that does not hold opens nothing: beside a right it does no harm.
+            None => decision.reason == Reason::LicenseNotRecognized,
+        };
+        if !wrong {
             return Ok(());
         }
-        if let Some(guess) = asked.typed {
-            self.limiters.failed_to_show(guess, ip, Instant::now());
+        let limited = self.count(guess, from.ip, Instant::now());
+        if guess.id.is_some() {
+            grid::refused(from.came).await;
+        }
+        limited
+    }
+
+    fn count(&self, guess: &Guess, ip: IpAddr, now: Instant) -> Result<(), Problem> {
+        if !self.guesses.is_new(guess, ip, now) {
+            return Ok(());
+        }
+        if let Some(id) = guess.id {
+            self.limiters.failed_to_show(id, ip, now);
         }
         self.limiters.wrong(ip).map_err(|it| self.limited(it))
     }
@@ -78,4 +156,23 @@ impl Public {
 
 fn sha256(text: &str) -> [u8; 32] {
     digest(&SHA256, text.as_bytes()).as_ref().try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_guess_from_the_same_address_counts_once_a_minute() {
+        let (counted, start) = (CountedGuesses::new(), Instant::now());
+        let guess = |seed| Guess { id: None, whole: [seed; 32] };
+        let here = IpAddr::from([198, 51, 100, 1]);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(counted.is_new(&guess(1), here, start));
+        assert!(!counted.is_new(&guess(1), here, after(59)));
+        assert!(counted.is_new(&guess(2), here, after(59)), "another guess");
+        assert!(counted.is_new(&guess(1), IpAddr::from([198, 51, 100, 2]), after(59)), "elsewhere");
+        assert!(counted.is_new(&guess(1), here, after(60)), "counted from the first time on");
+        assert!(!counted.is_new(&guess(1), here, after(61)));
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Public;
+use super::packages::Guess;
 use crate::config::Permission;
 use crate::decision::{Question, Shown};
 use crate::domain::{Cause, Host, Language, LicenseId, Product, TenantId, UserId};
@@ -71,8 +72,8 @@ pub(super) struct Asked {
     pub(super) language: Language,
     /// The license that was shown, and how.
     pub(super) license: Option<(LicenseId, Showing)>,
-    /// A digest of the license id that somebody typed who is not trusted: he may be guessing.
-    pub(super) typed: Option<[u8; 32]>,
+    /// What somebody showed who is not trusted, and is no package of ours.
+    pub(super) guess: Option<Guess>,
     /// A digest of the anonymous id.
     pub(super) anonymous: Option<[u8; 16]>,
     /// The capacity that the visual named.
@@ -143,8 +144,11 @@ impl Asked {
         let carried = package.and_then(|it| public.carried_by(it, &product.id));
         let license = carried.map(|id| (id, Showing::Package));
         let license = license.or_else(|| typed.as_ref().and_then(|it| it.read(trusted)));
-        let guess = typed.as_ref().filter(|_| !trusted && carried.is_none());
-        let guess = guess.and_then(|it| it.id.as_deref()).map(|it| public.digest_of_guess(it));
+        let may_be_guessed = shown && !trusted && carried.is_none();
+        let guess = may_be_guessed.then(|| {
+            let typed = typed.as_ref().map(LicenseProof::as_typed);
+            public.guess(typed, package.unwrap_or_default())
+        });
         let cause = match asker {
             Asker::Caller(caller) => Cause::Caller(Arc::clone(&caller.name)),
             Asker::User(_) | Asker::Nobody => Cause::Activation,
@@ -154,7 +158,7 @@ impl Asked {
             host: host(body.host.as_ref())?,
             license_refused: shown && license.is_none(),
             license,
-            typed: guess,
+            guess,
             anonymous: body.anonymous_id.and_then(|it| anonymous(&it, public)),
             capacity: body.capacity,
             tenant: named.tenant,
@@ -176,6 +180,11 @@ impl Asked {
 impl LicenseProof {
     fn says_anything(&self) -> bool {
         self.id.as_ref().is_some_and(|id| !id.trim().is_empty())
+    }
+
+    /// Its id and the licensee, as they were typed.
+    fn as_typed(&self) -> (&str, &str) {
+        (self.id.as_deref().unwrap_or_default(), self.licensee.as_deref().unwrap_or_default())
     }
 
     /// Its id, and the licensee; only who is trusted need not name one.
@@ -202,7 +211,7 @@ pub(super) enum Showing {
 fn anonymous(id: &str, public: &Public) -> Option<[u8; 16]> {
     let id = id.trim();
     let sane = (1..=200).contains(&id.len());
-    let digest = sane.then(|| public.store.keyed("anonymous user", id.as_bytes()))?;
+    let digest = sane.then(|| public.digests.anonymous.of(id.as_bytes()))?;
     digest.first_chunk().copied()
 }
 

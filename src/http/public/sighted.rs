@@ -20,9 +20,10 @@ const LICENSES: usize = 4;
 type News = Vec<(LicenseId, Sighted)>;
 
 impl Public {
-    /// Records what is new of where a license is used. `from` is the address of somebody who shows
+    /// Records what is new of where a license is used, and waits for nothing: the answer does not rest
+    /// on it, and what cannot be written now is seen again. `from` is the address of somebody who shows
     /// one and is nobody we know.
-    pub(super) async fn note_sighted(
+    pub(super) fn note_sighted(
         &self,
         asked: &Asked,
         decision: &Decision,
@@ -39,8 +40,7 @@ impl Public {
             news
         };
         if !news.is_empty() {
-            // The answer does not rest on it: what cannot be written now is seen again.
-            drop(self.store.decide(move |mirror| (Some(commit(mirror, news)), ())).await);
+            self.store.decide_unheard(move |mirror| commit(mirror, news));
         }
     }
 
@@ -58,7 +58,7 @@ impl Public {
         let sold_to_few = |it: &&std::sync::Arc<License>| it.kind == LicenseKind::User;
         let (Some(license), Some(ip)) = (license.filter(sold_to_few), from) else { return };
         let pseudonym = |what: &str| {
-            let digest = self.store.keyed("license sighting", what.as_bytes());
+            let digest = self.digests.sighting.of(what.as_bytes());
             let short = digest.first_chunk().copied().unwrap_or([0; 8]);
             format!("{:016x}", u64::from_be_bytes(short))
         };
@@ -98,12 +98,17 @@ fn put(book: &LicenseBook, license: &License, it: Sighted, news: &mut News) {
     }
 }
 
-/// With a line in the journal for what becomes odd by it.
-fn commit(mirror: &Mirror, news: News) -> Commit {
+/// With a line in the journal for what becomes odd by it. What was seen twice before this was written is
+/// no news any more.
+fn commit(mirror: &Mirror, mut news: News) -> Option<Commit> {
     let book = mirror.licenses();
+    news.retain(|(id, it)| book.sightings(*id).is_none_or(|all| all.is_news(it)));
+    if news.is_empty() {
+        return None;
+    }
     let odd = news.iter().filter_map(|(id, seen)| {
         let odd = book.new_anomaly(book.license(*id)?, seen)?;
         Some(Change::noted_of_license(seen.at, Cause::Activation, *id, odd.to_string()))
     });
-    Commit { changes: odd.collect(), sighted: news, ..Commit::default() }
+    Some(Commit { changes: odd.collect(), sighted: news, ..Commit::default() })
 }

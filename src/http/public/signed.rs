@@ -12,7 +12,7 @@ use super::Public;
 use super::answer::{Answer, TrailBody, Wording};
 use super::keys::unsigned;
 use super::question::Asked;
-use crate::decision::{self, Decision, Told, Trail};
+use crate::decision::{self, Decision, EvidenceKind, Told, Trail};
 use crate::domain::{Host, Language, LicenseId, ProductId, TenantId, UserId, day_of};
 use crate::http::metrics::{SignatureLabel, StateLabel};
 use crate::http::problem::Problem;
@@ -79,13 +79,23 @@ impl Kept {
         let half = i64::try_from(decision.check_after_s / 2).unwrap_or(i64::MAX);
         let keep = SignedDuration::from_secs(half).min(KEEP_MAX);
         let age = now.duration_since(self.signed_at);
-        let moved_on = Decision { valid_until: self.decision.valid_until, ..decision.clone() };
+        let kept = &self.decision;
+        let still = of_its_moment(kept, self.signed_at) && of_its_moment(decision, now);
+        let as_of = if still { kept.as_of } else { decision.as_of };
+        let moved_on = Decision { valid_until: kept.valid_until, as_of, ..decision.clone() };
         !age.is_negative()
             && age < keep
-            && self.decision.valid_until <= decision.valid_until
+            && kept.valid_until <= decision.valid_until
             && self.told == told
-            && *self.decision == moved_on
+            && **kept == moved_on
     }
+}
+
+/// Whether it rests on nothing that was read from Microsoft, and so is as of the moment it was made: made
+/// a moment later it says the same.
+fn of_its_moment(decision: &Decision, made: Timestamp) -> bool {
+    let ours = decision.proof.is_none_or(|it| it == EvidenceKind::License);
+    ours && decision.as_of == Some(made)
 }
 
 impl Public {

@@ -65,3 +65,32 @@ async fn kill_after_kill_what_was_sold_is_there_once_and_a_repeated_order_sells_
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_visuals_declare_is_shown_as_unproven_and_anonymous_users_are_counted() {
+    let site = selling().await;
+    let server = site.serve().await;
+    let (_, row) = sell(&server, 1, "order-1").await;
+    let id = row["id"].as_str().unwrap();
+    let package = server.cli(&format!("licenses package {id}")).await.ok().out;
+    for (anonymous, capacity) in [("one", "F64 West"), ("two", "F64 West"), ("one", "F2 Test")] {
+        let body = json!({
+            "product": "synoptic-panel", "host": "embed", "package": package.trim(),
+            "anonymous_id": anonymous, "capacity": capacity,
+            "site": "https://BI.contoso.example/report?x=1",
+        });
+        let answer = server.post("/v1/entitlements", None, &body).await;
+        assert_eq!((answer.status, &answer.body["reason"]), (200, &json!("license_active")));
+    }
+    // Written behind what was queued before it.
+    sell(&server, 2, "order-2").await;
+    let shown = server.cli(&format!("licenses show {id} --json")).await.ok().rows().remove(0);
+    let coverage = &shown["coverage"];
+    assert_eq!((&coverage["users_now"], &coverage["anonymous"]), (&json!(2), &json!(2)));
+    assert_eq!(coverage["approximate"], true);
+    let unproven = coverage["unproven"].as_array().unwrap();
+    let unproven = unproven.iter().map(|it| format!("{} {}", it["kind"], it["text"]));
+    let expected =
+        [r#""capacity" "F2 Test""#, r#""capacity" "F64 West""#, r#""site" "bi.contoso.example""#];
+    assert_eq!(unproven.collect::<Vec<_>>(), expected);
+}

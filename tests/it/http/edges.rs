@@ -160,12 +160,14 @@ async fn whoever_asks_too_often_is_told_when_to_come_again() {
     let world = World::with(Setup { rates, ..Setup::default() }).await;
     let (mut users, mut callers, mut guesses, mut wrong) = (vec![], vec![], vec![], vec![]);
     let ana = token_of(ANA);
-    let guess =
-        json!({ "product": PRODUCT, "host": "web", "license": { "id": "L-1", "licensee": "x" } });
-    for _ in 0..12 {
+    let guess = |number: usize| {
+        let license = json!({ "id": "L-1", "licensee": format!("x{number}") });
+        json!({ "product": PRODUCT, "host": "web", "license": license }).to_string()
+    };
+    for number in 0..12 {
         users.push(world.post(ONE, Some(&ana), question("", "").to_string()).await.0);
         callers.push(world.ask(question(CONTOSO, ANA)).await.0);
-        guesses.push(world.post(ONE, None, guess.to_string()).await.0);
+        guesses.push(world.post(ONE, None, guess(number)).await.0);
     }
     wrong.push(world.post(ONE, Some("ent_wrong"), String::new()).await.0);
     assert_eq!(users, [[200; 5].as_slice(), &[429; 7]].concat(), "users of one tenant");

@@ -29,9 +29,9 @@ use uuid::Uuid;
 
 use crate::tokens::{ANA, CONTOSO, Draft, PretendEntra, Version, now, rules};
 
-/// A product whose licenses are typed: id and licensee.
-pub(crate) const TYPED: &str = "route-map";
 pub(crate) const PRODUCT: &str = "synoptic-panel";
+/// A product whose licenses are shown by id and licensee.
+pub(crate) const MAP: &str = "field-map";
 pub(crate) const SHOP: &str = "ent_c2hvcC1zaG9wLXNob3Atc2hvcC1zaG9wLXNob3Atc2g";
 pub(crate) const PRINTER: &str = "ent_cHJpbnRlci1wcmludGVyLXByaW50ZXItcHJpbnRlci0";
 pub(crate) const SELLER: &str = "ent_c2VsbGVyLXNlbGxlci1zZWxsZXItc2VsbGVyLXNlbGw";
@@ -226,7 +226,7 @@ fn catalog() -> Catalog {
         service_plan_ids: Vec::new(),
         release_after: SignedDuration::from_hours(30 * 24),
     };
-    let visual = Product {
+    let panel = Product {
         id: PRODUCT.parse().unwrap(),
         name: "Synoptic Panel".into(),
         hybrid: HybridMode::Entra,
@@ -236,14 +236,14 @@ fn catalog() -> Catalog {
             plan("vizmaker.suite.seats", Channel::Saas, Coverage::Seats),
         ],
     };
-    let typed = Product {
-        id: TYPED.parse().unwrap(),
-        name: "Route Map".into(),
+    let map = Product {
+        id: MAP.parse().unwrap(),
+        name: "Field Map".into(),
         hybrid: HybridMode::Licensee,
-        features: [(Channel::Hybrid, Features::from(["maps".into()]))].into(),
-        plans: Vec::new(),
+        features: [].into(),
+        plans: vec![plan("vizmaker.map.team", Channel::Appsource, Coverage::Tenant)],
     };
-    Catalog::new([visual, typed])
+    Catalog::new([panel, map])
 }
 
 fn sku_id() -> SkuId {

@@ -10,15 +10,14 @@ use crate::tokens::{ANA, CONTOSO};
 const LICENSEE: &str = "Contoso (ana@contoso.example)";
 
 async fn sold(world: &World) -> String {
-    let sale =
-        json!({ "product": TYPED, "kind": "user", "licensee": LICENSEE, "cycle": "monthly" });
+    let sale = json!({ "product": MAP, "kind": "user", "licensee": LICENSEE, "cycle": "monthly" });
     issued(world, &sale).await.to_string()
 }
 
 /// Types id and licensee into a visual; the state that is answered.
 async fn typed(world: &World, token: Option<&str>, id: &str, licensee: &str) -> String {
     let license = json!({ "id": id, "licensee": licensee });
-    let body = json!({ "product": TYPED, "host": "web", "license": license });
+    let body = json!({ "product": MAP, "host": "web", "license": license });
     let (status, answer) = world.post("/v1/entitlements", token, body.to_string()).await;
     assert_eq!(status, 200, "{answer}");
     answer["state"].as_str().unwrap().to_owned()
@@ -80,7 +79,7 @@ async fn what_is_no_use_of_a_license_is_no_activation() {
     let renew = format!("/v1/licenses/{id}/renew");
     assert_eq!(sent(&world, &renew, None, &json!({})).await.0, 200);
     let license = json!({ "id": id, "licensee": LICENSEE });
-    let body = json!({ "product": TYPED, "host": "report_server", "license": license });
+    let body = json!({ "product": MAP, "host": "report_server", "license": license });
     let (_, answer) = world.post("/v1/entitlements", None, body.to_string()).await;
     assert_eq!(answer["usable"], false, "{answer}");
     assert!(activations(&world).await.is_empty(), "it does not count there");
