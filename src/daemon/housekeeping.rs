@@ -23,6 +23,9 @@ const KEEP: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// How long a signing key stays after it was retired: far longer than any answer it signed.
 const KEEP_KEYS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long the next key is published before it signs, at least: longer than caches keep the key
+/// set. It signs at the first [`TEND_EVERY`] after that.
+const PUBLISHED_BEFORE: SignedDuration = SignedDuration::from_mins(10);
 /// How long the daemon goes on answering with a store that takes no writes any more, before it has
 /// itself started afresh. Longer than systemd's start limit takes to count to its end.
 const ENDURE: SignedDuration = SignedDuration::from_mins(10);
@@ -136,20 +139,35 @@ async fn release(store: &Store, release_after: SignedDuration, now: Timestamp) {
     }
 }
 
-/// Lets a new key sign once the one that does has done so for long enough.
+/// Publishes the next key once the one that signs has done so for long enough; the time after that
+/// it signs.
 async fn renew_key(store: &Store, every: SignedDuration, now: Timestamp) {
-    let before = store.keys().current();
-    if now.duration_since(before.created) < every {
+    let (before, next) = (store.keys().current(), store.keys().next());
+    let since = |it: Timestamp| now.duration_since(it);
+    let promotes = next.as_ref().is_some_and(|it| since(it.created) >= PUBLISHED_BEFORE);
+    if !promotes && (next.is_some() || since(before.created) < every) {
         return;
     }
     let keys = store.clone();
-    let made = match tokio::task::spawn_blocking(move || keys.keys().rotate(now)).await {
-        Ok(Ok(made)) => made,
+    let work = move || {
+        let keys = keys.keys();
+        if promotes { keys.promote(now) } else { keys.announce(now).map(Some) }
+    };
+    let made = match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(Some(made))) => made,
+        // Somebody rotated the keys by command in this moment.
+        Ok(Ok(None)) => return,
         Ok(Err(error)) => {
             return error!(error = &error as &dyn Error, "No new signing key could be made");
         }
         Err(error) => return error!(error = &error as &dyn Error, "Making a key was cut off"),
     };
+    if !promotes {
+        return info!(
+            key.id = made.kid,
+            "The next signing key is published; it signs from tomorrow"
+        );
+    }
     info!(key.id = made.kid, "A new key signs answers; the one before stays published for a while");
     let changes = vec![Change::of_key(now, Cause::Schedule, &before.kid, &made.kid)];
     if let Err(error) = store.commit(Commit { changes, ..Commit::default() }).await {
@@ -180,6 +198,49 @@ mod tests {
     use super::*;
     use crate::domain::{HeldSeat, LicenseId, LicenseUser, TenantId, UserId};
     use crate::store::{ChangeFilter, Guard, StoreOptions};
+
+    #[tokio::test]
+    async fn a_key_is_published_a_day_before_it_signs_unless_by_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let at = move |minutes: i64| start + SignedDuration::from_mins(minutes);
+        let day = 24 * 60;
+        let open = || {
+            let options = StoreOptions {
+                guard: Guard::Off,
+                ..StoreOptions::new(folder.path().join("store"))
+            };
+            Store::open(options, start).unwrap().0
+        };
+        let store = open();
+        let every = SignedDuration::from_hours(24 * 90);
+        let first = store.keys().current();
+        renew_key(&store, every, at(89 * day)).await;
+        assert_eq!((store.keys().current(), store.keys().next()), (first.clone(), None));
+        renew_key(&store, every, at(90 * day)).await;
+        let next = store.keys().next().unwrap();
+        assert_eq!(store.keys().current(), first, "it is only published");
+        assert_eq!(store.keys().published(), [first.clone(), next.clone()]);
+        // A restart, and another look too early.
+        store.close().await;
+        drop(store);
+        let store = open();
+        renew_key(&store, every, at(90 * day + 9)).await;
+        assert_eq!((store.keys().current(), store.keys().next()), (first, Some(next.clone())));
+        renew_key(&store, every, at(90 * day + 10)).await;
+        assert_eq!((store.keys().current(), store.keys().next()), (next.clone(), None));
+        let changes = store.changes(&ChangeFilter::default()).unwrap();
+        assert_eq!(changes.len(), 1, "the journal tells who signs, not who will: {changes:?}");
+        // By command the file may have been lost: neither what signs nor what would is used on.
+        renew_key(&store, every, at(180 * day)).await;
+        let lost = store.keys().next().unwrap();
+        let made = store.keys().rotate(at(180 * day + 1)).unwrap();
+        assert_eq!((store.keys().current(), store.keys().next()), (made.clone(), None));
+        assert!(!store.keys().published().contains(&lost));
+        renew_key(&store, every, at(181 * day)).await;
+        assert_eq!(store.keys().current(), made);
+        store.close().await;
+    }
 
     /// Two users known to Entra and two anonymous ones who come once, and one who comes every day.
     #[tokio::test]

@@ -84,6 +84,8 @@ struct StoredRing {
     version: u16,
     pseudonym_secret: String,
     keys: Vec<StoredKey>,
+    #[serde(default)]
+    next: Option<StoredKey>,
 }
 
 #[derive(Clone)]
@@ -92,11 +94,19 @@ struct Ring {
     /// Oldest first.
     retired: Vec<KeyRecord>,
     current: KeyRecord,
+    /// Published already, so that caches know it by the time it signs.
+    next: Option<KeyRecord>,
 }
 
 impl Ring {
     fn keys(&self) -> impl Iterator<Item = &KeyRecord> {
         self.retired.iter().chain([&self.current])
+    }
+
+    fn sign_by(&mut self, key: KeyRecord, now: Timestamp) {
+        let before = std::mem::replace(&mut self.current, key);
+        self.retired.push(KeyRecord { retired: Some(now), ..before });
+        self.next = None;
     }
 }
 
@@ -142,14 +152,26 @@ impl KeyRing {
     fn first(path: &Path, now: Timestamp) -> Result<Ring, StoreError> {
         let mut pseudonym_secret = [0; 32];
         aws_lc_rs::rand::fill(&mut pseudonym_secret).map_err(|error| key("make", &error))?;
-        let ring = Ring { pseudonym_secret, retired: Vec::new(), current: KeyRecord::new(now)? };
+        let current = KeyRecord::new(now)?;
+        let ring = Ring { pseudonym_secret, retired: Vec::new(), current, next: None };
         write(path, &ring)?;
         Ok(ring)
     }
 
-    /// All keys, oldest first; the last one signs.
+    /// All keys that sign or signed, oldest first; the last one signs.
     pub fn list(&self) -> Vec<KeyRecord> {
         self.lock().keys().cloned().collect()
+    }
+
+    /// All keys, oldest first, with the one that will sign next.
+    pub fn published(&self) -> Vec<KeyRecord> {
+        let ring = self.lock();
+        ring.keys().chain(&ring.next).cloned().collect()
+    }
+
+    /// The key that will sign next, if it was announced.
+    pub fn next(&self) -> Option<KeyRecord> {
+        self.lock().next.clone()
     }
 
     /// The key that signs.
@@ -157,19 +179,40 @@ impl KeyRing {
         self.lock().current.clone()
     }
 
-    /// Makes a new key that signs from now on; the one before stays to verify what it signed.
-    /// Blocking: returns once the new key is on disk.
+    /// Makes a new key that signs from now on; the one before stays to verify what it signed. A key
+    /// that was announced is dropped: whoever rotates by hand may have lost this file. Blocking:
+    /// returns once the new key is on disk.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; the ring is then as before.
     pub fn rotate(&self, now: Timestamp) -> Result<KeyRecord, StoreError> {
         let made = KeyRecord::new(now)?;
-        self.change(|ring| {
-            let before = std::mem::replace(&mut ring.current, made.clone());
-            ring.retired.push(KeyRecord { retired: Some(now), ..before });
-        })?;
+        self.change(|ring| ring.sign_by(made.clone(), now))?;
         Ok(made)
+    }
+
+    /// Makes the key that will sign next, to be published from now on. Blocking: returns once it is
+    /// on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the ring is then as before.
+    pub fn announce(&self, now: Timestamp) -> Result<KeyRecord, StoreError> {
+        let made = KeyRecord::new(now)?;
+        self.change(|ring| ring.next = Some(made.clone()))?;
+        Ok(made)
+    }
+
+    /// Lets the key that was announced sign from now on; `None` if there is none. Blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the ring is then as before.
+    pub fn promote(&self, now: Timestamp) -> Result<Option<KeyRecord>, StoreError> {
+        let Some(next) = self.next() else { return Ok(None) };
+        self.change(|ring| ring.sign_by(next.clone(), now))?;
+        Ok(Some(next))
     }
 
     /// The key that signs, noted as one that signs packages from now on. Blocking: the note is on
@@ -231,6 +274,7 @@ fn write(path: &Path, ring: &Ring) -> Result<(), StoreError> {
         version: 1,
         pseudonym_secret: URL_SAFE_NO_PAD.encode(ring.pseudonym_secret),
         keys: ring.keys().map(stored).collect(),
+        next: ring.next.as_ref().map(stored),
     };
     let bytes = serde_json::to_vec_pretty(&stored).map_err(|error| key("write", &error))?;
     folder::write_private(path, &bytes)
@@ -249,12 +293,13 @@ fn decode(bytes: &[u8]) -> Result<Ring, StoreError> {
     let base64 = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|error| key("read", &error));
     let secret: Result<[u8; 32], _> = base64(&stored.pseudonym_secret)?.try_into();
     let pseudonym_secret = secret.map_err(|_length| key("read", &"its secret is cut short"))?;
-    let mut keys = Vec::new();
-    for it in stored.keys {
+    let read = |it: StoredKey| {
         let read = KeyRecord::of(base64(&it.pkcs8)?, it.created)?;
         let StoredKey { retired, signed_packages, .. } = it;
-        keys.push(KeyRecord { retired, signed_packages, ..read });
-    }
-    let current = keys.pop().ok_or_else(|| key("read", &"the file holds none"))?;
-    Ok(Ring { pseudonym_secret, retired: keys, current })
+        Ok::<_, StoreError>(KeyRecord { retired, signed_packages, ..read })
+    };
+    let mut retired = stored.keys.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let current = retired.pop().ok_or_else(|| key("read", &"the file holds none"))?;
+    let next = stored.next.map(read).transpose()?;
+    Ok(Ring { pseudonym_secret, retired, current, next })
 }

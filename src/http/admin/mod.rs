@@ -80,6 +80,7 @@ use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::doctor::Upstreams;
 use crate::sync::inbox::Watch;
+use crate::sync::notifications::Notifications;
 use crate::sync::orders::Orders;
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
@@ -106,6 +107,8 @@ pub struct AdminSettings {
     pub orders: Orders,
     /// The door to what tells the publisher's own systems.
     pub notify: NotifyHandle,
+    /// Graph's change notifications.
+    pub notifications: Notifications,
     /// Looks at what stands upstream.
     pub upstreams: Upstreams,
     /// How webhooks do.
@@ -241,9 +244,11 @@ async fn subscription(
     Ok(Json(row))
 }
 
-/// The current one first.
+/// The newest one first.
 async fn keys(State(admin): Shared) -> Response {
-    lines::all(admin.store.keys().list().iter().rev().map(rows::key))
+    let ring = admin.store.keys();
+    let current = ring.current();
+    lines::all(ring.published().iter().rev().map(|it| rows::key(it, it.kid == current.kid)))
 }
 
 async fn rotate(
@@ -262,7 +267,7 @@ async fn rotate(
         let detail = format!("the key was made and signs, but the journal lacks it: {error}");
         Problem::internal(detail).because(error)
     })?;
-    Ok(Json(rows::key(&made)))
+    Ok(Json(rows::key(&made, true)))
 }
 
 /// What the store says is for the operator, who is the one who asks.

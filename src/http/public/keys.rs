@@ -46,7 +46,8 @@ impl Signers {
     }
 }
 
-/// How long a client may keep the key set. Short: the next key signs as soon as it is there.
+/// How long a client may keep the key set. Short: a key made by command signs as soon as it is
+/// there. The next by schedule is in the set long before.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// The keys that check the answers' signatures.
@@ -71,14 +72,14 @@ pub(super) async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Re
 }
 
 impl Public {
-    /// The current key, those retired so lately that an answer may still be kept, and those of
+    /// The current key and the next, those retired so lately that an answer may still be kept, and those of
     /// packages.
     fn key_set(&self) -> String {
         let now = self.now();
         let keys: Vec<PublicKey> = self
             .store
             .keys()
-            .list()
+            .published()
             .into_iter()
             .filter(|it| {
                 let late = it.retired.is_none_or(|at| now.duration_since(at) <= USABLE_FOR);

@@ -78,6 +78,7 @@ struct Figures {
     received: Family<OutcomeLabel, Counter>,
     kept: Family<OutcomeLabel, Counter>,
     subscriptions: Gauge,
+    failing: Gauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -158,6 +159,13 @@ impl Notifications {
         }
     }
 
+    /// Whether Graph is to tell of changes, of how many tenants' users or groups it does, and how many
+    /// it does not take and are tried again.
+    pub fn figures(&self) -> (bool, i64, i64) {
+        let it = &self.0.figures;
+        (self.0.address.is_some(), it.subscriptions.get(), it.failing.get())
+    }
+
     fn nudges(&self) -> MutexGuard<'_, Nudges> {
         // Every step leaves it whole, and what is lost with it the schedule makes good.
         self.0.nudges.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,11 +185,14 @@ impl Notifications {
         let help = "Change notifications from Graph, by what they told; unknown: of no subscription \
                     of ours, or with a wrong clientState";
         registry.register("notifications", help, it.received.clone());
-        let help = "Subscriptions to change notifications that were made, renewed, made anew, forgotten, \
-                    or could not be had (failed)";
+        let help = "Subscriptions to change notifications that were made, renewed, made anew, ended, \
+                    forgotten, or could not be had (failed)";
         registry.register("graph_subscriptions_kept", help, it.kept.clone());
         let help = "Subscriptions to change notifications";
         registry.register("graph_subscriptions", help, it.subscriptions.clone());
+        let help =
+            "Subscriptions to change notifications that could not be had and are tried again";
+        registry.register("graph_subscriptions_failing", help, it.failing.clone());
     }
 }
 

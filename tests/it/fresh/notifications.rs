@@ -121,6 +121,16 @@ async fn a_subscription_is_renewed_when_graph_asks_and_made_anew_when_it_is_gone
 }
 
 #[tokio::test]
+async fn once_switched_off_it_ends_them_and_only_asks() {
+    let mut world = subscribed().await;
+    let there = |it: &World| it.microsoft(|it| it.subscribers(story::CONTOSO.tenant));
+    assert!(there(&world) > 0);
+    world.reconfigure("").await;
+    world.until("the end of them", |it| subscription(it).is_none() && there(it) == 0).await;
+    assert_eq!(figure(&world, "graph_subscriptions_kept_total{outcome=\"failed\"}").await, 0);
+}
+
+#[tokio::test]
 async fn where_graph_takes_no_subscription_delta_goes_on_and_one_is_made_later() {
     let world = read().await;
     faults(&world, "notification.unverified=1");

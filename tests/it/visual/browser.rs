@@ -1,6 +1,8 @@
 //! The client in headless Chromium: in a sandboxed frame without an origin of its own, against the
 //! real listener. The page around it stands for Power BI and holds the visuals' storage.
 
+mod package;
+
 use std::fs;
 
 use base64::Engine as _;
@@ -14,14 +16,14 @@ use crate::landing::webdriver::{self, Chromium};
 use crate::tokens::{ANA, now};
 
 /// A report that is open in a browser, and the daemon that its visuals ask.
-pub(super) struct Report {
-    pub(super) world: World,
+struct Report {
+    world: World,
     chromium: Chromium,
     _page: MockServer,
 }
 
 impl Report {
-    pub(super) async fn open() -> Self {
+    async fn open() -> Self {
         let client = fs::read("clients/visual/dist/entitled-visual.js").unwrap();
         let html = include_str!("page.html").replace("CLIENT", &STANDARD.encode(client));
         let page = MockServer::start().await;
@@ -41,19 +43,19 @@ impl Report {
         json!({ "options": options, "times": 1, "clock": now().as_millisecond() })
     }
 
-    pub(super) async fn run(&self, script: &str) -> Value {
+    async fn run(&self, script: &str) -> Value {
         self.chromium.run(script).await
     }
 
     /// Asks in a visual's frame; frames are made as they are named.
-    pub(super) async fn ask(&self, frame: usize, asks: &Value) -> Value {
+    async fn ask(&self, frame: usize, asks: &Value) -> Value {
         self.run(&format!("return ask({frame}, {asks})")).await
     }
 }
 
 /// `usable from error`.
 #[track_caller]
-pub(super) fn says(told: &Value, expected: &str) {
+fn says(told: &Value, expected: &str) {
     let it = &told["results"][0];
     let error = it["error"].as_str().unwrap_or("-");
     let found = format!("{} {} {error}", it["usable"], it["from"].as_str().unwrap_or_default());

@@ -3,7 +3,7 @@
 use entitled::domain::{Commit, License};
 use serde_json::{Value, json};
 
-use super::browser::{Report, says};
+use super::{Report, says};
 use crate::http::activations::{built, license};
 use crate::http::harness::PRODUCT;
 use crate::landing::webdriver;
