@@ -122,6 +122,13 @@ pub struct Units {
     pub consumed: u32,
 }
 
+impl Units {
+    /// How many may be assigned: also those whose purchase is in Microsoft's grace period.
+    pub const fn bought(self) -> u32 {
+        self.enabled.saturating_add(self.warning)
+    }
+}
+
 /// A SKU of a tenant.
 ///
 /// Source: Graph, `subscribedSku`; [`Sku::next_lifecycle`] from `companySubscription`.

@@ -190,6 +190,7 @@ impl Public {
                     self.note_shown(asked, &decision, stranger).await?;
                 }
                 self.note_sighted(asked, &decision, from.map(|it| it.ip), now);
+                self.note_licensee(asked, &decision, now).await;
             }
             if decision.reason == Reason::NoFreeSeat {
                 self.tell_refused(asked, now);
