@@ -71,8 +71,8 @@ pub use license::{
     ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite, Anomaly,
     BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
     LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseLife, LicenseRefused,
-    LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale,
-    Sighted, SightedKind, Sightings, Standing, Stepped, SwitchAct, SwitchTo,
+    LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Packaged,
+    Sale, Sighted, SightedKind, Sightings, Standing, Stepped, SwitchAct, SwitchTo,
 };
 pub use licensee::same_licensee;
 pub use life::{

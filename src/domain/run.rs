@@ -138,7 +138,8 @@ pub struct SourceState {
     pub cursor_issued: Option<Timestamp>,
     /// When the last complete read began: what was true then is known.
     pub last_complete: Option<Timestamp>,
-    /// When the last complete full read began.
+    /// From when on the next full read is counted: the last complete one's beginning or up to a
+    /// period before, so that the next falls on the tenant's own hour, or comes sooner.
     pub last_full: Option<Timestamp>,
     /// When the last run began, however it ended.
     pub last_run: Option<Timestamp>,

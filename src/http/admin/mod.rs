@@ -60,7 +60,6 @@ mod tenants;
 mod usage;
 mod webhooks;
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
@@ -75,7 +74,8 @@ use tracing::error;
 
 use super::consent::{ConsentLink, Consents};
 use super::problem::Problem;
-use crate::domain::{Catalog, Change, Commit, Messages, Policy, Product, SubscriptionId};
+use super::query::{needed, parsed, product};
+use crate::domain::{Catalog, Change, Commit, Messages, Policy, SubscriptionId};
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::doctor::Upstreams;
@@ -273,27 +273,4 @@ async fn rotate(
 /// What the store says is for the operator, who is the one who asks.
 fn unreadable(error: StoreError) -> Problem {
     Problem::internal(error.to_string()).because(error)
-}
-
-fn product<'a>(catalog: &'a Catalog, id: &str) -> Result<&'a Arc<Product>, Problem> {
-    catalog.product(id).ok_or_else(|| {
-        let known: Vec<_> = catalog.products().map(|it| it.id.as_str()).collect();
-        let detail = format!("`{id}` is no product; known are: {}", known.join(", "));
-        Problem::unknown_product(detail)
-    })
-}
-
-fn needed<T: FromStr<Err: std::fmt::Display>>(
-    field: &'static str,
-    text: &str,
-) -> Result<T, Problem> {
-    let wrong = |error| Problem::invalid(format!("`{field}`: {error}")).of_field(field);
-    text.trim().parse().map_err(wrong)
-}
-
-fn parsed<T: FromStr<Err: std::fmt::Display>>(
-    field: &'static str,
-    text: Option<&str>,
-) -> Result<Option<T>, Problem> {
-    text.map(|text| needed(field, text)).transpose()
 }

@@ -58,6 +58,28 @@ impl Address {
     }
 }
 
+/// Tenants of whose licensed groups a notification told, until the groups are read: a run that it
+/// starts would pass them over otherwise, for they are read at a rarer hour than users. Cheap to
+/// clone: all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct GroupsTold(Arc<Mutex<BTreeSet<TenantId>>>);
+
+impl GroupsTold {
+    fn note(&self, tenant: TenantId) {
+        self.tenants().insert(tenant);
+    }
+
+    /// Whether this tenant's groups were told of since this was asked last.
+    pub(in crate::sync) fn take(&self, tenant: TenantId) -> bool {
+        self.tenants().remove(&tenant)
+    }
+
+    fn tenants(&self) -> MutexGuard<'_, BTreeSet<TenantId>> {
+        // What is lost with it the schedule makes good.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Where notifications arrive. Cheap to clone: all clones are one.
 #[derive(Clone, Default)]
 pub struct Notifications(Arc<Shared>);
@@ -67,6 +89,7 @@ struct Shared {
     /// `None`: nothing is subscribed to.
     address: Option<Address>,
     nudges: Mutex<Nudges>,
+    groups_told: GroupsTold,
     /// Subscriptions of which Graph says that they need care.
     cared_for: Mutex<BTreeSet<(TenantId, Watched)>>,
     more: Notify,
@@ -87,9 +110,10 @@ struct OutcomeLabel {
 }
 
 impl Notifications {
-    /// For subscriptions to this address; `None` makes none.
-    pub fn new(address: Option<Address>) -> Self {
-        Self(Arc::new(Shared { address, ..Shared::default() }))
+    /// For subscriptions to this address; `None` makes none. Whose groups were told of is noted
+    /// there.
+    pub fn new(address: Option<Address>, groups_told: GroupsTold) -> Self {
+        Self(Arc::new(Shared { address, groups_told, ..Shared::default() }))
     }
 
     /// Takes a delivery in; returns at once. `None`: it is no delivery.
@@ -135,6 +159,7 @@ impl Notifications {
                 if !licensed {
                     return "other_group";
                 }
+                self.0.groups_told.note(tenant);
                 self.nudges().tenant(tenant, now);
                 "group"
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entitled::domain::{Commit, GraphSubscription, Outcome, TenantId, Trigger, Watched};
-use entitled::sandbox::{Faults, Options, story};
+use entitled::sandbox::{Faults, NewUser, Options, story};
 use entitled::store::RunFilter;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -94,6 +94,28 @@ async fn duplicates_late_ones_and_forged_ones_change_nothing() {
     world.until("all of it", |it| seats(it, tenant).0 == seats(it, tenant).1).await;
     assert!(figure(&world, "notifications_total{outcome=\"unknown\"}").await >= 3);
     assert_eq!(world.answer(story::DAN, PRODUCT).await, "active seat_direct stale");
+}
+
+#[tokio::test]
+async fn who_joined_a_licensed_group_is_its_member_before_groups_are_due() {
+    let world = subscribed().await;
+    let (tenant, group) = (story::CONTOSO.tenant, story::BI_USERS);
+    let told = |it: &World| {
+        let mirror = it.mirror();
+        mirror.graph_subscriptions().of(contoso(), Watched::Groups).is_some()
+    };
+    world.until("a subscription to groups", told).await;
+    world.sync_tenant(tenant).await;
+    let user = world.microsoft(|it| it.add_user(tenant, NewUser::default())).unwrap();
+    world.microsoft(|it| it.add_member(tenant, group, user)).unwrap();
+    let (group, user) = (group.to_string().parse().unwrap(), user.to_string().parse().unwrap());
+    let is_member = |it: &World| {
+        let mirror = it.mirror();
+        let group = mirror.tenant(contoso()).unwrap().groups.groups.get(&group).cloned();
+        group.is_some_and(|it| it.members.get(user).is_some_and(|it| it.here))
+    };
+    world.until("the membership", is_member).await;
+    assert!(figure(&world, "notifications_total{outcome=\"group\"}").await >= 1);
 }
 
 #[tokio::test]
