@@ -1,7 +1,5 @@
 //! Change notifications: nudges that may be lost, late, twice or forged.
 
-use std::time::Duration;
-
 use entitled::domain::{Commit, GraphSubscription, Outcome, TenantId, Trigger, Watched};
 use entitled::sandbox::{Faults, NewUser, Options, story};
 use entitled::store::RunFilter;
