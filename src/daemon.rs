@@ -211,6 +211,8 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "look-ups", looking);
         spawn(&mut tasks, "change notifications", told);
+        spawn(&mut tasks, "the watch over threads", background.watch(parts.cancel.clone()));
+        spawn(&mut tasks, "the watch over threads", background.watch(parts.cancel.clone()));
         tasks.spawn(async {
             Exit { task: "the scheduler", result: background.run(scheduler).await }
         });
@@ -316,6 +318,7 @@ impl Parts {
             usage: self.usage.clone(),
             orders: self.orders.clone(),
             notify: self.notify.clone(),
+            notifications: self.notifications.clone(),
             upstreams: settings::upstreams(&self.microsoft, &self.clock),
             watch: self.watch.clone(),
             seats: self.seats.clone(),

@@ -13,8 +13,10 @@ use super::{Advised, Exit, environment};
 use crate::config::{Config, Install, Solution};
 use crate::domain::Product;
 
-/// How long publisher and offer may be, each.
-const PART_MAX: usize = 40;
+/// How long publisher and offer may be together.
+///
+/// Source: visuals-and-isv.md section 4.2.
+const IDS_MAX: usize = 40;
 /// How long a plan's display name may be.
 const NAME_MAX: usize = 300;
 /// How long an address may be.
@@ -107,8 +109,11 @@ fn files(product: &Product, solution: &Solution) -> Result<Files, Advised> {
             let what = format!("its name must have 1 to {NAME_MAX} characters");
             return lacks(what, "shorten `name` of the plan");
         }
-        if service_id.publisher().len() > PART_MAX || service_id.offer().len() > PART_MAX {
-            let what = format!("publisher and offer id may have {PART_MAX} characters each");
+        let ids = service_id.publisher().len().saturating_add(service_id.offer().len());
+        if ids > IDS_MAX {
+            let what = format!(
+                "publisher id and offer id may have {IDS_MAX} characters together, and have {ids}"
+            );
             return lacks(what, "look up the Service ID in Partner Center, on the plan's overview");
         }
         let Some(link) = plan.more_info.as_ref().filter(|it| it.as_str().len() <= LINK_MAX) else {

@@ -1,22 +1,21 @@
 //! `licenses` and `activations`: what the publisher sold itself.
 
+mod args;
 mod file;
+mod overlap;
 mod switch;
 mod transfer;
 
-use std::collections::BTreeMap;
-
-use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use clap::Subcommand;
 use reqwest::Method;
 use serde_json::Value;
 
 use super::Exit;
-use super::output::{Column, Printer};
-use super::remote::{Pairs, Remote, field, pairs};
-use crate::domain::{
-    ActivationId, BillingCycle, LicenseId, LicenseKind, OverLimit, ProductId, TenantId,
-};
+use super::output::{Column, Printer, moment};
+use super::remote::{Pairs, Remote, field};
+use crate::domain::{ActivationId, LicenseId};
+
+pub use self::args::{IssueArgs, OnceArgs, PeriodArgs, WhatArgs};
 
 /// `licenses`.
 #[derive(Clone, Debug, Subcommand)]
@@ -31,7 +30,7 @@ pub enum LicensesCommand {
     /// Bring in the licenses of such a file; what is here already is left alone
     Import(transfer::ImportArgs),
     /// Users whom a Microsoft-managed seat and a license cover at once: one of the two is paid for nothing
-    Overlap(OverlapArgs),
+    Overlap(overlap::OverlapArgs),
     /// How to move a customer from AppSource's seats to a license, or back, without a gap: who is
     /// covered by what, the steps with dates and commands, and who would lose access
     SwitchPlan(switch::SwitchArgs),
@@ -69,6 +68,9 @@ pub enum LicensesCommand {
     Reissue {
         /// Its id
         id: LicenseId,
+        /// That it is done once
+        #[command(flatten)]
+        once: OnceArgs,
     },
     /// It was paid: a new period from now, as long as the old one
     Renew {
@@ -77,8 +79,11 @@ pub enum LicensesCommand {
         /// The new period
         #[command(flatten)]
         period: PeriodArgs,
+        /// That it is done once
+        #[command(flatten)]
+        once: OnceArgs,
     },
-    /// It covers something else at once, in a new period
+    /// Something about it differs at once; in a new period, if it covers something else
     Change {
         /// Its id
         id: LicenseId,
@@ -88,133 +93,23 @@ pub enum LicensesCommand {
         /// The new period
         #[command(flatten)]
         period: PeriodArgs,
+        /// That it is done once
+        #[command(flatten)]
+        once: OnceArgs,
     },
-}
-
-/// `licenses overlap`.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct OverlapArgs {
-    /// Only users of this tenant
-    #[arg(long, value_name = "T")]
-    tenant: Option<TenantId>,
-    /// What a seat costs a month: what is paid twice is then shown as an amount too
-    #[arg(long, value_name = "AMOUNT")]
-    price: Option<f64>,
-}
-
-/// `licenses issue`.
-#[derive(Clone, Debug, Args)]
-pub struct IssueArgs {
-    /// The product's id
-    #[arg(long, value_name = "P")]
-    product: ProductId,
-    /// user, capacity or site
-    #[arg(long, value_name = "K")]
-    kind: LicenseKind,
-    /// How many users or nodes; without, there is no limit
-    #[arg(long, value_name = "N")]
-    max: Option<u64>,
-    /// Whom it is made out to, as the customer will type it
-    #[arg(long, value_name = "L")]
-    licensee: String,
-    /// The account that pays, when it is another one
-    #[arg(long, value_name = "B")]
-    billing: Option<String>,
-    /// Until when it is paid: 2027-01-31 or 2027-01-31T08:00:00Z; may lie in the past
-    #[arg(long, value_name = "T")]
-    period_end: Option<String>,
-    /// When the period began; now, if it is not said
-    #[arg(long, value_name = "T")]
-    period_start: Option<String>,
-    /// When its trial ends
-    #[arg(long, value_name = "T")]
-    trial_end: Option<String>,
-    /// Sets the dates that are not named
-    #[arg(
-        long,
-        value_name = "C",
-        help = "trial, monthly, yearly or three_years: sets the dates that are not named"
-    )]
-    cycle: Option<BillingCycle>,
-    /// The domain of a site
-    #[arg(long, value_name = "D")]
-    domain: Option<String>,
-    /// The node size of a capacity, such as P1
-    #[arg(long, value_name = "S")]
-    node: Option<String>,
-    /// Over the maximum: warn or deny, in place of the policy
-    #[arg(long, value_name = "O")]
-    over_limit: Option<OverLimit>,
-    /// How many tenants may be bound to it
-    #[arg(long, value_name = "N")]
-    tenants_max: Option<u32>,
-}
-
-/// What a license covers.
-#[derive(Clone, Debug, Args)]
-pub struct WhatArgs {
-    /// How many users or nodes
-    #[arg(long, value_name = "N")]
-    max: Option<u64>,
-    /// user, capacity or site
-    #[arg(long, value_name = "K")]
-    kind: Option<LicenseKind>,
-    /// The domain of a site
-    #[arg(long, value_name = "D")]
-    domain: Option<String>,
-    /// The node size of a capacity
-    #[arg(long, value_name = "S")]
-    node: Option<String>,
-    /// Over the maximum: warn or deny
-    #[arg(long, value_name = "O")]
-    over_limit: Option<OverLimit>,
-    /// How many tenants may be bound to it
-    #[arg(long, value_name = "N")]
-    tenants_max: Option<u32>,
-}
-
-/// A new period.
-#[derive(Clone, Debug, Args)]
-pub struct PeriodArgs {
-    /// Its end; without, it is as long as the old one
-    #[arg(long, value_name = "T")]
-    period_end: Option<String>,
-    /// How often it is paid from now on
-    #[arg(
-        long,
-        value_name = "C",
-        help = "How often it is paid from now on: monthly, yearly or three_years"
-    )]
-    cycle: Option<BillingCycle>,
-    /// What the old period cost: what was not used of it is then shown as an amount too
-    #[arg(long, value_name = "AMOUNT")]
-    price: Option<f64>,
 }
 
 /// `activations`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ActivationsCommand {
-    /// Which tenants are bound to which licenses
+    /// Which tenants are bound to which licenses, and where id and licensee were used first
     List,
-    /// Let a tenant go: its place, and the key, are free for another
+    /// Let a tenant go: its place, and the key, are free for another; a use by id and licensee is
+    /// noted again when it comes again
     Remove {
         /// Its id, such as A-7Q2M-…
         id: ActivationId,
     },
-}
-
-fn text<T: ToString>(it: Option<&T>) -> Option<String> {
-    it.map(ToString::to_string)
-}
-
-impl PeriodArgs {
-    fn pairs(&self) -> Pairs {
-        pairs([
-            ("period_end", self.period_end.clone()),
-            ("cycle", text(self.cycle.as_ref())),
-            ("price", text(self.price.as_ref())),
-        ])
-    }
 }
 
 /// Runs `licenses`.
@@ -229,22 +124,23 @@ pub async fn run(
 ) -> Result<Exit, anyhow::Error> {
     use LicensesCommand as It;
     let none = Pairs::new();
+    let plain = (&none, &OnceArgs::default());
     match command {
         It::Issue(args) => issue(remote, printer, args).await,
         It::List => list(remote, printer).await,
         It::Export => transfer::export(remote, printer).await,
         It::Import(args) => transfer::import(remote, printer, args).await,
-        It::Overlap(args) => overlap(remote, printer, args).await,
+        It::Overlap(args) => overlap::run(remote, printer, args).await,
         It::SwitchPlan(args) => switch::run(remote, printer, args).await,
         It::Show { id } => {
             let row = remote.one(Method::GET, &format!("/licenses/{id}"), &none).await?;
             printer.record(&row, &FIRST)?;
             Ok(Exit::Done)
         }
-        It::Cancel { id } => step(remote, printer, (*id, "cancel"), &none).await,
-        It::Suspend { id } => step(remote, printer, (*id, "suspend"), &none).await,
-        It::Reinstate { id } => step(remote, printer, (*id, "reinstate"), &none).await,
-        It::Revoke { id } => step(remote, printer, (*id, "revoke"), &none).await,
+        It::Cancel { id } => step(remote, printer, (*id, "cancel"), plain).await,
+        It::Suspend { id } => step(remote, printer, (*id, "suspend"), plain).await,
+        It::Reinstate { id } => step(remote, printer, (*id, "reinstate"), plain).await,
+        It::Revoke { id } => step(remote, printer, (*id, "revoke"), plain).await,
         It::Package { id } => {
             let path = format!("/licenses/{id}/package");
             let row = remote.one(Method::POST, &path, &none).await?;
@@ -255,23 +151,17 @@ pub async fn run(
             }
             Ok(Exit::Done)
         }
-        It::Reissue { id } => {
+        It::Reissue { id, once } => {
             let path = format!("/licenses/{id}/reissue");
-            printer.record(&remote.one(Method::POST, &path, &none).await?, &FIRST)?;
+            printer.record(&remote.order(&path, &none, once.key()).await?, &FIRST)?;
             Ok(Exit::Done)
         }
-        It::Renew { id, period } => step(remote, printer, (*id, "renew"), &period.pairs()).await,
-        It::Change { id, what, period } => {
-            let mut all = pairs([
-                ("max", text(what.max.as_ref())),
-                ("kind", text(what.kind.as_ref())),
-                ("domain", what.domain.clone()),
-                ("node", what.node.clone()),
-                ("over_limit", text(what.over_limit.as_ref())),
-                ("tenants_max", text(what.tenants_max.as_ref())),
-            ]);
-            all.extend(period.pairs());
-            step(remote, printer, (*id, "change"), &all).await
+        It::Renew { id, period, once } => {
+            step(remote, printer, (*id, "renew"), (&period.pairs(), once)).await
+        }
+        It::Change { id, what, period, once } => {
+            let all = [what.pairs(), period.pairs()].concat();
+            step(remote, printer, (*id, "change"), (&all, once)).await
         }
     }
 }
@@ -295,7 +185,7 @@ pub async fn activations(
     ];
     match command {
         ActivationsCommand::List => {
-            let empty = "no license is bound to a tenant";
+            let empty = "no license is bound to a tenant, or used by id and licensee";
             remote.print(printer, ("/activations", &Pairs::new()), &columns, empty).await?;
         }
         ActivationsCommand::Remove { id } => {
@@ -312,82 +202,13 @@ const FIRST: [&str; 9] =
     ["id", "product", "kind", "max", "licensee", "state", "status", "period_end", "grace_end"];
 
 async fn issue(remote: &Remote, printer: Printer, args: &IssueArgs) -> Result<Exit, anyhow::Error> {
-    let asked = pairs([
-        ("product", Some(args.product.to_string())),
-        ("kind", Some(args.kind.to_string())),
-        ("licensee", Some(args.licensee.clone())),
-        ("max", text(args.max.as_ref())),
-        ("billing", args.billing.clone()),
-        ("period_start", args.period_start.clone()),
-        ("period_end", args.period_end.clone()),
-        ("trial_end", args.trial_end.clone()),
-        ("cycle", text(args.cycle.as_ref())),
-        ("domain", args.domain.clone()),
-        ("node", args.node.clone()),
-        ("over_limit", text(args.over_limit.as_ref())),
-        ("tenants_max", text(args.tenants_max.as_ref())),
-    ]);
-    let row = remote.one(Method::POST, "/licenses", &asked).await?;
+    let row = remote.order("/licenses", &args.pairs(), args.once.key()).await?;
     printer.record(&row, &FIRST)?;
     if !printer.is_json() {
         printer
             .line("the key is shown this once: hand it to the customer, who activates with it")?;
     }
     Ok(Exit::Done)
-}
-
-async fn overlap(
-    remote: &Remote,
-    printer: Printer,
-    args: &OverlapArgs,
-) -> Result<Exit, anyhow::Error> {
-    let columns = [
-        Column::text("tenant", "/tenant"),
-        Column::text("name", "/name"),
-        Column::text("user", "/user"),
-        Column::text("product", "/product"),
-        Column::text("seat of plan", "/plan"),
-        Column::state("seat", "/seat_state"),
-        Column::time("seat seen", "/seat_observed_at"),
-        Column::text("license", "/license"),
-        Column::state("license is", "/license_state"),
-        Column::time("until", "/license_until"),
-        Column::time("place since", "/place_since"),
-        Column::time("last used", "/place_last_used"),
-    ];
-    let mut all: Vec<Value> = Vec::new();
-    let asked = pairs([("tenant", text(args.tenant.as_ref()))]);
-    let take = |rows: Vec<Value>| {
-        all.extend(rows);
-        Ok(())
-    };
-    remote.rows(Method::GET, "/licenses/overlap", &asked, take).await?;
-    printer.rows(&all, &columns, "nobody is covered by a seat and by a license at once")?;
-    if !printer.is_json() && !all.is_empty() {
-        for line in paid_twice(&all, args.price) {
-            printer.line(&line)?;
-        }
-    }
-    Ok(Exit::Done)
-}
-
-/// What it comes to: as many seats as users, which the customer may give back to Microsoft, or as many
-/// places of licenses.
-fn paid_twice(rows: &[Value], price: Option<f64>) -> Vec<String> {
-    let mut counts: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for row in rows {
-        let count = counts.entry((field(row, "/tenant"), field(row, "/product"))).or_default();
-        *count = count.saturating_add(1);
-    }
-    let line = |((tenant, product), count): (&(&str, &str), &u32)| {
-        let worth = price.map(|it| format!(", {:.2} a month", it * f64::from(*count)));
-        format!(
-            "{tenant} pays twice for {count} of {product}{}: its administrator can take back these \
-             seats, or you sell a smaller license at the next period",
-            worth.unwrap_or_default()
-        )
-    };
-    counts.iter().map(line).collect()
 }
 
 async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> {
@@ -413,9 +234,9 @@ async fn step(
     remote: &Remote,
     printer: Printer,
     (id, name): (LicenseId, &str),
-    asked: &Pairs,
+    (asked, once): (&Pairs, &OnceArgs),
 ) -> Result<Exit, anyhow::Error> {
-    let row = remote.one(Method::POST, &format!("/licenses/{id}/{name}"), asked).await?;
+    let row = remote.order(&format!("/licenses/{id}/{name}"), asked, once.key()).await?;
     if printer.is_json() {
         printer.rows(&[row], &[], "")?;
     } else {
@@ -429,9 +250,7 @@ fn said(row: &Value) -> String {
     let mut line = format!("{} is {}", field(row, "/id"), field(row, "/state"));
     let end = field(row, "/period_end");
     if !end.is_empty() {
-        let at =
-            end.parse().ok().map(|it: Timestamp| it.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
-        line = format!("{line}, until {}", at.as_deref().unwrap_or(end));
+        line = format!("{line}, until {}", moment(end));
     }
     if field(row, "/standing") == "cancelled" && field(row, "/state") != "expired" {
         line = format!("{line}; cancelled: it ends then, without grace, unless it is renewed");
@@ -448,16 +267,6 @@ fn said(row: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn what_is_paid_twice_is_summed_up_by_customer_and_product() {
-        let row = |tenant: &str, product: &str| json!({"tenant": tenant, "product": product});
-        let rows = [row("t1", "panel"), row("t2", "panel"), row("t1", "panel")];
-        let told = paid_twice(&rows, Some(2.5));
-        assert!(told[0].starts_with("t1 pays twice for 2 of panel, 5.00 a month: "), "{told:?}");
-        assert!(told[1].starts_with("t2 pays twice for 1 of panel, 2.50 a month"), "{told:?}");
-        assert!(paid_twice(&rows[..1], None)[0].starts_with("t1 pays twice for 1 of panel: "));
-    }
 
     #[test]
     fn a_step_says_where_the_license_stands_and_what_was_not_used() {

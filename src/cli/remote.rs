@@ -16,6 +16,7 @@ use super::{
     subscriptions, sync, tenants, usage, webhooks,
 };
 use crate::config::Config;
+use crate::http::IDEMPOTENCY_KEY;
 
 /// Rows printed at once.
 const BATCH: usize = 512;
@@ -103,6 +104,24 @@ impl Remote {
         pairs: &Pairs,
     ) -> Result<Value, anyhow::Error> {
         let response = self.send(method, path, pairs).await?;
+        response.json().await.map_err(|error| self.cut(error).into())
+    }
+
+    /// Gives an order, and hears what became of it. With a key it is carried out once, however often
+    /// it is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::one`].
+    pub async fn order(
+        &self,
+        path: &str,
+        pairs: &Pairs,
+        once: Option<&str>,
+    ) -> Result<Value, anyhow::Error> {
+        let request = self.request(Method::POST, path, pairs);
+        let request = once.into_iter().fold(request, |it, key| it.header(IDEMPOTENCY_KEY, key));
+        let response = self.answered(request).await?;
         response.json().await.map_err(|error| self.cut(error).into())
     }
 

@@ -107,6 +107,7 @@ fn figures(status: &Value) -> Vec<String> {
         ),
     ];
     lines.extend(followed(status));
+    lines.extend(notifications(status));
     lines.extend(licenses(status));
     if count("/seats/short") > 0 {
         lines.push(format!(
@@ -139,6 +140,20 @@ fn figures(status: &Value) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Who tells us of changes, where somebody is to.
+fn notifications(status: &Value) -> Option<String> {
+    let count = |pointer: &str| number(status, pointer);
+    let (there, failing) = (count("/notifications/subscriptions"), count("/notifications/failing"));
+    let wanted = status.pointer("/notifications/wanted") == Some(&Value::Bool(true));
+    let says = match (wanted, failing) {
+        (false, _) if there == 0 => return None,
+        (false, _) => "; they are switched off, and end".to_owned(),
+        (true, 0) => String::new(),
+        (true, _) => format!("; {failing} could not be had and are tried again: see the log"),
+    };
+    Some(format!("notifications  {there} subscriptions to changes{says}"))
 }
 
 /// Groups whose members are followed, and who does not show them.

@@ -81,6 +81,7 @@ async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> 
         Column::text("id", "/id"),
         Column::text("name", "/name"),
         Column::state("consent", "/consent"),
+        Column::text("lacks", "/lacks"),
         Column::ago("last complete read", "/last_complete"),
         Column::text("stale", "/stale"),
         Column::number("users with licences", "/users"),

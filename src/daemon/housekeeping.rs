@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::domain::{Cause, Change, Commit};
+use crate::http::KEYS_PUBLISHED_FOR;
 use crate::store::{Store, StoreError};
 use crate::sync::{Clock, SyncError};
 
@@ -21,8 +22,9 @@ const RELEASE_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How long the sync log and the change journal are kept.
 const KEEP: SignedDuration = SignedDuration::from_hours(400 * 24);
 
-/// How long a signing key stays after it was retired: far longer than any answer it signed.
-const KEEP_KEYS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long a signing key stays after it was retired: longer than it is published.
+const KEEP_KEYS: SignedDuration =
+    SignedDuration::from_secs(KEYS_PUBLISHED_FOR.as_secs() + TEND_EVERY.as_secs());
 /// How long the next key is published before it signs, at least: longer than caches keep the key
 /// set. It signs at the first [`TEND_EVERY`] after that.
 const PUBLISHED_BEFORE: SignedDuration = SignedDuration::from_mins(10);

@@ -17,7 +17,7 @@ use crate::sync::freshness::Ages;
 use crate::sync::inbox::Ledger;
 use crate::sync::keys::{EntraKeys, Fetch, FetchError};
 use crate::sync::lookups::{AlsoLook, Lookups};
-use crate::sync::notifications::{self, Address, Notifications};
+use crate::sync::notifications::{self, Address, GroupsTold, Notifications};
 use crate::sync::reports::Desk;
 use crate::sync::rights::UsageRights;
 use crate::sync::{
@@ -100,6 +100,7 @@ pub(super) fn sources(
         reports: reports(config),
         lookups: Lookups::default(),
         freshness: Ages::default(),
+        groups_told: GroupsTold::default(),
         limits: limits(config),
     }
 }
@@ -113,7 +114,7 @@ pub(super) fn notifications(
 ) -> (Notifications, impl Future<Output = ()> + Send + use<>) {
     let address = config.listen.public_url.as_ref().map(Address::below);
     let address = address.filter(|_| config.sync.directory.notifications);
-    let notifications = Notifications::new(address);
+    let notifications = Notifications::new(address, sources.groups_told.clone());
     let (sources, sync, cancel) = (sources.clone(), sync.clone(), cancel.clone());
     let worker = notifications::worker(sources, sync, notifications.clone(), cancel);
     (notifications, worker)

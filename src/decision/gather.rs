@@ -52,10 +52,14 @@ pub fn gather<'a>(
                 Consent::Granted | Consent::Unknown => false,
             },
             unread: false,
-            rights_unread: rights_are_unread(mirror, view, question),
+            rights_unread: false,
         };
+        let before = pieces.len();
         seated(view, question, &mut pieces);
         shown(view, question, &mut pieces);
+        // Who was found to hold something there needs no word on what was not read.
+        knowledge.directory.rights_unread =
+            pieces.len() == before && rights_are_unread(mirror, view, question);
     }
     (pieces, knowledge)
 }

@@ -2,7 +2,7 @@
 
 mod licenses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use self::licenses::LicenseFacts;
 use super::Question;
 use crate::domain::{
-    Change, Commit, Entity, Fact, Holders, Mapping, MappingWrite, Mirror, Outcome, Policy,
-    RawRecord, Run, Sku, Source, SourceKey, SourceState, Subscription, SubscriptionId, Tenant,
-    TenantId, TenantUsers, Unread, UserId, UserLicences, UserRights, UserWrites,
+    Change, Commit, Deal, Entity, Fact, Holders, Mapping, MappingWrite, Mirror, Outcome, Policy,
+    RawRecord, ReportedLicence, Run, Sku, Source, SourceKey, SourceState, Subscription,
+    SubscriptionId, Tenant, TenantId, TenantUsers, TenantView, Unread, UserId, UserLicences,
+    UserRights, UserWrites,
 };
 
 pub use self::licenses::licenses_of_past;
@@ -70,6 +71,8 @@ struct Facts {
     skus: Vec<Sku>,
     licences: Option<UserLicences>,
     rights: Option<UserRights>,
+    /// What says that the tenant has licences which only usage rights show: known today, and so then.
+    hidden: Hidden,
     mappings: Arc<[Mapping]>,
     directory: SourceState,
     list: SourceState,
@@ -95,6 +98,7 @@ impl Facts {
             rights: view
                 .zip(user)
                 .and_then(|(view, user)| Some((**view.rights.get(user)?).clone())),
+            hidden: view.map(|view| Hidden::of(mirror, view, user)).unwrap_or_default(),
             mappings: view.map_or_else(|| Arc::from([]), |it| Arc::clone(&it.mappings)),
             directory: view.map(|it| it.directory.clone()).unwrap_or_default(),
             list: mirror.source(SourceKey::SUBSCRIPTIONS).cloned().unwrap_or_default(),
@@ -190,14 +194,40 @@ impl Facts {
         // What an operator decides about names holds for the past too: the licences were there.
         let proposed = self.mappings.iter().cloned().map(MappingWrite::Propose);
         commit.mappings = proposed.map(|it| (key, it)).collect();
-        if let Some((user, rights)) = self.user.zip(self.rights) {
-            commit.rights = vec![(key, user, Some(rights))];
-        }
+        let rights = self.user.zip(self.rights).into_iter().chain(self.hidden.held);
+        commit.rights = rights.map(|(user, rights)| (key, user, Some(rights))).collect();
+        commit.reported = vec![(key, self.hidden.reported)];
+        commit.deals = self.hidden.deals.into_iter().map(|it| (it.id, Some(it))).collect();
         if let Some((user, licences)) = self.user.zip(self.licences) {
             let writes = UserWrites::Patch(vec![(user, Some(licences))]);
             commit.users = vec![TenantUsers { tenant: key, writes }];
         }
         commit
+    }
+}
+
+/// Of a tenant's licences that its directory does not list.
+#[derive(Default)]
+struct Hidden {
+    /// All rights that others were shown to hold, as if one held them.
+    held: Option<(UserId, UserRights)>,
+    reported: Vec<ReportedLicence>,
+    deals: Vec<Arc<Deal>>,
+}
+
+impl Hidden {
+    fn of(mirror: &Mirror, view: &TenantView, user: Option<UserId>) -> Self {
+        let tenant = view.tenant.id;
+        let others = || view.rights.iter().filter(|it| Some(*it.0) != user);
+        let rows: BTreeSet<_> = others().flat_map(|(_, it)| it.rows.iter().cloned()).collect();
+        let held = others().next().map(|(other, rights)| {
+            (*other, UserRights::seen(rows.into_iter().collect(), rights.read_at))
+        });
+        Self {
+            held,
+            reported: mirror.reported_of(tenant).to_vec(),
+            deals: mirror.deals_of(tenant).to_vec(),
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::cover::{LicenseCover, SeatCover, covers};
 use super::{is_of_plan, license_now};
 use crate::domain::{
-    ActivatedBy, Consent, HeldSeat, HybridMode, License, LicenseId, LicenseUser, Mirror, OverLimit,
-    Plan, Policy, Product, Sku, SwitchAct, SwitchTo, TenantId, UserId,
+    ActivatedBy, Activation, Consent, HeldSeat, HybridMode, License, LicenseId, LicenseUser,
+    Mirror, OverLimit, Plan, Policy, Product, Sku, SkuId, SwitchAct, SwitchTo, TenantId, UserId,
 };
 
 /// So long before the old system ends the new one should be in place, so that what goes wrong can be
@@ -61,7 +61,9 @@ pub struct Owned<'a> {
     pub usable: bool,
     /// How many places are taken, of all tenants.
     pub taken: u64,
-    /// How many other tenants are bound to it.
+    /// How many of those by users of packages, of whom nothing but their number is known.
+    pub anonymous: u64,
+    /// How many other tenants are bound to it by their key.
     pub others: usize,
 }
 
@@ -201,6 +203,12 @@ impl<'a> Switch<'a> {
         )
     }
 
+    /// How many users of usable licenses are known by their number alone: which of them have a seat,
+    /// or would be without anything once the license ends, nobody can tell.
+    pub fn anonymous(&self) -> u64 {
+        self.owned.iter().filter(|it| it.usable).map(|it| it.anonymous).sum()
+    }
+
     /// The license that the plan is about: the one that covers, or else the one that was named.
     pub fn license(&self) -> Option<&Owned<'a>> {
         self.owned.iter().find(|it| it.usable).or_else(|| self.owned.first())
@@ -216,11 +224,12 @@ impl<'a> Switch<'a> {
     }
 
     /// For a license as many as hold seats; where they cannot be read, as many as the licence report
-    /// says are assigned. For seats as many as have a place.
+    /// says are assigned. For seats as many as have a place, by name or without.
     fn needed(&self, mirror: &Mirror, asked: &SwitchAsked<'_>) -> Option<u64> {
         let places = self.users.iter().filter(|it| it.place.is_some()).count();
         if self.to == SwitchTo::Appsource {
-            return self.license().is_some().then_some(count(places));
+            let all = count(places).saturating_add(self.anonymous());
+            return self.license().is_some().then_some(all);
         }
         if self.read.is_some() {
             return Some(self.covered().0);
@@ -268,12 +277,14 @@ impl<'a> Switch<'a> {
         steps
     }
 
-    /// Whether it can be told who would lose access: the old system's users, and the new one's.
+    /// Whether it can be told who would lose access: the old system's users, and the new one's. With a
+    /// license that the whole tenant is bound to it does not matter who uses it without a name.
     fn knows(&self, hybrid: HybridMode) -> bool {
-        let by_name = self.owned.iter().all(|it| it.license.max_users().is_some() || it.bound);
+        let counted = self.owned.iter().all(|it| it.license.max_users().is_some() || it.bound);
+        let by_name = counted && self.anonymous() == 0;
         match self.to {
             SwitchTo::License => self.read.is_some() && (hybrid == HybridMode::Entra || by_name),
-            SwitchTo::Appsource => self.read.is_some(),
+            SwitchTo::Appsource => self.read.is_some() && self.anonymous() == 0,
         }
     }
 
@@ -312,8 +323,10 @@ impl<'a> Switch<'a> {
                 acts
             }
             SwitchTo::Appsource => {
-                let units = |it: &Bought<'_>| u64::from(it.sku.units.enabled);
-                let bought = self.bought.iter().map(units).sum::<u64>();
+                // A SKU that is two plans of the product was bought once.
+                let skus: BTreeMap<SkuId, &Sku> =
+                    self.bought.iter().map(|it| (it.sku.id, it.sku)).collect();
+                let bought: u64 = skus.values().map(|it| u64::from(it.units.bought())).sum();
                 let enough = self.needed.is_none_or(|it| bought >= it.max(1));
                 let license = self.license().filter(|it| it.usable);
                 let cancelled = license.is_none_or(|it| it.license.cancelled_at.is_some());
@@ -324,7 +337,8 @@ impl<'a> Switch<'a> {
                         (SwitchAct::Expire, Some(license.is_none())),
                     ],
                 };
-                let assigned = self.covered().0 > 0 || self.users.is_empty();
+                let nobody_is_there = self.users.is_empty() && self.anonymous() == 0;
+                let assigned = self.covered().0 > 0 || nobody_is_there;
                 let assigned = lost.map(|it| it == 0 && assigned);
                 let first = [
                     read,
@@ -355,15 +369,18 @@ fn owned<'a>(
     let ids: BTreeSet<LicenseId> = by_key.iter().copied().chain(asked.license).collect();
     let found = ids.into_iter().filter_map(|id| book.license(id));
     let of_product = found.filter(|it| it.product == asked.product.id && it.revoked_at.is_none());
-    let stands = |it: &'a Arc<License>| Owned {
-        license: it,
-        bound: by_key.contains(&it.id),
-        usable: license_now(it, policy.grace, now).state.is_usable(),
-        taken: book.users(it.id).map_or(0, |all| all.in_use(policy.release_after, now)),
-        others: book
-            .activations_of(it.id)
-            .filter(|it| it.tenant.is_some_and(|tenant| tenant != asked.tenant))
-            .count(),
+    let stands = |it: &'a Arc<License>| {
+        let users = book.users(it.id);
+        let others = book.activations_of(it.id).filter(|it| it.by != ActivatedBy::Licensee);
+        let other = |it: &&Arc<Activation>| it.tenant.is_some_and(|id| id != asked.tenant);
+        Owned {
+            license: it,
+            bound: by_key.contains(&it.id),
+            usable: license_now(it, policy.grace, now).state.is_usable(),
+            taken: users.map_or(0, |all| all.in_use(policy.release_after, now)),
+            anonymous: users.map_or(0, |all| all.anonymous_in_use(policy.release_after, now)),
+            others: others.filter(other).count(),
+        }
     };
     of_product.map(stands).collect()
 }

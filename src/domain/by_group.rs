@@ -22,6 +22,9 @@ const LONG: SignedDuration = SignedDuration::from_hours(24);
 pub enum ByGroup {
     /// He has the licence by the group; a last change may have failed.
     Seat(Option<AssignmentError>),
+    /// He has the licence by the group, and we never saw him as its member: he joined since members
+    /// were read last, or the group hides its members from us.
+    Unseen(Option<AssignmentError>),
     /// Microsoft could not assign it.
     InError(Option<AssignmentError>),
     /// He is a member and has no licence by it yet; since when, if we saw him come.
@@ -38,7 +41,7 @@ impl ByGroup {
     /// The word that programs rely on.
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Seat(_) => "seat",
+            Self::Seat(_) | Self::Unseen(_) => "seat",
             Self::InError(_) => "in_error",
             Self::Waiting(_) => "waiting",
             Self::Leaving(_) => "leaving",
@@ -51,14 +54,18 @@ impl ByGroup {
     pub const fn since(&self) -> Option<Timestamp> {
         match self {
             Self::Waiting(since) | Self::Leaving(since) => *since,
-            Self::Seat(_) | Self::InError(_) | Self::GroupGone(_) | Self::TakenOff => None,
+            Self::Seat(_)
+            | Self::Unseen(_)
+            | Self::InError(_)
+            | Self::GroupGone(_)
+            | Self::TakenOff => None,
         }
     }
 
     /// What Microsoft says is wrong.
     pub const fn error(&self) -> Option<&AssignmentError> {
         match self {
-            Self::Seat(error) | Self::InError(error) => error.as_ref(),
+            Self::Seat(error) | Self::Unseen(error) | Self::InError(error) => error.as_ref(),
             Self::Waiting(_) | Self::Leaving(_) | Self::GroupGone(_) | Self::TakenOff => None,
         }
     }
@@ -68,7 +75,12 @@ impl ByGroup {
         let long = |since: &Option<Timestamp>| since.is_none_or(|at| now.duration_since(at) > LONG);
         match self {
             Self::Seat(None) => "has the licence through this group".to_owned(),
-            Self::Seat(Some(error)) => {
+            Self::Unseen(None) => {
+                "has the licence through this group; membership not read yet, or \
+                                   hidden"
+                    .to_owned()
+            }
+            Self::Seat(Some(error)) | Self::Unseen(Some(error)) => {
                 format!(
                     "has the licence through this group; its last change failed: {}",
                     error.meaning()
@@ -189,7 +201,7 @@ fn of_path(group: &Group, (user, sku): (UserId, SkuId), path: &Path) -> ByGroup 
     match group.members.get(user) {
         Some(it) if it.here => ByGroup::Seat(error),
         Some(it) => ByGroup::Leaving(it.since),
-        None => ByGroup::Leaving(None),
+        None => ByGroup::Unseen(error),
     }
 }
 
@@ -202,7 +214,7 @@ impl Head {
         };
         Self {
             members: group.members.count(),
-            seats: count(|it| matches!(it, ByGroup::Seat(_))),
+            seats: count(|it| matches!(it, ByGroup::Seat(_) | ByGroup::Unseen(_))),
             in_error: count(|it| matches!(it, ByGroup::InError(_))),
             waiting: count(|it| matches!(it, ByGroup::Waiting(_))),
             leaving: count(|it| {
@@ -278,11 +290,13 @@ mod tests {
             (3, "waiting", Some(at(3))),
             (4, "leaving", Some(at(8))),
             (5, "in_error", None),
-            (6, "leaving", None),
+            (6, "seat", None),
         ];
         assert_eq!(words(&it, &by), wanted);
         let head = Head::of(&it, &standings(&it, Some(&by)));
-        assert_eq!(head, Head { members: 4, seats: 1, in_error: 1, waiting: 2, leaving: 2 });
+        assert_eq!(head, Head { members: 4, seats: 2, in_error: 1, waiting: 2, leaving: 1 });
+        let unseen = standings(&it, Some(&by)).pop().unwrap().standing;
+        assert!(unseen.meaning(&it, at(9)).contains("not read yet, or hidden"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Access, ActivationWrite, AskedWrite, Cause, Change, Deal, DealId, DeliveryWrite, EventWrite,
     GraphSubscriptionWrite, Groups, HeldBack, Holders, License, LicenseId, LicenseUser,
-    LicenseUserWrites, Life, MappingWrite, Mirror, Notice, ReadWrite, ReportedLicence,
+    LicenseUserWrites, Life, MappingWrite, Mirror, Notice, Packaged, ReadWrite, ReportedLicence,
     RightsSource, Run, SeriesWrite, Sighted, Sku, SourceKey, SourceState, Subscription,
     SubscriptionId, Tenant, TenantId, Unread, UsageWrite, UseWrite, UserId, UserLicences,
     UserRights, UserTable,
@@ -66,6 +66,8 @@ pub struct Commit {
     pub deals: Vec<(DealId, Option<Arc<Deal>>)>,
     /// Licenses of the publisher that are new or differ. Never removed.
     pub licenses: Vec<License>,
+    /// The packages of licenses that work offline longest, in place of those before.
+    pub packaged: Vec<(LicenseId, Packaged)>,
     /// Tenants that were bound to licenses, and that no longer are.
     pub activations: Vec<ActivationWrite>,
     /// Who uses licenses.

@@ -96,6 +96,18 @@ impl CapabilityStatus {
             Self::Unrecognized(word) => word,
         }
     }
+
+    /// Where it stands among the others: the best first, a word that nobody knows last.
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Enabled => 0,
+            Self::Warning => 1,
+            Self::Suspended => 2,
+            Self::LockedOut => 3,
+            Self::Deleted => 4,
+            Self::Unrecognized(_) => 5,
+        }
+    }
 }
 
 /// One service inside a SKU.
@@ -120,6 +132,25 @@ pub struct Units {
     pub locked_out: u32,
     /// Assigned to users.
     pub consumed: u32,
+}
+
+impl Units {
+    /// These and those, as far as they can be counted.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            enabled: self.enabled.saturating_add(other.enabled),
+            warning: self.warning.saturating_add(other.warning),
+            suspended: self.suspended.saturating_add(other.suspended),
+            locked_out: self.locked_out.saturating_add(other.locked_out),
+            consumed: self.consumed.saturating_add(other.consumed),
+        }
+    }
+
+    /// How many may be assigned: also those whose purchase is in Microsoft's grace period.
+    pub const fn bought(self) -> u32 {
+        self.enabled.saturating_add(self.warning)
+    }
 }
 
 /// A SKU of a tenant.

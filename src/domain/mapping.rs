@@ -107,14 +107,19 @@ impl Mapping {
         self.state == MappingState::Confirmed
     }
 
-    /// Whether a usage right is what it speaks of.
-    pub fn explains(&self, right: &Right) -> bool {
-        let by_name = match &self.target {
+    /// Whether it speaks of a usage right by its identifier.
+    pub fn names(&self, right: &Right) -> bool {
+        match &self.target {
             Target::Right(identifier) => identifier.eq_ignore_ascii_case(right.identifier.trim()),
             Target::Sku(_) | Target::ServicePlan(..) => false,
-        };
-        let by_catalog = self.catalog.as_ref().zip(right.catalog.as_ref());
-        by_name || by_catalog.is_some_and(|(ours, its)| ours.eq_ignore_ascii_case(its))
+        }
+    }
+
+    /// Whether a usage right stands at the same place in Microsoft's catalog: where several plans
+    /// may stand.
+    pub fn is_beside(&self, right: &Right) -> bool {
+        let both = self.catalog.as_ref().zip(right.catalog.as_ref());
+        both.is_some_and(|(ours, its)| ours.eq_ignore_ascii_case(its))
     }
 
     /// What of a SKU it says is the plan.

@@ -97,6 +97,7 @@ pub struct Mirror {
     asked: OrdMap<Arc<str>, Arc<AskedChange>>,
     reported: OrdMap<TenantId, Arc<[ReportedLicence]>>,
     deals: OrdMap<DealId, Arc<Deal>>,
+    dealt: OrdMap<TenantId, Arc<[Arc<Deal>]>>,
     unfinished: HashMap<TenantId, Arc<Unfinished>>,
     uses: OrdMap<(TenantId, ProductId), UseTable>,
     series: OrdMap<(TenantId, SkuId), Arc<Series>>,

@@ -6,6 +6,7 @@ mod access;
 mod asked;
 mod assignment;
 mod by_group;
+mod cause;
 mod commit;
 mod deadline;
 mod delivery;
@@ -45,6 +46,7 @@ pub use access::{Access, Grant, Permission};
 pub use asked::{AskedChange, AskedState, AskedWrite, CONFIRMED_FOR, Impact, Losers, Terms};
 pub use assignment::AssignmentError;
 pub use by_group::{ByGroup, Head, NESTED, UserByGroup, paths_by_group, standings};
+pub use cause::Cause;
 pub use commit::{
     Commit, Document, OddRecord, PlaceRequest, RawRecord, SeatOutcome, SeatRequest, TenantUsers,
     UserWrites,
@@ -69,8 +71,8 @@ pub use license::{
     ANONYMOUS_FOR, ActivatedBy, Activation, ActivationId, ActivationKey, ActivationWrite, Anomaly,
     BadLicenseUsers, BillingCycle, BindRequest, Binding, Credit, InvalidKey, License, LicenseBook,
     LicenseChange, LicenseCoverage, LicenseId, LicenseKind, LicenseLife, LicenseRefused,
-    LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Sale,
-    Sighted, SightedKind, Sightings, Standing, Stepped, SwitchAct, SwitchTo,
+    LicenseStep, LicenseTold, LicenseUser, LicenseUserWrites, LicenseUsers, NewPeriod, Packaged,
+    Sale, Sighted, SightedKind, Sightings, Standing, Stepped, SwitchAct, SwitchTo,
 };
 pub use licensee::same_licensee;
 pub use life::{
@@ -92,7 +94,7 @@ pub use purchase_token::PurchaseToken;
 pub use remembered::{Life, Undocumented};
 pub use report::{Deal, DealId, ReportOrigin, ReportedLicence};
 pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
-pub use run::{Cause, Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
+pub use run::{Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use series::{Between, Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use unfinished::{Packed, ReadWrite, Said, Unfinished};

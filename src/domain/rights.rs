@@ -32,14 +32,29 @@ impl Right {
 
     /// Whether it is a right to this plan, whatever the letters' case: its identifier is the
     /// Service ID, or alone the plan's part of it; or holds the id of a SKU or service plan that is
-    /// known to be the plan; or an operator has said so of this tenant.
+    /// known to be the plan; or an operator has said so of this tenant, of its identifier or, where
+    /// that names no plan at all, of its catalog id.
     pub fn is_of(&self, plan: &Plan, confirmed: &[Mapping]) -> bool {
-        plan.service_id.matches(&self.identifier)
+        let counts = || confirmed.iter().filter(|it| it.counts());
+        let of_plan = || counts().filter(|it| it.service_id == plan.service_id);
+        if plan.service_id.matches(&self.identifier)
             || self.bare.as_ref() == Some(&plan.service_id)
             || self.names_an_id_of(plan)
-            || confirmed
-                .iter()
-                .any(|it| it.counts() && it.service_id == plan.service_id && it.explains(self))
+            || of_plan().any(|it| it.names(self))
+        {
+            return true;
+        }
+        // Plans of one product may share a catalog id: whoever is named is who it is.
+        let named = self.bare.is_some()
+            || self.names_one_of(plan.service_id.publisher())
+            || counts().any(|it| it.names(self));
+        !named && of_plan().any(|it| it.is_beside(self))
+    }
+
+    /// Whether the identifier is a Service ID of this publisher's.
+    fn names_one_of(&self, publisher: &str) -> bool {
+        let id: Option<ServiceId> = self.identifier.trim().parse().ok();
+        id.is_some_and(|it| it.publisher().eq_ignore_ascii_case(publisher))
     }
 
     /// Samples of Microsoft's look like `mscrm.<guid>.<guid>`.
@@ -115,9 +130,11 @@ impl RightsTable {
         self.holders
     }
 
-    /// Whether somebody was shown to hold a right to this plan.
+    /// Whether somebody was shown to hold a right to this plan, or may have been: there are too many
+    /// different ones to look through.
     pub fn shows(&self, plan: &Plan, confirmed: &[Mapping]) -> bool {
-        self.held.keys().take(DIFFERENT_MAX).any(|it| it.is_of(plan, confirmed))
+        // Of more than that it is not said that nobody holds one.
+        self.held.len() > DIFFERENT_MAX || self.held.keys().any(|it| it.is_of(plan, confirmed))
     }
 
     /// What this user holds from now on.
@@ -238,6 +255,41 @@ mod tests {
         assert!(!odd.is_of(&plan(), std::slice::from_ref(&mapping)));
         mapping.catalog = Some("cfq:1".into());
         assert!(odd.is_of(&plan(), std::slice::from_ref(&mapping)), "by its catalog id");
+    }
+
+    #[test]
+    fn plans_that_share_a_catalog_id_are_told_apart_by_their_names() {
+        let of = |identifier: &str| Right { catalog: Some("CFQ:1".into()), ..right(identifier) };
+        let mapping = |service_id: &str, target: &str| {
+            let catalog = Some("CFQ:1".into());
+            let (id, target) = (service_id.parse().unwrap(), Target::Right(target.into()));
+            let it = Mapping::proposed(id, target, catalog, 2, "", Timestamp::UNIX_EPOCH);
+            Mapping { state: MappingState::Confirmed, ..it }
+        };
+        let confirmed = [mapping("vizmaker.synoptic.team", "mscrm.team")];
+        let check = |right: Right, confirmed: &[Mapping], is| {
+            assert_eq!(right.is_of(&plan(), confirmed), is, "{right:?}");
+        };
+        check(of("mscrm.team"), &confirmed, true);
+        check(of("mscrm.new-name"), &confirmed, true);
+        check(of("vizmaker.synoptic.pro"), &confirmed, false);
+        let bare = Right { bare: "vizmaker.synoptic.pro".parse().ok(), ..of("pro") };
+        check(bare, &confirmed, false);
+        let both = [confirmed[0].clone(), mapping("vizmaker.synoptic.pro", "mscrm.pro")];
+        check(of("mscrm.pro"), &both, false);
+        check(of("mscrm.team"), &both, true);
+    }
+
+    #[test]
+    fn of_too_many_different_rights_it_is_not_said_that_nobody_holds_one() {
+        let mut table = RightsTable::default();
+        for n in 0..=DIFFERENT_MAX {
+            let user = UserId::from_uuid(Uuid::from_u128(n as u128));
+            assert!(!table.shows(&plan(), &[]));
+            let row = right(&format!("a.b.{n}"));
+            table.insert(user, Arc::new(UserRights::seen(vec![row], Timestamp::UNIX_EPOCH)));
+        }
+        assert!(table.shows(&plan(), &[]));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::product::words;
 use super::{
-    Access, Activation, GroupId, HeldSeat, License, Mapping, RunId, Sku, SkuId, Subscription,
-    SubscriptionId, Tenant, TenantId, UnknownWord, UserId, UserLicences, UserRights,
+    Access, Activation, Cause, GroupId, HeldSeat, License, Mapping, RunId, Sku, SkuId,
+    Subscription, SubscriptionId, Tenant, TenantId, UnknownWord, UserId, UserLicences, UserRights,
 };
 
 words!(
@@ -138,7 +138,8 @@ pub struct SourceState {
     pub cursor_issued: Option<Timestamp>,
     /// When the last complete read began: what was true then is known.
     pub last_complete: Option<Timestamp>,
-    /// When the last complete full read began.
+    /// From when on the next full read is counted: the last complete one's beginning or up to a
+    /// period before, so that the next falls on the tenant's own hour, or comes sooner.
     pub last_full: Option<Timestamp>,
     /// When the last run began, however it ended.
     pub last_run: Option<Timestamp>,
@@ -188,54 +189,6 @@ pub struct Run {
     pub throttled: SignedDuration,
     /// What went wrong and what to do; no secrets, no names.
     pub error: Option<Arc<str>>,
-}
-
-/// What made a fact change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A sync run.
-    Run(RunId),
-    /// A marketplace webhook, by its operation id.
-    Webhook(Arc<str>),
-    /// A server-side caller, by its configured name: also the query that took a seat.
-    Caller(Arc<str>),
-    /// An operator's command, who is not known.
-    Command,
-    /// An operator's command, by the system's number of the user who gave it.
-    Operator(u32),
-    /// An activation, or a visual's own question that took a seat.
-    Activation,
-    /// The passing of time, by the configuration.
-    Schedule,
-}
-
-impl Cause {
-    /// Who gave a command, for people.
-    pub fn operator(&self) -> Option<String> {
-        match self {
-            Self::Operator(uid) => Some(format!("user id {uid}")),
-            Self::Run(_)
-            | Self::Webhook(_)
-            | Self::Caller(_)
-            | Self::Command
-            | Self::Activation
-            | Self::Schedule => None,
-        }
-    }
-}
-
-/// The contract's words: who gave a command stands apart, see [`Cause::operator`].
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Run(id) => write!(f, "run {id}"),
-            Self::Webhook(operation) => write!(f, "webhook {operation}"),
-            Self::Caller(name) => write!(f, "caller {name}"),
-            Self::Command | Self::Operator(_) => f.write_str("command"),
-            Self::Activation => f.write_str("activation"),
-            Self::Schedule => f.write_str("schedule"),
-        }
-    }
 }
 
 /// A fact as it was or is.

@@ -110,9 +110,12 @@ impl<K: Copy + Eq + Hash> Guesses<K> {
         self.anywhere.check(&at, now)
     }
 
-    fn count(&self, at: K, ip: IpAddr, now: Instant) {
+    /// `new` says that the same did not fail elsewhere just now.
+    fn count(&self, at: K, ip: IpAddr, new: bool, now: Instant) {
         self.here.count(&(at, ip), now);
-        self.anywhere.count(&at, now);
+        if new {
+            self.anywhere.count(&at, now);
+        }
     }
 }
 
@@ -164,7 +167,7 @@ impl Limiters {
 
     /// Counts an activation key that was not accepted.
     pub(super) fn failed_to_activate(&self, tenant: TenantId, ip: IpAddr, now: Instant) {
-        self.activations.count(tenant, ip, now);
+        self.activations.count(tenant, ip, true, now);
     }
 
     /// Whether a licensee that was typed for this license id, by its digest, is judged.
@@ -172,9 +175,10 @@ impl Limiters {
         self.licenses.check(id, ip, now)
     }
 
-    /// Counts a license id and licensee that were not recognized.
-    pub(super) fn failed_to_show(&self, id: [u8; 32], ip: IpAddr, now: Instant) {
-        self.licenses.count(id, ip, now);
+    /// Counts a license id and licensee that were not recognized; `new` says that the same were not
+    /// shown elsewhere just now.
+    pub(super) fn failed_to_show(&self, id: [u8; 32], ip: IpAddr, new: bool, now: Instant) {
+        self.licenses.count(id, ip, new, now);
     }
 
     /// Counts a wrong key. The one that goes over the limit is told so instead of being judged.

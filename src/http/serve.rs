@@ -162,7 +162,12 @@ impl Server {
         let router = self.router.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(ip));
-            let request: Request = give_back.wrap(request).map(Body::new);
+            let request: Request = if is_http2 {
+                // There an answer ends its own stream only.
+                request.map(Body::new)
+            } else {
+                give_back.wrap(request).map(Body::new)
+            };
             router.clone().oneshot(request)
         });
         // Whatever ends a connection, the client knows better than we do; requests are logged.

@@ -126,6 +126,11 @@ enum Command {
         sku: Uuid,
         status: String,
     },
+    SkuLifecycle {
+        tenant: Uuid,
+        sku: Uuid,
+        at: jiff::Timestamp,
+    },
     SkuUnits {
         tenant: Uuid,
         sku: Uuid,
@@ -292,6 +297,7 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
         C::GroupRestore { tenant, group } => world.restore_group(tenant, group)?,
         C::GroupPurge { tenant, group } => world.purge_group(tenant, group)?,
         C::SkuStatus { tenant, sku, status } => world.sku_status(tenant, sku, &status)?,
+        C::SkuLifecycle { tenant, sku, at } => world.sku_lifecycle(tenant, sku, at)?,
         C::SkuUnits { tenant, sku, enabled, warning } => {
             let units = SkuUnits { enabled, warning, ..SkuUnits::default() };
             world.sku_units(tenant, sku, units)?;

@@ -53,6 +53,8 @@ pub enum Fault {
     Batch429,
     /// One item of a batch fails with 503 inside an outer 200.
     Batch503,
+    /// A user who is there is not found by name.
+    User404,
     /// A user's usage rights come empty although he has some: not yet.
     RightsEmpty,
     /// A user's usage rights are refused with 403.
@@ -102,7 +104,7 @@ pub enum Fault {
 /// Every fault with its name in a SPEC and its meaning; the position is the index into
 /// [`Faults::chances`]. Help and README are made of it.
 #[rustfmt::skip]
-const NAMES: [(Fault, &str, &str); 45] = [
+const NAMES: [(Fault, &str, &str); 46] = [
     (Fault::Token503, "token.503", "the token endpoint is unavailable"),
     (Fault::TokenNoPrincipal, "token.7000229", "our app has no service principal: AADSTS7000229"),
     (Fault::Marketplace429, "marketplace.429", "the marketplace throttles"),
@@ -126,6 +128,7 @@ const NAMES: [(Fault, &str, &str); 45] = [
     (Fault::GraphExpiredPage, "graph.expired_page", "the token of a next link is refused as expired"),
     (Fault::Batch429, "batch.429", "one item of a batch is throttled inside an outer 200"),
     (Fault::Batch503, "batch.503", "one item of a batch fails inside an outer 200"),
+    (Fault::User404, "user.404", "a user who is there is not found by name"),
     (Fault::RightsEmpty, "rights.empty", "a user's usage rights come empty although there are some"),
     (Fault::Rights403, "rights.403", "a user's usage rights are refused"),
     (Fault::Delta410, "delta.410", "a delta link is answered by 410 with a Location"),

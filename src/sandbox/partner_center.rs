@@ -223,8 +223,7 @@ fn report_row(it: &Report, text: &str, now_s: i64) -> Value {
         "queryEndTime": null, "startTime": stamp(it.schedule.map_or(it.created_s, |it| it.start_s)),
         "reportStatus": if it.schedule.is_some() && done >= count { "Inactive" } else { "Active" },
         "recurrenceInterval": interval, "recurrenceCount": count,
-        "remainingRecurrenceCount": count - done, "callbackUrl": null, "callbackMethod": null,
-        "format": "csv",
+        "callbackUrl": null, "callbackMethod": null, "format": "csv",
     })
 }
 
@@ -321,13 +320,15 @@ fn execution(world: &mut World, id: &str) -> Reply {
     let Some(generated_s) = generated_s else {
         return said(404, "No executions have occurred for the given report");
     };
+    let remaining = report.schedule.map(|it| it.count - it.runs(now_s));
     let (report_id, signature) = (report.id, report.signature);
     let link = format!(
         "https://sandboxreports.blob.core.windows.net/files/{report_id}.csv?sv=2021-08-06&sig={signature}"
     );
     found(&[json!({
         "executionId": signature, "reportId": report_id, "recurrenceInterval": -1,
-        "recurrenceCount": 1, "callbackUrl": null, "format": "csv",
+        "recurrenceCount": 1, "remainingRecurrenceCount": remaining,
+        "callbackUrl": null, "format": "csv",
         "executionStatus": "Completed", "reportLocation": "",
         "reportAccessSecureLink": link, "reportExpiryTime": null,
         "reportGeneratedTime": stamp(generated_s),

@@ -88,6 +88,7 @@ pub(super) enum Kind {
     Groups,
     Uses,
     License,
+    Packaged,
     Activation,
     LicenseUsers,
     Sightings,
@@ -104,7 +105,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 37] = [
+    const ALL: [(Self, u8); 38] = [
         (Self::Subscription, b'S'),
         (Self::Raw, b'R'),
         (Self::Tenant, b'T'),
@@ -129,6 +130,7 @@ impl Kind {
         (Self::Groups, b'g'),
         (Self::Uses, b'c'),
         (Self::License, b'l'),
+        (Self::Packaged, b'k'),
         (Self::Activation, b'a'),
         (Self::LicenseUsers, b'u'),
         (Self::Sightings, b'z'),
@@ -302,6 +304,10 @@ fn length_first(name: &str) -> ([u8; 2], &[u8]) {
 
 pub(super) fn license(id: LicenseId) -> Key {
     key(Kind::License, &[id.as_bytes()])
+}
+
+pub(super) fn packaged(id: LicenseId) -> Key {
+    key(Kind::Packaged, &[id.as_bytes()])
 }
 
 pub(super) fn activation(id: ActivationId) -> Key {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::committer::Job;
 use super::layout::Kind;
-use super::record::{self, ActivationV1, LicenseV1, SightingsV1};
+use super::record::{self, ActivationV1, LicenseV1, PackagedV1, SightingsV1};
 use super::{Store, StoreError, UsageReceipt, UsageRepeat};
 use crate::domain::{
     ActivationId, ActivationKey, ActivationWrite, Cause, Change, Commit, HeldSeat, LicenseId,
@@ -339,7 +339,10 @@ impl LicenseFacts {
             commit.activations.push(ActivationWrite::Put(it));
         } else {
             let (id, rest) = license_of(key).ok_or_else(bad_key)?;
-            if kind == Kind::Sightings {
+            if kind == Kind::Packaged {
+                let it = record::decode::<PackagedV1>(kind, payload)?.try_into()?;
+                commit.packaged.push((id, it));
+            } else if kind == Kind::Sightings {
                 let it = record::decode::<SightingsV1>(kind, payload)?.try_into()?;
                 self.sighted.push((id, it));
             } else {

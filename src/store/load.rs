@@ -173,13 +173,7 @@ impl Facts {
             Kind::Source => {
                 commit.sources.push(record::decode::<SourceV1>(kind, payload)?.try_into()?);
             }
-            Kind::HeldSeat => {
-                let mut parts = Parts(key).skip(1)?;
-                let id = SubscriptionId::from_uuid(parts.uuid()?);
-                let who = (parts.tenant()?, UserId::from_uuid(parts.uuid()?));
-                let seat = record::decode::<HeldSeatV1>(kind, payload)?.try_into()?;
-                self.seats.entry(id).or_default().push((who, seat));
-            }
+            Kind::HeldSeat => self.held_seat(key, kind, payload)?,
             Kind::Document => {
                 let name = utf8(Parts(key).skip(3)?.0)?.into();
                 commit.documents.push(Document { name, bytes: payload.to_vec() });
@@ -191,7 +185,11 @@ impl Facts {
             Kind::Reported | Kind::Deal => of_reports(commit, key, kind, payload)?,
             Kind::Unfinished => unfinished(commit, key, payload)?,
             Kind::GraphSubscription => subscribed(commit, payload)?,
-            Kind::License | Kind::Activation | Kind::LicenseUsers | Kind::Sightings => {
+            Kind::License
+            | Kind::Packaged
+            | Kind::Activation
+            | Kind::LicenseUsers
+            | Kind::Sightings => {
                 self.licenses.take(commit, key, kind, payload)?;
             }
             Kind::Life | Kind::Unread | Kind::Asked => remembered(commit, key, kind, payload)?,
@@ -205,6 +203,15 @@ impl Facts {
                 return Err(StoreError::damaged(format!("a {kind:?} record among the facts")));
             }
         }
+        Ok(())
+    }
+
+    fn held_seat(&mut self, key: &[u8], kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
+        let mut parts = Parts(key).skip(1)?;
+        let id = SubscriptionId::from_uuid(parts.uuid()?);
+        let who = (parts.tenant()?, UserId::from_uuid(parts.uuid()?));
+        let seat = record::decode::<HeldSeatV1>(kind, payload)?.try_into()?;
+        self.seats.entry(id).or_default().push((who, seat));
         Ok(())
     }
 

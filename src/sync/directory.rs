@@ -238,8 +238,9 @@ pub(super) async fn round<G: DirectoryReads>(
     state.held_back = held.map_or(0, |(seats, _)| u32::try_from(seats).unwrap_or(u32::MAX));
     if held.is_none() {
         state.last_complete = Some(begun.started);
-        if tally.odd > 0 {
-            // The cursor is beyond a row that was not understood, and delta tells nothing twice.
+        if tally.odd > 0 || read.unfound {
+            // The cursor is beyond a row that was not understood, or that the user himself did not
+            // confirm, and delta tells nothing twice.
             let last = state.last_full.filter(|_| !read.full);
             state.last_full = soon_again(last, begun.started, with.limits.sweep);
         } else if read.full {
@@ -339,12 +340,14 @@ async fn of_its_cloud<G: DirectoryReads>(
 /// The tenant as a refusal shows it, if that differs from what is known.
 ///
 /// Source: contract section 7: a 403 or AADSTS700016 before the first complete read means
-/// `missing`, afterwards `revoked`.
+/// `missing`, afterwards `revoked`; promise 4.
 fn after_refusal(view: &TenantView, kind: ErrorKind) -> Option<Tenant> {
     let consent = match (kind, view.directory.last_complete) {
         (ErrorKind::Consent, None) => Consent::Missing,
         (ErrorKind::Consent, Some(_)) => Consent::Revoked,
-        (ErrorKind::National, _) => {
+        // What was read once does not move to another cloud: a stray refusal takes nothing.
+        (ErrorKind::National, Some(_)) => Consent::Revoked,
+        (ErrorKind::National, None) => {
             let tenant = Tenant { cloud: Cloud::National, ..view.tenant.clone() };
             return (tenant != view.tenant).then_some(tenant);
         }
@@ -380,5 +383,19 @@ mod tests {
         let now = Timestamp::from_second(7).unwrap();
         let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(1)).unwrap();
         assert_eq!(at_its_hour(tenant, now, SignedDuration::ZERO), now);
+    }
+
+    #[test]
+    fn a_tenant_that_was_read_does_not_move_to_another_cloud_by_a_refusal() {
+        let id = TenantId::from_uuid(uuid::Uuid::from_u128(9)).unwrap();
+        let mut view = TenantView::unread(Tenant::heard_of(id, None));
+        let after = |view: &TenantView| after_refusal(view, ErrorKind::National);
+        let unread = after(&view).unwrap();
+        assert_eq!((unread.cloud, unread.consent), (Cloud::National, view.tenant.consent));
+        view.directory.last_complete = Some(Timestamp::UNIX_EPOCH);
+        let read = after(&view).unwrap();
+        assert_eq!((read.cloud, read.consent), (view.tenant.cloud, Consent::Revoked));
+        view.tenant = read;
+        assert_eq!(after(&view), None, "once");
     }
 }

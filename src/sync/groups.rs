@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::plan::{self, FoundGroups, ReadFeed, SaidOfGroup};
 use super::progress::Gauge;
 use super::upstream::GroupReads;
-use super::{Begun, Clock, End, Sources, SyncError, Tally, closed};
+use super::{Begun, Clock, End, Sources, SyncError, Tally, apart, closed};
 use crate::domain::{
     Commit, Feed, GroupId, Groups, OddRecord, Outcome, SourceKey, SourceState, TenantId,
     TenantView, Trigger, Via,
@@ -42,7 +42,8 @@ pub(super) async fn follow(sources: &Sources, directory: &Begun) -> Result<(), S
     let Some(view) = mirror.tenant(tenant) else { return Ok(()) };
     let key = SourceKey::groups(tenant);
     let state = mirror.source(key).cloned().unwrap_or_default();
-    if !is_time(view, &state, directory, sources.limits.groups, started) {
+    let told = sources.groups_told.take(tenant);
+    if !is_time(view, &state, directory, told, sources.limits.groups, started) {
         return Ok(());
     }
     let id = sources.store.next_run();
@@ -53,23 +54,27 @@ pub(super) async fn follow(sources: &Sources, directory: &Begun) -> Result<(), S
         Reader { graph: sources.microsoft.graph(), tenant, view, begun: &begun, gauge: &gauge };
     let of = Arc::clone(view);
     // A large tenant takes a while: not on a thread that answers.
-    let named = async { tokio::task::spawn_blocking(move || named(&of)).await.unwrap_or_default() };
+    let users = u64::try_from(view.users.len()).unwrap_or(u64::MAX);
+    let named = apart(users, move || named(&of));
     let commit = reader.round(named, state, &sources.clock).await;
     sources.store.commit(commit).await?;
     Ok(())
 }
 
-/// Whether groups are to be read after this run over the tenant's directory.
+/// Whether groups are to be read after this run over the tenant's directory: when it is time, when
+/// somebody asks, or because a notification told of one that carries a licence of ours (runs that
+/// notifications start are a minute apart).
 pub(super) fn is_time(
     view: &TenantView,
     state: &SourceState,
     directory: &Begun,
+    told: bool,
     every: SignedDuration,
     now: Timestamp,
 ) -> bool {
     let none = view.skus.is_empty() && view.groups.groups.is_empty();
     let asked = directory.full || directory.trigger == Trigger::Manual;
-    !none && (asked || is_due(state, every, now))
+    !none && (asked || told || is_due(state, every, now))
 }
 
 /// What is missing when groups may not be read, and what that means.

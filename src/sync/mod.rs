@@ -105,6 +105,8 @@ pub struct Sources {
     pub lookups: lookups::Lookups,
     /// How old changes were when they were committed.
     pub freshness: freshness::Ages,
+    /// Whose licensed groups a notification told of.
+    pub groups_told: notifications::GroupsTold,
 }
 
 /// What decides how a run reads and what it may remove.

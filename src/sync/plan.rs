@@ -2,7 +2,8 @@
 //!
 //! Two laws are kept here. **A subscription is never removed because a list lacks it.** And **the
 //! brake**: when a full enumeration would take away more than a set share of a tenant's seats, the
-//! rights stay, marked, until a second complete read misses the same ones. What a delta round or
+//! rights stay, marked, until a second complete read misses the same ones. What a run would take away
+//! is summed, over users and SKUs, and held or let go as one. What a delta round or
 //! the tenant itself removes in so many words counts at once.
 
 mod groups;
@@ -16,8 +17,8 @@ use jiff::Timestamp;
 
 use super::{Begun, Limits, Tally};
 use crate::domain::{
-    Change, Cloud, Commit, Consent, Licence, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers,
-    TenantView, UserId, UserLicences, UserTable, UserWrites,
+    Change, Cloud, Commit, Consent, RunId, Sku, SkuId, Tenant, TenantId, TenantUsers, TenantView,
+    UserId, UserLicences, UserTable, UserWrites,
 };
 use crate::planted::{self, Mistake, planted};
 
@@ -72,24 +73,29 @@ pub(crate) fn directory(
         total: 0,
         missing: Missing::default(),
     };
-    let (first, enumerates) = (view.users.is_empty(), found.enumerated.is_some());
+    let enumerates = found.enumerated.is_some();
     let mut writes: BTreeMap<UserId, Option<UserLicences>> = BTreeMap::new();
-    let mut whole = None;
     planner.told(view, found.told, &mut writes);
-    if let Some(enumerated) = found.enumerated {
-        if first && writes.is_empty() {
-            // Nobody is there who could lose anything: what was read is taken as it is.
-            for (user, licences) in enumerated.iter() {
-                planner.note_user(user, None, Some(licences));
+    let gone = Gone::among(&view.skus, &found.skus);
+    let (mut whole, mut losses) = (None, Vec::new());
+    if enumerates || !gone.is_empty() {
+        let patch: Vec<_> = writes.iter().map(|(user, it)| (*user, it.clone())).collect();
+        let told = TenantView { users: view.users.patched(&patch), ..view.clone() };
+        if let Some(enumerated) = found.enumerated {
+            if view.users.is_empty() && writes.is_empty() {
+                // Nobody is there who could lose anything: what was read is taken as it is.
+                for (user, licences) in enumerated.iter() {
+                    planner.note_user(user, None, Some(licences));
+                }
+                whole = (!enumerated.is_empty()).then_some(enumerated);
+            } else {
+                losses = planner.enumerated(&told, &enumerated, &gone, &mut writes);
             }
-            whole = (!enumerated.is_empty()).then_some(enumerated);
-        } else {
-            let patch: Vec<_> = writes.iter().map(|(user, it)| (*user, it.clone())).collect();
-            let told = TenantView { users: view.users.patched(&patch), ..view.clone() };
-            planner.enumerated(&told, &enumerated, &mut writes);
         }
+        planner.brake(&told.users, &losses, &gone);
     }
-    let skus = planner.skus(view, found.skus);
+    planner.lose(losses, &mut writes);
+    let skus = planner.skus(view, found.skus, &gone);
 
     let mut commit = Commit { changes: planner.changes, ..Commit::default() };
     let name = found.name.or_else(|| view.tenant.name.clone());
@@ -125,7 +131,9 @@ struct Planner<'a> {
     now: Timestamp,
     changes: Vec<Change>,
     tally: Tally,
+    /// Seats that the brake holds; none is held where it is 0.
     held: usize,
+    /// Of how many.
     total: usize,
     missing: Missing,
 }
@@ -135,7 +143,29 @@ struct Loss {
     user: UserId,
     before: UserLicences,
     after: Option<UserLicences>,
-    seats: usize,
+    /// What he was read without, for the first time.
+    skus: Vec<SkuId>,
+}
+
+/// SKUs of the mirror that are not listed any more.
+struct Gone<'a> {
+    /// For the first time.
+    newly: BTreeMap<SkuId, &'a Sku>,
+    /// Again: an earlier read missed them too.
+    again: BTreeMap<SkuId, &'a Sku>,
+}
+
+impl<'a> Gone<'a> {
+    fn among(known: &'a [Sku], listed: &[Sku]) -> Self {
+        let listed: BTreeSet<SkuId> = listed.iter().map(|it| it.id).collect();
+        let gone = known.iter().filter(|it| !listed.contains(&it.id)).map(|it| (it.id, it));
+        let (newly, again) = gone.partition(|(_, it)| it.missing_since.is_none());
+        Self { newly, again }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.newly.is_empty() && self.again.is_empty()
+    }
 }
 
 impl Planner<'_> {
@@ -151,70 +181,96 @@ impl Planner<'_> {
         }
     }
 
-    /// A full enumeration: what it lacks is gone, unless the brake says otherwise.
+    /// A full enumeration: what it lacks is gone. Gives back who would lose something that no
+    /// earlier read missed: whether he does the brake says.
     fn enumerated(
         &mut self,
         view: &TenantView,
         enumerated: &UserTable,
+        gone: &Gone<'_>,
         writes: &mut BTreeMap<UserId, Option<UserLicences>>,
-    ) {
+    ) -> Vec<Loss> {
+        let held = view.held.as_deref();
         let mut losses = Vec::new();
         for (user, before) in view.users.iter() {
-            self.total = self.total.saturating_add(seats(&before));
             let after = enumerated.get(user);
-            let kept = |it: &&Licence| after.as_ref().is_some_and(|after| assigns(after, it.sku));
-            let assigned = before.licences.iter().filter(|it| it.assigned);
-            let lost = assigned.clone().count().saturating_sub(assigned.filter(kept).count());
-            if lost > 0 && planted(Mistake::MergeFullRead) {
+            let kept = |sku: SkuId| after.as_ref().is_some_and(|after| assigns(after, sku));
+            let mut lost: Vec<SkuId> = assigned(&before).filter(|sku| !kept(*sku)).collect();
+            if !lost.is_empty() && planted(Mistake::MergeFullRead) {
                 continue;
             }
-            if lost > 0 && before.missing_since.is_none() {
-                losses.push(Loss { user, before, after, seats: lost });
-            } else {
+            // Missed by the read before, and nobody has told of him since.
+            let marked = before.missing_since.is_some();
+            let confirmed = |sku| marked && held.is_some_and(|it| it.holds(user, sku));
+            lost.retain(|sku| !confirmed(*sku) && !gone.again.contains_key(sku));
+            if lost.is_empty() {
                 self.put(user, Some(before), after, writes);
+            } else {
+                losses.push(Loss { user, before, after, skus: lost });
             }
         }
         for (user, after) in enumerated.iter().filter(|(user, _)| !view.users.contains(*user)) {
             self.put(user, None, Some(after), writes);
         }
-        let lost = losses.iter().map(|it| it.seats).sum();
-        let brake = self.brakes(lost, self.total);
-        for Loss { user, before, after, seats } in losses {
-            if brake {
-                self.held = self.held.saturating_add(seats);
-                self.missing.user(user, &before, after.as_ref());
-                let marked = UserLicences { missing_since: Some(self.begun.id), ..before };
-                writes.insert(user, Some(marked));
-            } else {
-                self.put(user, Some(before), after, writes);
+        losses
+    }
+
+    /// Decides once for all that this run would take away, whoever or whatever it is missing from:
+    /// a list that was cut short must not pass because each piece of it is small.
+    fn brake(&mut self, users: &UserTable, losses: &[Loss], gone: &Gone<'_>) {
+        if losses.is_empty() && gone.newly.is_empty() {
+            return;
+        }
+        let mut carried: BTreeMap<SkuId, usize> = BTreeMap::new();
+        for (_, it) in users.iter() {
+            self.total = self.total.saturating_add(assigned(&it).count());
+            for sku in assigned(&it).filter(|sku| gone.newly.contains_key(sku)) {
+                *carried.entry(sku).or_default() += 1;
             }
+        }
+        // A seat that is missed by its user and with its SKU is one.
+        let missed = losses.iter().flat_map(|it| &it.skus);
+        let alone = missed.filter(|sku| !gone.newly.contains_key(*sku)).count();
+        let lost = carried.values().fold(alone, |all, it| all.saturating_add(*it));
+        if self.brakes(lost, self.total) {
+            self.held = lost;
+            // Nobody loses anything by one that carried no seat.
+            self.missing.skus.extend(carried.into_keys());
+        }
+    }
+
+    /// Users lose what they were read without, or keep it while the brake holds.
+    fn lose(&mut self, losses: Vec<Loss>, writes: &mut BTreeMap<UserId, Option<UserLicences>>) {
+        for Loss { user, before, after, skus } in losses {
+            if self.held == 0 {
+                self.put(user, Some(before), after, writes);
+                continue;
+            }
+            let missed = before.licences.iter().filter(|it| skus.contains(&it.sku)).cloned();
+            let rest = after.into_iter().flat_map(|it| it.licences);
+            let rest = rest.filter(|it| !skus.contains(&it.sku));
+            let kept = UserLicences::new(rest.chain(missed));
+            let marked = UserLicences { missing_since: Some(self.begun.id), ..kept };
+            self.missing.user(user, &skus);
+            self.put(user, Some(before), Some(marked), writes);
         }
     }
 
     /// The list of SKUs, which is always complete.
-    fn skus(&mut self, view: &TenantView, found: Vec<Sku>) -> Vec<Sku> {
+    fn skus(&mut self, view: &TenantView, found: Vec<Sku>, gone: &Gone<'_>) -> Vec<Sku> {
         let mut skus: BTreeMap<SkuId, Sku> = found.into_iter().map(|it| (it.id, it)).collect();
-        let listed: BTreeSet<SkuId> = skus.keys().copied().collect();
         for sku in skus.values() {
             let before = view.sku(sku.id);
             if before.is_none_or(|before| !counts_alone_differ(before, sku)) {
                 self.note_sku(before, Some(sku));
             }
         }
-        for gone in view.skus.iter().filter(|it| !listed.contains(&it.id)) {
-            let carried = || view.users.iter().filter(|(_, it)| assigns(it, gone.id)).count();
-            let (lost, total) = match gone.missing_since {
-                Some(_) => (0, 0),
-                None => (carried(), view.users.iter().map(|(_, it)| seats(&it)).sum()),
-            };
-            if self.brakes(lost, total) {
-                self.held = self.held.saturating_add(lost);
-                self.total = total;
-                self.missing.skus.push(gone.id);
-                let marked = Sku { missing_since: Some(self.begun.id), ..gone.clone() };
-                skus.insert(gone.id, marked);
+        for (id, sku) in gone.newly.iter().chain(&gone.again) {
+            if self.missing.skus.contains(id) {
+                let marked = Sku { missing_since: Some(self.begun.id), ..(*sku).clone() };
+                skus.insert(*id, marked);
             } else {
-                self.note_sku(Some(gone), None);
+                self.note_sku(Some(sku), None);
             }
         }
         skus.into_values().collect()
@@ -277,13 +333,13 @@ impl Planner<'_> {
     }
 }
 
-/// How many SKUs of ours are assigned to a user.
-fn seats(user: &UserLicences) -> usize {
-    user.licences.iter().filter(|it| it.assigned).count()
+/// The SKUs of ours that are assigned to a user: his seats.
+fn assigned(user: &UserLicences) -> impl Iterator<Item = SkuId> {
+    user.licences.iter().filter(|it| it.assigned).map(|it| it.sku)
 }
 
 fn assigns(user: &UserLicences, sku: SkuId) -> bool {
-    user.licences.iter().any(|it| it.sku == sku && it.assigned)
+    assigned(user).any(|it| it == sku)
 }
 
 /// Whether two readings of a SKU differ in the number of assigned units only: that follows from the
@@ -304,177 +360,4 @@ pub(crate) fn held_back(held: usize, total: usize, run: RunId) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{
-        CapabilityStatus, Mirror, Path, PathState, SourceKey, Trigger, Units, Via,
-    };
-    use jiff::SignedDuration;
-    use uuid::Uuid;
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    pub(super) fn sku(id: u128) -> Sku {
-        Sku {
-            id: SkuId::from_uuid(Uuid::from_u128(id)),
-            part_number: "P".into(),
-            status: CapabilityStatus::Enabled,
-            service_plans: Vec::new(),
-            units: Units::default(),
-            next_lifecycle: None,
-            missing_since: None,
-        }
-    }
-
-    pub(super) fn user(id: u128) -> UserId {
-        UserId::from_uuid(Uuid::from_u128(id))
-    }
-
-    pub(super) fn holds(id: u128) -> UserLicences {
-        let path = Path {
-            via: Via::Direct,
-            state: PathState::Active,
-            error: None,
-            disabled_plans: vec![],
-        };
-        let sku = SkuId::from_uuid(Uuid::from_u128(id));
-        UserLicences::new([Licence {
-            sku,
-            assigned: true,
-            disabled_plans: vec![],
-            paths: vec![path],
-        }])
-    }
-
-    pub(super) fn tenant(users: u128) -> TenantView {
-        let id = TenantId::from_uuid(Uuid::from_u128(77)).unwrap();
-        let mut view = TenantView::unread(Tenant::heard_of(id, None));
-        view.tenant.consent = Consent::Granted;
-        view.skus = [sku(1)].into();
-        view.users = UserTable::new((1..=users).map(|it| (user(it), holds(1))));
-        view
-    }
-
-    fn run(id: u64) -> Begun {
-        let key = SourceKey::directory(tenant(0).tenant.id);
-        Begun { id: RunId(id), key, trigger: Trigger::Manual, full: true, started: NOW }
-    }
-
-    /// The tenant after a full read that shows these users.
-    pub(super) fn enumerate(view: &TenantView, id: u64, present: &[u128]) -> (TenantView, Planned) {
-        let enumerated = UserTable::new(present.iter().map(|it| (user(*it), holds(1))));
-        let found = Found { skus: vec![sku(1)], enumerated: Some(enumerated), ..Found::default() };
-        apply(view, found, id)
-    }
-
-    pub(super) fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
-        let limits = Limits {
-            sweep: SignedDuration::from_hours(24),
-            remove_limit: crate::config::Share::FIFTH,
-            groups: SignedDuration::from_hours(1),
-            rights: None,
-        };
-        let planned = directory(view, found, &run(id), limits, NOW);
-        let mirror = Mirror::default().applied(&Commit {
-            tenants: vec![view.tenant.clone()],
-            skus: vec![(view.tenant.id, view.skus.to_vec())],
-            users: vec![TenantUsers {
-                tenant: view.tenant.id,
-                writes: UserWrites::Replace(view.users.clone()),
-            }],
-            held: vec![(view.tenant.id, view.held.as_deref().cloned())],
-            ..Commit::default()
-        });
-        let mirror = mirror.applied(&planned.commit);
-        (mirror.tenant(view.tenant.id).unwrap().as_ref().clone(), planned)
-    }
-
-    pub(super) fn present(view: &TenantView) -> Vec<u128> {
-        view.users.iter().map(|(user, _)| user.as_uuid().as_u128()).collect()
-    }
-
-    #[test]
-    fn a_second_equal_read_changes_nothing() {
-        let all: Vec<u128> = (1..=10).collect();
-        let (view, first) = enumerate(&tenant(0), 1, &all);
-        assert_eq!(first.tally.added, 10);
-        let (_, second) = enumerate(&view, 2, &all);
-        assert_eq!((second.tally, second.commit.changes.len()), (Tally::default(), 0));
-        assert!(second.commit.users.is_empty() && second.commit.tenants.is_empty());
-    }
-
-    #[test]
-    fn a_few_may_go_at_once() {
-        let (view, planned) = enumerate(&tenant(10), 1, &[1, 2, 3, 4, 5]);
-        assert_eq!((planned.held, planned.tally.removed), (None, 5));
-        assert_eq!(present(&view), [1, 2, 3, 4, 5]);
-    }
-
-    #[test]
-    fn a_mass_removal_needs_a_second_complete_read() {
-        let (held, planned) = enumerate(&tenant(30), 1, &[1]);
-        assert_eq!((planned.held, planned.tally.removed), (Some((29, 30)), 0));
-        assert_eq!(present(&held).len(), 30);
-        assert!(planned.commit.changes.is_empty());
-
-        let (gone, planned) = enumerate(&held, 2, &[1]);
-        assert_eq!((planned.held, planned.tally.removed), (None, 29));
-        assert_eq!(present(&gone), [1]);
-    }
-
-    #[test]
-    fn whoever_is_back_in_the_second_read_never_lost_anything() {
-        let all: Vec<u128> = (1..=30).collect();
-        let (held, _) = enumerate(&tenant(30), 1, &[1]);
-        let (back, planned) = enumerate(&held, 2, &all);
-        assert_eq!((planned.held, planned.tally), (None, Tally::default()));
-        assert!(back.users.iter().all(|(_, it)| it.missing_since.is_none()));
-    }
-
-    #[test]
-    fn different_ones_missing_each_time_are_held_each_time() {
-        let (held, _) = enumerate(&tenant(40), 1, &(1..=20).collect::<Vec<_>>());
-        let (view, planned) = enumerate(&held, 2, &(21..=40).collect::<Vec<_>>());
-        assert_eq!(planned.held, Some((20, 40)));
-        assert_eq!(present(&view).len(), 40);
-    }
-
-    #[test]
-    fn what_the_tenant_removes_in_so_many_words_counts_at_once() {
-        let told = (1..=30).map(|it| (user(it), None)).collect();
-        let found = Found { skus: vec![sku(1)], told, ..Found::default() };
-        let (view, planned) = apply(&tenant(30), found, 1);
-        assert_eq!((planned.held, planned.tally.removed), (None, 30));
-        assert!(view.users.is_empty());
-    }
-
-    #[test]
-    fn a_sku_that_carried_seats_and_is_gone_waits_for_a_second_read() {
-        let (held, planned) = apply(&tenant(30), Found::default(), 1);
-        assert_eq!(planned.held, Some((30, 30)));
-        assert_eq!(held.skus.len(), 1);
-        let (gone, planned) = apply(&held, Found::default(), 2);
-        assert_eq!((planned.held, planned.tally.removed), (None, 1));
-        assert!(gone.skus.is_empty());
-    }
-
-    #[test]
-    fn a_lapsed_sku_counts_at_once() {
-        let mut lapsed = sku(1);
-        lapsed.status = CapabilityStatus::Suspended;
-        let found = Found { skus: vec![lapsed], ..Found::default() };
-        let (view, planned) = apply(&tenant(30), found, 1);
-        assert_eq!((planned.held, planned.tally.changed), (None, 1));
-        assert_eq!(view.skus[0].status, CapabilityStatus::Suspended);
-    }
-
-    #[test]
-    fn the_number_of_assigned_units_alone_is_no_change() {
-        let mut busier = sku(1);
-        busier.units.consumed = 7;
-        let found = Found { skus: vec![busier], ..Found::default() };
-        let (view, planned) = apply(&tenant(3), found, 1);
-        assert_eq!(planned.tally, Tally::default());
-        assert_eq!(view.skus[0].units.consumed, 7);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! where it is complete; every other user of concern is asked for again by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -14,6 +15,34 @@ use crate::domain::{
 };
 use crate::microsoft::{AssignedLicence, UserRow};
 use crate::planted::{Mistake, planted};
+
+/// The list of SKUs with each SKU once: a tenant's answer may have rows of several accounts.
+///
+/// What any of them gives the tenant has: the best status, the sum of the units, the plans of all.
+/// The order of the rows makes no difference.
+///
+/// Source: graph-licensing.md section 1.1, `accountId`.
+pub fn merged(rows: impl IntoIterator<Item = Sku>) -> Vec<Sku> {
+    let mut skus: Vec<Sku> = Vec::new();
+    let mut at: BTreeMap<SkuId, usize> = BTreeMap::new();
+    for row in rows {
+        let known = at.get(&row.id).and_then(|at| skus.get_mut(*at));
+        let Some(sku) = known else {
+            at.insert(row.id, skus.len());
+            skus.push(row);
+            continue;
+        };
+        if row.status.rank() < sku.status.rank() {
+            sku.status = row.status;
+        }
+        sku.part_number = row.part_number.min(Arc::clone(&sku.part_number));
+        sku.units = sku.units.plus(row.units);
+        sku.service_plans.extend(row.service_plans);
+        sku.service_plans.sort_unstable_by(|a, b| (a.id, &a.name).cmp(&(b.id, &b.name)));
+        sku.service_plans.dedup();
+    }
+    skus
+}
 
 /// Which SKUs of a tenant carry a plan of ours.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +85,15 @@ impl Relevant {
         }
     }
 
+    /// The same with SKUs of ours that are known and that the list lacks for the first time. It may
+    /// have been cut short: whether they are gone is decided for all their users at once, not by
+    /// whose row happened to come.
+    pub fn keep_unlisted(&mut self, known: &[Sku]) {
+        let listed = self.known.clone();
+        let lacks = |it: &&Sku| it.missing_since.is_none() && !listed.contains(&it.id);
+        self.extend(known.iter().filter(lacks));
+    }
+
     /// Whether licences of this SKU are kept.
     pub fn is_ours(&self, sku: SkuId) -> bool {
         self.ours.contains(&sku)
@@ -84,6 +122,8 @@ pub struct Reading {
     pub strangers: BTreeSet<SkuId>,
     /// When Microsoft says that it changed a user's licences, where that is news.
     pub changed_at: BTreeMap<UserId, Timestamp>,
+    /// Users who were asked for by name and not found.
+    pub unfound: BTreeSet<UserId>,
     /// Users about whom something was said since it was last laid down, if it is.
     fresh: Option<BTreeSet<UserId>>,
 }
@@ -237,4 +277,37 @@ fn licences(
         licences.entry(*sku).or_insert_with(|| blank(*sku)).paths.push(path.clone());
     }
     licences.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CapabilityStatus, ServicePlan, ServicePlanId, Units};
+    use uuid::Uuid;
+
+    fn row(status: &str, enabled: u32, plan: u128) -> Sku {
+        let plan = ServicePlanId::from_uuid(Uuid::from_u128(plan));
+        Sku {
+            id: SkuId::from_uuid(Uuid::from_u128(1)),
+            part_number: "P".into(),
+            status: CapabilityStatus::from_word(status),
+            service_plans: vec![ServicePlan { id: plan, name: "N".into() }],
+            units: Units { enabled, consumed: 1, ..Units::default() },
+            next_lifecycle: None,
+            missing_since: None,
+        }
+    }
+
+    #[test]
+    fn a_sku_of_two_accounts_is_one_whatever_the_order() {
+        let (dead, alive) = (row("Suspended", 0, 9), row("Enabled", 5, 7));
+        let one = merged([dead.clone(), alive.clone()]);
+        assert_eq!(one, merged([alive.clone(), dead]));
+        assert_eq!((one.len(), &one[0].status), (1, &CapabilityStatus::Enabled));
+        assert_eq!((one[0].units.enabled, one[0].units.consumed), (5, 2));
+        assert_eq!(one[0].service_plans.len(), 2);
+        let unknown = row("Strange", 0, 7);
+        assert_eq!(merged([unknown, row("Deleted", 0, 7)])[0].status, CapabilityStatus::Deleted);
+        assert_eq!(merged([alive.clone()]), [alive]);
+    }
 }

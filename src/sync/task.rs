@@ -394,10 +394,9 @@ impl Scheduler {
         let lifecycle = key.tenant.and_then(|tenant| next_lifecycle(mirror.tenant(tenant)?));
         drop(mirror);
         let mut rest = jittered(rest_after(every, failures, failure), run.id);
-        if let Some(at) = lifecycle {
-            // Just after a SKU is due to change its status, look.
-            let until = at.duration_since(run.ended) + SignedDuration::from_secs(60);
-            rest = rest.min(Duration::try_from(until).unwrap_or(Duration::MAX));
+        if failure.is_none() {
+            // A failure rests as long as it asks for, whatever is due.
+            rest = rest.min(until_lifecycle(lifecycle, run.ended));
         }
         locked(&self.agenda).end(&run, failure.is_some(), rest, Instant::now());
         Ok(())
@@ -410,6 +409,14 @@ fn first_runs_apart(known: bool, at: usize, every: Duration) -> Duration {
     const SOON: Duration = Duration::from_millis(2);
     const AT_ONCE: usize = 256;
     if known && at >= AT_ONCE { (every / 20_000).max(SOON) } else { SOON }
+}
+
+/// How long until just after a SKU is due to change its status; what is past says nothing.
+fn until_lifecycle(at: Option<Timestamp>, now: Timestamp) -> Duration {
+    const JUST_AFTER: SignedDuration = SignedDuration::from_secs(60);
+    let ahead = at.filter(|at| *at > now).map(|at| at.duration_since(now));
+    let until = ahead.map(|it| it.saturating_add(JUST_AFTER));
+    until.and_then(|it| Duration::try_from(it).ok()).unwrap_or(Duration::MAX)
 }
 
 /// When the next SKU of ours is due to change its status.
@@ -427,5 +434,21 @@ async fn wait_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn just_after_a_sku_changes_its_status_is_when_to_look() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let at = |s: i64| Some(Timestamp::from_second(1_800_000_000 + s).unwrap());
+        assert_eq!(until_lifecycle(at(300), now), Duration::from_mins(6));
+        assert_eq!(until_lifecycle(at(1), now), Duration::from_secs(61));
+        for none in [None, at(0), at(-300)] {
+            assert_eq!(until_lifecycle(none, now), Duration::MAX);
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! again and tells its steps.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use entitled::domain::{Outcome, Run, TenantId};
 use entitled::sandbox::{Fault, Faults, NewUser, Options, SkuUnits, World as Microsoft, story};
@@ -21,9 +22,13 @@ const TENANT: Uuid = story::CONTOSO.tenant;
 const STEPS: usize = 60;
 const SKUS: [Uuid; 2] = [story::SYNOPTIC_SKU, story::E5_SKU];
 const GROUPS: [Uuid; 2] = [story::BI_USERS, story::FINANCE];
+/// Between a change of a group and its effect on users.
+const LAGS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(30), Duration::from_hours(2)];
 
-/// Everything of section 16 of the reference that is Graph's or Entra's to do wrong.
-const FAULTS: [Fault; 14] = [
+/// Everything of section 16 of the reference that goes wrong by chance with users, SKUs and groups;
+/// beside it come lag and small pages. Usage rights are only read of those who ask, whenever that
+/// look-up comes: `tests/it/rights.rs` plays what may go wrong with them.
+const FAULTS: [Fault; 15] = [
     Fault::Graph429,
     Fault::Graph429WithoutRetryAfter,
     Fault::Graph500,
@@ -35,6 +40,7 @@ const FAULTS: [Fault; 14] = [
     Fault::GraphExpiredPage,
     Fault::Batch429,
     Fault::Batch503,
+    Fault::User404,
     Fault::Delta410,
     Fault::DeltaSyncStateNotFound,
     Fault::Token503,
@@ -103,12 +109,14 @@ impl History {
         let state = chance.of(&[("Error", "CountViolation"), ("Active", "None")]);
         let roles = [None, Some(Vec::new()), Some(story::ROLES.map(str::to_owned).to_vec())];
         let roles = roles[chance.below(3)].clone();
+        // Now and then without the service plan that is ours.
+        let off: &[Uuid] = if chance.below(4) == 0 { &[story::SYNOPTIC_PLAN] } else { &[] };
         let done = self.world.microsoft(|it: &mut Microsoft| match what {
-            0..3 => it.assign(TENANT, user, sku, &[]),
+            0..3 => it.assign(TENANT, user, sku, off),
             3 | 4 => it.unassign(TENANT, user, sku),
             5 | 6 => it.add_member(TENANT, group, user),
             7 => it.remove_member(TENANT, group, user),
-            8 => it.group_license(TENANT, group, sku, Some(&[])),
+            8 => it.group_license(TENANT, group, sku, Some(off)),
             9 => it.group_license(TENANT, group, sku, None),
             10 => it.set_path(TENANT, user, sku, Some(group), state),
             11 => it.delete_user(TENANT, user),
@@ -138,6 +146,7 @@ impl History {
     async fn run(&mut self, step: usize) -> Result<(), String> {
         let mut faults = Faults::default();
         (faults.seed, faults.page, faults.budget) = (self.chance.0, 4, 0.0);
+        faults.lag = self.chance.of(&LAGS);
         if self.chance.below(4) > 0 {
             for fault in FAULTS {
                 faults = faults.with(fault, [0.0, 0.04, 0.15][self.chance.below(3)]);
@@ -175,7 +184,8 @@ impl History {
             it.set_faults(Faults::default());
             it.consent(TENANT, Some(roles)).unwrap();
         });
-        self.world.advance(SignedDuration::from_hours(1));
+        // What a group does to its members has reached them.
+        self.world.advance(SignedDuration::from_hours(3));
         // Whatever the brake holds is let go by the next complete read.
         for full in [false, true, true] {
             let run = self.read(full).await;
@@ -186,10 +196,41 @@ impl History {
         let (mirrored, truth) = seats(&self.world, TENANT);
         let (more, less) = (mirrored.difference(&truth), truth.difference(&mirrored));
         let (more, less): (Vec<_>, Vec<_>) = (more.collect(), less.collect());
-        if more.is_empty() && less.is_empty() {
-            return Ok(());
+        if !(more.is_empty() && less.is_empty()) {
+            return Err(format!("the mirror has {more:?} too many and lacks {less:?}"));
         }
-        Err(format!("the mirror has {more:?} too many and lacks {less:?}"))
+        self.answers_are_right().await
+    }
+
+    /// The SKU stands as Microsoft says, and whoever holds its plan is let in, and nobody else.
+    async fn answers_are_right(&self) -> Result<(), String> {
+        let sku = story::SYNOPTIC_SKU;
+        let (people, held, state) = self.world.microsoft(|it| {
+            let state = it.sku_state(TENANT, sku).map(str::to_owned);
+            (it.users(TENANT), it.seats(TENANT), state.unwrap_or_default())
+        });
+        let id = sku.to_string().parse().unwrap();
+        let mirror = self.world.mirror();
+        let known = mirror.tenant(TENANT.to_string().parse().unwrap()).unwrap().sku(id).cloned();
+        let known = known.map(|it| it.status.as_str().to_owned());
+        if known.as_deref() != Some(&*state) {
+            return Err(format!("the SKU is {state}, and the mirror says {known:?}"));
+        }
+        let usable = ["Enabled", "Warning"].contains(&&*state);
+        let has = |user: Uuid| {
+            let mut of = held.iter().filter(|it| it.user == user && it.sku == sku && it.held);
+            of.any(|it| !it.disabled_plans.contains(&story::SYNOPTIC_PLAN))
+        };
+        // As many who have it as who have not, as far as there are.
+        let (yes, no): (Vec<_>, Vec<_>) = people.iter().copied().partition(|it| has(*it));
+        for user in yes.into_iter().take(3).chain(no.into_iter().take(3)) {
+            let person = story::Person { tenant: TENANT, user, ..story::ANA };
+            let answer = self.world.ask(person, "synoptic-panel", "web").await;
+            if answer["usable"] != (usable && has(user)) {
+                return Err(format!("{user} of a SKU that is {state}: {answer}"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -141,9 +141,28 @@ async fn whoever_has_a_seat_in_a_tenant_with_a_license_is_covered_twice() {
     let listed = got(&world, "/v1/licenses/overlap").await;
     assert_eq!(listed["overlaps"], Value::from(rows.clone()), "over HTTP too");
     assert_eq!(listed["more"], false);
+    let count = rows.len();
+    let twice = |amount: Value| {
+        serde_json::json!([{"tenant": contoso, "product": "synoptic-panel", "users": count,
+            "amount_a_month": amount}])
+    };
+    assert_eq!(listed["paid_twice"], twice(Value::Null));
+    let amount = 2.5 * f64::from(u32::try_from(count).unwrap());
+    let priced = got(&world, "/v1/licenses/overlap?price=2.5").await;
+    assert_eq!(priced["paid_twice"], twice(amount.into()));
 
     with(&config, &format!("licenses suspend {}", row["id"].as_str().unwrap())).await.ok();
     assert_eq!(with(&config, "licenses overlap --json").await.ok().rows().len(), 0);
+}
+
+/// Licenses as the web shop gets them: so many, and then the rest.
+async fn in_parts(world: &World, path: &str, limit: usize) -> Vec<Value> {
+    let listed = |part: &Value| part["licenses"].as_array().unwrap().clone();
+    let part = got(world, &format!("{path}?limit={limit}")).await;
+    let next = part["next"].as_str().unwrap();
+    let rest = got(world, &format!("{path}?after={next}")).await;
+    assert!(listed(&part).len() == limit && rest["next"].is_null(), "{part} {rest}");
+    [listed(&part), listed(&rest)].concat()
 }
 
 /// What the web shop is answered.
@@ -221,17 +240,8 @@ async fn whatever_a_command_does_to_licenses_a_server_does_too_once_and_under_it
         assert_eq!(status, 201, "{row}");
         sold.push(row);
     }
-    let part = got(&world, "/v1/licenses?limit=2").await;
-    let rest = got(&world, &format!("/v1/licenses?after={}", part["next"].as_str().unwrap())).await;
-    let ids = |part: &Value| {
-        let all = part["licenses"].as_array().unwrap().iter();
-        all.map(|it| it["id"].clone()).collect::<Vec<_>>()
-    };
     let listed = with(&config, "licenses list --json").await.ok().rows();
-    let all: Vec<Value> = listed.iter().map(|it| it["id"].clone()).collect();
-    assert_eq!([ids(&part), ids(&rest)].concat(), all);
-    assert!(rest["next"].is_null());
-    assert_eq!(part["licenses"][0], listed[0], "the same row");
+    assert_eq!(in_parts(&world, "/v1/licenses", 2).await, listed, "the same rows");
 
     let body = serde_json::json!({"product": "synoptic-panel", "key": sold[0]["key"]});
     let token = world.token(story::ANA.tenant, story::ANA.user);
@@ -239,9 +249,13 @@ async fn whatever_a_command_does_to_licenses_a_server_does_too_once_and_under_it
     let of = format!("/v1/activations?tenant={}", story::ANA.tenant);
     assert_eq!(got(&world, &of).await["activations"], serde_json::json!([bound]));
     let of = format!("/v1/licenses?tenant={}", story::ANA.tenant);
-    assert_eq!(ids(&got(&world, &of).await), [sold[0]["id"].clone()]);
+    assert_eq!(got(&world, &of).await["licenses"][0]["id"], sold[0]["id"]);
+    assert_eq!(got(&world, &of).await["licenses"].as_array().unwrap().len(), 1);
 
     let id = sold[0]["id"].as_str().unwrap();
+    let shown = with(&config, &format!("licenses show {id} --json")).await.ok().rows().remove(0);
+    assert!(shown["coverage"].is_object() && shown["bound"].as_array().unwrap().len() == 1);
+    assert_eq!(got(&world, &format!("/v1/licenses/{id}")).await, shown, "with who uses it");
     let none = serde_json::json!({});
     let (status, package) =
         world.post(&format!("/v1/licenses/{id}/package"), CALLER_KEY, &none).await;
@@ -261,6 +275,7 @@ async fn whatever_a_command_does_to_licenses_a_server_does_too_once_and_under_it
     assert_eq!(world.post(&path, CALLER_KEY, &none).await.0, 404);
 
     let rows = with(&config, "licenses export --json").await.ok().rows();
+    assert_eq!(in_parts(&world, "/v1/licenses/export", 3).await, rows, "the same rows");
     let here = serde_json::json!({"licenses": rows});
     let (status, again) = world.post("/v1/licenses/import", CALLER_KEY, &here).await;
     assert!(status == 200 && again["rows"].as_array().unwrap().len() == 4, "{again}");
@@ -281,6 +296,37 @@ async fn whatever_a_command_does_to_licenses_a_server_does_too_once_and_under_it
     // Somebody's own token is none of a shop.
     assert_eq!(world.get("/v1/licenses", &token).await.0, 403);
     assert_eq!(world.get("/v1/licenses", "ent_none").await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_given_twice_with_one_word_is_carried_out_once() {
+    let world = World::new().await;
+    let config = world.config_path();
+    let issue = "licenses issue --product synoptic-panel --kind user --licensee One --period-end \
+                 2031-01-31 --once order-1 --json";
+    let first = with(&config, issue).await.ok().rows().remove(0);
+    assert!(first["key"].is_string(), "{first}");
+    assert_eq!(with(&config, issue).await.ok().rows()[0], first, "with the same key");
+    assert_eq!(world.mirror().licenses().count(), 1);
+    let other = with(&config, &issue.replace("One", "Two")).await;
+    assert!(other.code == 1 && other.err.contains("Idempotency-Key"), "{}", other.err);
+    let another = with(&config, &issue.replace("order-1", "order-2")).await.ok().rows();
+    assert_ne!(another[0]["id"], first["id"], "another order is another license");
+
+    let id = first["id"].as_str().unwrap();
+    for line in [
+        format!("licenses renew {id} --cycle yearly --once pay-1 --json"),
+        format!("licenses change {id} --max 7 --once up-1 --json"),
+        format!("licenses reissue {id} --once leak-1 --json"),
+    ] {
+        let once = with(&config, &line).await.ok().rows();
+        assert_eq!(with(&config, &line).await.ok().rows(), once, "{line}");
+    }
+    assert_eq!(world.mirror().licenses().count(), 3, "issued anew once");
+    let changes = with(&config, &format!("changes --license {id} --json")).await.ok().rows();
+    assert_eq!(changes.len(), 4, "sold, paid, changed, revoked: {changes:?}");
+    let wrong = with(&config, &format!("licenses renew {id} --once \u{e9}")).await;
+    assert!(wrong.code == 2 && wrong.err.contains("ASCII"), "{}", wrong.err);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -82,6 +82,7 @@ fn sources(server: &MockServer, store: &Store) -> Sources {
         lookups: entitled::sync::lookups::Lookups::default(),
         ledger: entitled::sync::inbox::Ledger::default(),
         freshness: entitled::sync::freshness::Ages::default(),
+        groups_told: entitled::sync::notifications::GroupsTold::default(),
         reports: entitled::sync::reports::Desk::default(),
         store: store.clone(),
         microsoft: Arc::new(microsoft),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use entitled::domain::Mirror;
+use entitled::domain::{Mirror, Outcome};
 use entitled::sandbox::{Faults, NewUser, Shown, SkuUnits, story};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -174,6 +174,28 @@ async fn an_empty_answer_of_a_foreign_app_is_believed_by_nobody() {
     })
     .await;
     assert!(!is_proven(&other.mirror()) && rights(&other.mirror()) == 0);
+}
+
+#[tokio::test]
+async fn a_tenant_that_lets_us_read_its_users_only_shows_their_usage_rights() {
+    let mut world = World::new().await;
+    world.microsoft(|it| {
+        it.add_tenant(TENANT, "Cautious", Some(&ROLES[..1]));
+        let units = SkuUnits { enabled: 5, ..SkuUnits::default() };
+        it.sku_units(TENANT, story::SYNOPTIC_SKU, units).unwrap();
+        it.sku_shown(TENANT, story::SYNOPTIC_SKU, Shown::ByRights).unwrap();
+        for user in [ONE, NOBODY] {
+            it.add_user(TENANT, NewUser { id: Some(user), ..NewUser::default() }).unwrap();
+        }
+        it.assign(TENANT, ONE, story::SYNOPTIC_SKU, &[]).unwrap();
+    });
+    world.reconfigure(&format!("[[tenant]]\nid = \"{TENANT}\"\n")).await;
+    assert_eq!(world.sync_tenant(TENANT).await.outcome, Outcome::Failed);
+    assert_eq!(ask(&world, ONE).await, "unknown no_consent -");
+    until(&world, "his right", |it| rights(it) == 1).await;
+    assert_eq!(ask(&world, ONE).await, YES);
+    // Nothing else was ever read: who shows no right is not known to have none.
+    assert_eq!(ask(&world, NOBODY).await, "unknown no_consent -");
 }
 
 /// The one row that waits for an operator.

@@ -310,6 +310,51 @@ async fn a_full_read_that_misses_most_of_a_tenant_is_held_until_a_second_one_agr
 }
 
 #[tokio::test]
+async fn who_is_there_and_not_found_by_name_keeps_what_he_has_and_soon_all_are_read() {
+    let world = World::new().await;
+    world.sync().await;
+    let contoso = story::CONTOSO.tenant;
+    let (before, _) = seats(&world, contoso);
+    // Delta tells of both, without the ways: they are asked for by name.
+    world.microsoft(|it| {
+        it.unassign(contoso, story::ANA.user, story::CALENDAR_SKU).unwrap();
+        it.assign(contoso, story::DAN.user, story::SYNOPTIC_SKU, &[]).unwrap();
+        it.set_faults(Faults::default().with(Fault::User404, 1.0));
+    });
+    world.advance(SignedDuration::from_mins(10));
+    assert_eq!(world.sync_tenant(contoso).await.outcome, Outcome::Complete);
+    assert_eq!(seats(&world, contoso).0, before, "nobody said that Ana is gone");
+    let (_, truth) = seats(&world, contoso);
+    assert_ne!(before, truth);
+    world.microsoft(|it| it.set_faults(Faults::default()));
+    world.advance(SignedDuration::from_mins(61));
+    let full = |world: &World| world.mirror().tenant(tenant(contoso)).unwrap().directory.last_full;
+    let last = full(&world);
+    world.sync_tenant(contoso).await;
+    assert_ne!(full(&world), last, "a sweep was due");
+    assert_converged(&world, contoso);
+}
+
+#[tokio::test]
+async fn when_a_sku_moves_on_is_known_until_then_though_it_cannot_be_read_again() {
+    let world = World::new().await;
+    let (contoso, at) = (story::CONTOSO.tenant, world.now() + SignedDuration::from_hours(5));
+    world.microsoft(|it| it.sku_lifecycle(contoso, story::SYNOPTIC_SKU, at)).unwrap();
+    world.sync().await;
+    let ends = async || world.ask(story::ANA, SYNOPTIC, "web").await["period_end"].clone();
+    assert_eq!(ends().await, at.to_string());
+    // What a purchase's dates are read with is taken back.
+    let roles = ["User.Read.All", "LicenseAssignment.Read.All"].map(str::to_owned).to_vec();
+    world.microsoft(|it| it.consent(contoso, Some(roles))).unwrap();
+    world.advance(SignedDuration::from_hours(2));
+    assert_eq!(world.sync_tenant(contoso).await.outcome, Outcome::Complete);
+    assert_eq!(ends().await, at.to_string());
+    world.advance(SignedDuration::from_hours(4));
+    assert_eq!(world.sync_tenant(contoso).await.outcome, Outcome::Complete);
+    assert!(ends().await.is_null());
+}
+
+#[tokio::test]
 async fn three_seats_are_for_the_first_three_and_for_others_once_they_are_free() {
     let world = World::new().await;
     world.sync().await;

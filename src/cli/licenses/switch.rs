@@ -4,6 +4,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::args::text;
 use crate::cli::Exit;
 use crate::cli::output::{Column, Printer};
 use crate::cli::remote::{Remote, field, number, pairs};
@@ -44,10 +45,10 @@ pub(super) async fn run(
 ) -> Result<Exit, anyhow::Error> {
     let asked = pairs([
         ("tenant", Some(args.tenant.to_string())),
-        ("product", super::text(args.product.as_ref())),
-        ("to", super::text(args.to.as_ref())),
-        ("license", super::text(args.license.as_ref())),
-        ("price", super::text(args.price.as_ref())),
+        ("product", text(args.product.as_ref())),
+        ("to", text(args.to.as_ref())),
+        ("license", text(args.license.as_ref())),
+        ("price", text(args.price.as_ref())),
     ]);
     let mut plans: Vec<Value> = Vec::new();
     let take = |rows: Vec<Value>| {

@@ -1,7 +1,9 @@
 //! A tenant whose licences only usage rights show: whoever was not read is not known to hold none.
 
 use super::*;
-use crate::domain::{Deal, DealId, ReportOrigin, ReportedLicence, Right, UserRights};
+use crate::domain::{
+    Cause, Change, Deal, DealId, ReportOrigin, ReportedLicence, Right, RunId, UserRights,
+};
 
 const NEVER: &str = "unknown/rights_unread";
 const NONE: &str = "unlicensed/not_licensed";
@@ -89,6 +91,32 @@ fn a_right_of_somebody_else_says_so_until_this_user_was_read() {
     check(&commit, &visual(), NONE);
     rights(&mut commit, 9, &["p.panel.team"]);
     check(&commit, &visual(), "active/seat_path_unknown");
+}
+
+#[test]
+fn before_a_user_was_read_it_was_not_known_whether_he_holds_none() {
+    let then = |commit: &Commit| {
+        let (visual, policy) = (visual(), Policy::default());
+        let question = asked(&visual, Host::Web);
+        // An hour ago he had not been looked up.
+        let (who, after) = (user(9), UserRights::seen(vec![], now()));
+        let looked_up =
+            Change::of_rights(now(), Cause::Run(RunId(1)), (tenant(1), who), None, Some(&after));
+        let mut mirror = mirror(commit);
+        mirror = mirror
+            .applied(&Commit { rights: vec![(tenant(1), who, Some(after))], ..Commit::default() });
+        let at = now() - h(1);
+        let past = Past { at, changes: &[looked_up], journal_since: None, runs: &[] };
+        let it = answer(&rewind(&mirror, past, &question, &policy), &question, &policy, at);
+        format!("{}/{}", it.state, it.reason)
+    };
+    let mut known = world(vec![], vec![sku(6, "Enabled", "m365.e5")], vec![], (Some(5), Some(5)));
+    assert_eq!(then(&known), NONE);
+    known.reported = vec![(tenant(1), vec![line("p.panel.team", Some(5), Some(5))])];
+    assert_eq!(then(&known), NEVER);
+    known.reported.clear();
+    rights(&mut known, 8, &["p.panel.team"]);
+    assert_eq!(then(&known), NEVER);
 }
 
 #[test]

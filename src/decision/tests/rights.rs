@@ -207,6 +207,9 @@ fn a_license_goes_from_trial_over_paid_and_overdue_to_its_end() {
     check(Current, Some(0), None, None, "expired/license_expired");
     check(Current, Some(1), Some(-1), Some(9), "active/license_active");
     check(Current, Some(1), Some(1), Some(9), "trial/license_trial");
+    // What is paid begins later: it counts from its issue on, so that nobody is without a right while
+    // he moves here from seats that he still pays for.
+    check(Current, None, Some(1), Some(9), "active/license_active");
     check(Current, Some(-9), Some(-1), Some(-1), "grace/license_grace");
     check(Suspended, Some(1), None, None, "suspended/license_suspended");
     check(Revoked, Some(1), None, None, "expired/license_revoked");

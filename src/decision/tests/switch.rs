@@ -3,8 +3,8 @@
 use super::past::{Book, at, id, sale};
 use super::*;
 use crate::domain::{
-    ActivatedBy, Activation, ActivationId, ActivationWrite, License, LicenseStep, OverLimit,
-    ReportOrigin, ReportedLicence, Sale, SwitchTo,
+    ActivatedBy, Activation, ActivationId, ActivationWrite, HeldSeat, License, LicenseStep,
+    LicenseUser, OverLimit, ReportOrigin, ReportedLicence, Sale, SwitchTo, Units,
 };
 
 const SERVICE_ID: &str = "p.panel.team";
@@ -223,4 +223,63 @@ fn a_license_that_other_tenants_use_is_not_cancelled() {
     let back = asked(&product, Some(SwitchTo::Appsource));
     let expected = ["read done", "buy next", "assign later", "release later loses 1"];
     check(&book, &back, 1, &expected);
+}
+
+/// So many users of packages of license 1, known by their number alone.
+fn anonymous(book: &mut Book, users: u8, day: i64) {
+    let seat = Some(HeldSeat { taken_at: at(day), last_used: at(day) });
+    let users = (0..users).map(|it| (LicenseUser::Anonymous([it; 16]), seat)).collect();
+    book.commit(&Commit { license_users: vec![(id(1), users)], ..Commit::default() });
+}
+
+#[test]
+fn of_users_without_a_name_nobody_is_said_to_keep_access() {
+    let team = plan(SERVICE_ID, Channel::Appsource, "maps");
+    let product = product(HybridMode::None, vec![team]);
+    let mut book = seated(&[]);
+    let mut bought = sku(5, "Warning", SERVICE_ID);
+    bought.units = Units { enabled: 1, warning: 1, ..Units::default() };
+    book.commit(&Commit { skus: vec![(tenant(1), vec![bought])], ..Commit::default() });
+    issue(&mut book, 1, Sale { max: Some(5), ..sale() });
+    anonymous(&mut book, 2, 0);
+    let named = |to| SwitchAsked { license: Some(id(1)), ..asked(&product, Some(to)) };
+
+    let back = named(SwitchTo::Appsource);
+    // What is bought is good for both, also in Microsoft's grace; who gets it nobody can tell.
+    let expected =
+        ["read done", "buy done", "assign unseen", "cancel later", "expire later loses ?"];
+    check(&book, &back, 1, &expected);
+    let plan = Switch::plan(&book.mirror, &back, &Policy::default(), at(1));
+    assert_eq!((plan.needed, plan.anonymous(), plan.users.len()), (Some(2), 2, 0));
+
+    // Towards the license: whoever has a seat may use a package already, and may not.
+    let mut book = book;
+    let seat = TenantUsers { tenant: tenant(1), writes: seats(&[9], true) };
+    book.commit(&Commit { users: vec![seat], ..Commit::default() });
+    let plan = Switch::plan(&book.mirror, &named(SwitchTo::License), &Policy::default(), at(1));
+    let lapse = plan.steps.last().unwrap();
+    assert_eq!((lapse.act.as_str(), lapse.loses), ("lapse", None));
+    // An id that no longer lives is nobody.
+    book.step(1, 29, &LicenseStep::Renew(crate::domain::NewPeriod::default()));
+    let plan = Switch::plan(&book.mirror, &back, &Policy::default(), at(32));
+    assert_eq!(plan.anonymous(), 0);
+}
+
+#[test]
+fn a_sku_that_is_two_plans_was_bought_once() {
+    let team = plan(SERVICE_ID, Channel::Appsource, "maps");
+    let same = Plan { sku_ids: vec![sku_id(5)], ..plan("p.panel.pro", Channel::Appsource, "") };
+    let product = product(HybridMode::Entra, vec![team, same]);
+    let mut book = seated(&[9]);
+    let mut bought = sku(5, "Enabled", SERVICE_ID);
+    bought.units = Units { enabled: 1, ..Units::default() };
+    book.commit(&Commit { skus: vec![(tenant(1), vec![bought])], ..Commit::default() });
+    issue(&mut book, 1, sale());
+    book.bind(1, 0);
+    book.place(1, 9, 0);
+    book.place(1, 10, 0);
+    let back = asked(&product, Some(SwitchTo::Appsource));
+    let plan = Switch::plan(&book.mirror, &back, &Policy::default(), at(1));
+    assert_eq!((plan.bought.len(), plan.needed), (2, Some(2)));
+    assert_eq!(steps(&plan)[1], "buy next", "one seat, and two who need one");
 }

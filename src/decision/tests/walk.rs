@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::past::{Book, at, id, sale};
 use super::*;
 use crate::domain::{
-    BillingCycle, License, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale,
+    BillingCycle, License, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, OverLimit, Sale,
 };
 
 const SITE: &str = "https://bi.contoso.example/report";
@@ -33,6 +33,16 @@ fn asks(product: &Product, kind: LicenseKind, proof: Proof) -> Question<'_> {
     }
 }
 
+/// A change of nothing that is paid for.
+fn terms() -> LicenseChange {
+    LicenseChange {
+        over_limit: Some(OverLimit::Deny),
+        tenants_max: Some(3),
+        billing: Some("B-7".into()),
+        ..LicenseChange::default()
+    }
+}
+
 /// What is done on which day, and what is answered from then on.
 fn story(kind: LicenseKind) -> Vec<(i64, Option<LicenseStep>, &'static str)> {
     use LicenseStep::{Cancel, Change, Reinstate, Revoke, Suspend};
@@ -55,6 +65,8 @@ fn story(kind: LicenseKind) -> Vec<(i64, Option<LicenseStep>, &'static str)> {
         (110, Some(Cancel), "active/license_active"),
         // The upgrade began a new period of thirty days; cancelled, it ends without grace.
         (130, None, "expired/license_expired"),
+        // Whom it is made out to and what is done over its limits bring nothing back.
+        (135, Some(Change(terms())), "expired/license_expired"),
         (140, Some(RENEW), "active/license_active"),
         (150, Some(Suspend), "suspended/license_suspended"),
         (155, Some(Reinstate), "active/license_active"),
@@ -63,6 +75,7 @@ fn story(kind: LicenseKind) -> Vec<(i64, Option<LicenseStep>, &'static str)> {
         (165, Some(RENEW), "suspended/license_suspended"),
         (170, Some(Reinstate), "active/license_active"),
         (195, None, "grace/license_grace"),
+        (197, Some(Change(terms())), "grace/license_grace"),
         (200, Some(RENEW), "active/license_active"),
         (210, Some(Cancel), "active/license_active"),
         (215, Some(Suspend), "suspended/license_suspended"),
@@ -165,6 +178,7 @@ fn lives() -> impl Strategy<Value = (Sale, Vec<(i64, LicenseStep)>)> {
         3 => Just(RENEW),
         1 => period().prop_map(LicenseStep::Renew),
         2 => change,
+        1 => Just(LicenseStep::Change(terms())),
         2 => Just(LicenseStep::Cancel),
         2 => Just(LicenseStep::Suspend),
         3 => Just(LicenseStep::Reinstate),
@@ -183,7 +197,11 @@ fn obeys(before: &License, step: &LicenseStep, day: i64) -> Result<Option<Licens
     let done = match before.stepped(step, at(day)) {
         Ok(done) => done,
         Err(LicenseRefused::Standing(_)) => {
-            let stays = before.revoked_at.is_some() || *step == LicenseStep::Reinstate;
+            let over = before.cancelled_at.is_some()
+                && before.paid_until().is_some_and(|end| end <= at(day));
+            let stays = before.revoked_at.is_some()
+                || *step == LicenseStep::Reinstate
+                || over && matches!(step, LicenseStep::Change(_));
             prop_assert!(stays, "{step:?} was refused");
             return Ok(None);
         }
@@ -195,6 +213,11 @@ fn obeys(before: &License, step: &LicenseStep, day: i64) -> Result<Option<Licens
         let paid = before.paid_at.is_some_and(|paid| paid <= at(day));
         let end = |it: &License| it.period_end.unwrap_or(Timestamp::MAX);
         prop_assert!(!paid || end(&after) >= end(before), "{before:?} became {after:?}");
+    }
+    if *step == LicenseStep::Change(terms()) {
+        let times = |it: &License| (it.trial_end, it.paid_at, it.period_start, it.period_end);
+        prop_assert_eq!(times(&after), times(before));
+        prop_assert_eq!((after.standing(), done.credit), (before.standing(), None));
     }
     match after.stepped(step, at(day)) {
         Ok(again) => {

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::{ActivatedBy, Activation, ActivationId, LicenseBook, Standing};
+use super::{ActivatedBy, Activation, ActivationId, LicenseBook, LicenseId, Standing};
 use crate::domain::{ProductId, TenantId, UserId};
 
 /// Somebody pasted an activation key.
@@ -36,7 +36,24 @@ pub enum Binding {
     Refused,
 }
 
+/// The most tenants of which it is noted that they used one license by id and licensee: an id that
+/// leaked is seen by then, and what is kept of it is bounded.
+const LICENSEE_MOST: usize = 64;
+
 impl LicenseBook {
+    /// Whether a use of a license by its id and licensee is the first of this tenant that would be
+    /// noted; where no tenant is known, the first at all.
+    pub fn is_first_use(&self, license: LicenseId, tenant: Option<TenantId>) -> bool {
+        let mut noted = 0;
+        for it in self.activations_of(license).filter(|it| it.by == ActivatedBy::Licensee) {
+            if tenant.is_none() || it.tenant == tenant {
+                return false;
+            }
+            noted += 1;
+        }
+        noted < LICENSEE_MOST
+    }
+
     /// What comes of pasting a key.
     pub fn bind_by_key(&self, request: &BindRequest) -> Binding {
         let BindRequest { product, key_hash, tenant, user, id, now } = request;
@@ -136,5 +153,37 @@ mod tests {
         let revoked = License { revoked_at: Some(Timestamp::UNIX_EPOCH), ..license };
         mirror = mirror.applied(&Commit { licenses: vec![revoked], ..Commit::default() });
         assert_eq!(paste(&mut mirror, 1, 10, "synoptic-panel"), Binding::Refused);
+    }
+
+    #[test]
+    fn a_use_by_id_and_licensee_is_the_first_once_of_each_tenant_and_of_a_few() {
+        let mut mirror = sold(|_| {});
+        let id = sample().id;
+        let tenant = |n: u128| TenantId::from_uuid(Uuid::from_u128(n));
+        let note = |mirror: &mut Mirror, n: u8, tenant| {
+            let mut random = [n; ActivationId::RANDOM];
+            random[0] = 8 + n / 32;
+            let activation = Activation {
+                id: ActivationId::from_random(random),
+                license: id,
+                tenant,
+                by: ActivatedBy::Licensee,
+                at: Timestamp::UNIX_EPOCH,
+            };
+            let activations = vec![ActivationWrite::Put(activation)];
+            *mirror = mirror.applied(&Commit { activations, ..Commit::default() });
+        };
+        let first = |mirror: &Mirror, tenant| mirror.licenses().is_first_use(id, tenant);
+        assert!(first(&mirror, None) && first(&mirror, tenant(1)));
+        note(&mut mirror, 1, None);
+        assert!(!first(&mirror, None) && first(&mirror, tenant(1)));
+        note(&mut mirror, 2, tenant(1));
+        assert!(!first(&mirror, tenant(1)) && first(&mirror, tenant(2)));
+        // A key still binds as many tenants as were sold.
+        assert!(matches!(paste(&mut mirror, 1, 10, "synoptic-panel"), Binding::New(_)));
+        for n in 3..=64 {
+            note(&mut mirror, n, tenant(u128::from(n)));
+        }
+        assert!(!first(&mirror, tenant(99)), "of very many no more are kept");
     }
 }

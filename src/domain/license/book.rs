@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::product::words;
 use super::super::{Commit, ProductId, TenantId, UnknownWord};
 use super::anomaly::SEEN_FOR;
-use super::{Activation, ActivationId, ActivationWrite, License, LicenseId, LicenseUsers};
+use super::{
+    Activation, ActivationId, ActivationWrite, License, LicenseId, LicenseUsers, Packaged,
+};
 
 words!(
     /// What was seen of where a license is used: declared by a visual, which nobody can prove, or
@@ -105,11 +108,17 @@ pub struct LicenseCoverage {
     pub over_since: Option<Timestamp>,
 }
 
+/// Where a list goes on.
+fn behind<Id>(id: Option<Id>) -> Bound<Id> {
+    id.map_or(Bound::Unbounded, Bound::Excluded)
+}
+
 /// All licenses of one moment. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct LicenseBook {
     licenses: OrdMap<LicenseId, Arc<License>>,
     by_key: HashMap<[u8; 32], LicenseId>,
+    packaged: HashMap<LicenseId, Packaged>,
     activations: OrdMap<ActivationId, Arc<Activation>>,
     of_tenant: HashMap<TenantId, Arc<[ActivationId]>>,
     of_license: HashMap<LicenseId, Arc<[ActivationId]>>,
@@ -144,6 +153,11 @@ impl LicenseBook {
         self.licenses.values()
     }
 
+    /// Those behind this one, by id; without one all of them.
+    pub fn all_after(&self, id: Option<LicenseId>) -> impl Iterator<Item = &Arc<License>> {
+        self.licenses.range((behind(id), Bound::Unbounded)).map(|(_, it)| it)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.licenses.len()
@@ -154,6 +168,11 @@ impl LicenseBook {
         self.all().filter(move |it| it.product == *product)
     }
 
+    /// The package of a license that works offline longest, if any was signed.
+    pub fn packaged(&self, id: LicenseId) -> Option<Packaged> {
+        self.packaged.get(&id).copied()
+    }
+
     /// The activation of this id.
     pub fn activation(&self, id: ActivationId) -> Option<&Arc<Activation>> {
         self.activations.get(&id)
@@ -162,6 +181,14 @@ impl LicenseBook {
     /// All activations, by id.
     pub fn activations(&self) -> impl Iterator<Item = &Arc<Activation>> {
         self.activations.values()
+    }
+
+    /// Those behind this one, by id; without one all of them.
+    pub fn activations_after(
+        &self,
+        id: Option<ActivationId>,
+    ) -> impl Iterator<Item = &Arc<Activation>> {
+        self.activations.range((behind(id), Bound::Unbounded)).map(|(_, it)| it)
     }
 
     /// What this tenant is bound to, the oldest first.
@@ -231,6 +258,7 @@ impl LicenseBook {
         for it in &commit.licenses {
             self.put(it);
         }
+        self.packaged.extend(commit.packaged.iter().copied());
         for it in &commit.activations {
             match it {
                 ActivationWrite::Put(it) => self.bind(it),

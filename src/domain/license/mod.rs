@@ -5,7 +5,7 @@
 //! - Look up: [`Mirror::licenses`](super::Mirror::licenses) is a [`LicenseBook`]: a license by id or
 //!   by the hash of its activation key, activations of a tenant or of a license, the users that a
 //!   license covers.
-//! - Write: `licenses`, `activations`, `license_users` and `sighted` of a [`Commit`](super::Commit).
+//! - Write: `licenses`, `packaged`, `activations`, `license_users` and `sighted` of a [`Commit`](super::Commit).
 //!   Whatever depends on what is there (a free place for a tenant, a maximum) is decided inside the
 //!   thread that writes: `Store::decide` hands the newest mirror to a function and commits what it
 //!   returns, so that two of them never interleave.
@@ -20,6 +20,7 @@ mod book;
 mod change;
 mod code;
 mod order;
+mod packaged;
 mod restore;
 mod step;
 mod switch;
@@ -38,6 +39,7 @@ pub use self::anomaly::Anomaly;
 pub use self::bind::{BindRequest, Binding};
 pub use self::book::{LicenseBook, LicenseCoverage, Sighted, SightedKind, Sightings};
 pub use self::code::{ActivationId, ActivationKey, InvalidKey, LicenseId};
+pub use self::packaged::Packaged;
 pub use self::restore::LicenseLife;
 pub use self::step::{
     Credit, LicenseChange, LicenseRefused, LicenseStep, NewPeriod, Sale, Stepped,

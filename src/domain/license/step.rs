@@ -52,7 +52,7 @@ pub struct Sale {
 pub enum LicenseStep {
     /// It was paid: a new period begins now.
     Renew(NewPeriod),
-    /// It covers something else from now on, in a new period.
+    /// Something about it differs from now on: in a new period, if it covers something else.
     Change(LicenseChange),
     /// It ends with its period.
     Cancel,
@@ -88,8 +88,19 @@ pub struct LicenseChange {
     pub over_limit: Option<OverLimit>,
     /// How many tenants may be bound to it.
     pub tenants_max: Option<u32>,
+    /// Whom it is made out to: the name before is not recognized any more.
+    pub licensee: Option<Arc<str>>,
+    /// The account that pays.
+    pub billing: Option<Arc<str>>,
     /// The new period.
     pub period: NewPeriod,
+}
+
+impl LicenseChange {
+    /// Whether it covers something else: that is an upgrade or a downgrade, with its own period.
+    const fn covers(&self) -> bool {
+        self.max.is_some() || self.kind.is_some() || self.node.is_some() || self.domain.is_some()
+    }
 }
 
 /// What a step comes to.
@@ -226,7 +237,10 @@ impl License {
                 let renewed = Self { cancelled_at: None, ..next.in_period(*period, now) };
                 (renewed, self.credit(now))
             }
-            (Step::Change(change), _) => (next.changed(change, now)?, self.credit(now)),
+            (Step::Change(change), _) => {
+                let credit = self.credit(now).filter(|_| self.begins_anew(change, now));
+                (next.changed(change, now)?, credit)
+            }
             (Step::Cancel, _) => {
                 (Self { cancelled_at: self.cancelled_at.or(Some(now)), ..next }, None)
             }
@@ -244,16 +258,32 @@ impl License {
         Ok(Stepped { already: license == *self, license, credit })
     }
 
-    /// A trial stays one when something else about it changes, unless an end or a cycle says that it
-    /// was paid.
+    /// Whether a change begins a new period: it names one, or covers something else, in the middle of
+    /// one that was paid or after it. As long as nothing of a paid period has begun, a trial stays one
+    /// and what was paid ahead stays ahead. Who pays it, whom it is made out to and what is done over
+    /// its limits have nothing to do with its times.
+    fn begins_anew(&self, change: &LicenseChange, now: Timestamp) -> bool {
+        let begun = self.paid_at.is_some_and(|paid| paid <= now);
+        change.period != NewPeriod::default() || change.covers() && begun
+    }
+
+    /// Whoever upgrades what was not paid in time pays it by that.
+    ///
+    /// Source: contract section 2, rule 5: an upgrade takes effect at once and starts a new period;
+    /// what is cancelled is over after its end until it is renewed.
     fn changed(self, change: &LicenseChange, now: Timestamp) -> Result<Self, LicenseRefused> {
         if *change == LicenseChange::default() {
             return Err(field("max", "name what changes: `max`, `kind`, an end …"));
         }
-        let LicenseChange { max, kind, node, domain, over_limit, tenants_max, period } =
-            change.clone();
-        let unpaid = self.paid_at.is_none() && period == NewPeriod::default();
-        let kept = if unpaid { self } else { self.in_period(period, now) };
+        let anew = self.begins_anew(change, now);
+        let over = self.paid_until().is_some_and(|end| end <= now);
+        if (anew || change.covers()) && over && self.cancelled_at.is_some() {
+            return Err(LicenseRefused::Standing(
+                "it was cancelled and is over: `renew` it first, then change it",
+            ));
+        }
+        let kept = if anew { self.in_period(change.period, now) } else { self };
+        let LicenseChange { max, kind, node, domain, over_limit, tenants_max, .. } = change.clone();
         let kind = kind.unwrap_or(kept.kind);
         Ok(Self {
             max: max.or(kept.max),
@@ -262,8 +292,15 @@ impl License {
             domain: domain.or(kept.domain).filter(|_| kind == LicenseKind::Site),
             over_limit: over_limit.or(kept.over_limit),
             tenants_max: tenants_max.unwrap_or(kept.tenants_max),
+            licensee: change.licensee.clone().unwrap_or(kept.licensee),
+            billing: change.billing.clone().or(kept.billing),
             ..kept
         })
+    }
+
+    /// Until when it is paid, or its trial runs that nobody has paid; `None` for ever.
+    pub fn paid_until(&self) -> Option<Timestamp> {
+        if self.paid_at.is_some() { self.period_end } else { self.trial_end }
     }
 
     /// Paid from now on, until the end of a new period. Without an end it stays without one.
@@ -300,8 +337,7 @@ impl License {
     /// How long its period is. Of one whose beginning is not known, since it was issued when it was
     /// over already: a month, the shortest that is sold.
     fn length(&self) -> SignedDuration {
-        let end = if self.paid_at.is_some() { self.period_end } else { self.trial_end };
-        let length = end.map(|end| end.duration_since(self.paid_from()));
+        let length = self.paid_until().map(|end| end.duration_since(self.paid_from()));
         length.filter(SignedDuration::is_positive).unwrap_or(MONTH)
     }
 
@@ -352,141 +388,4 @@ fn after(start: Timestamp, cycle: BillingCycle) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(day: i64) -> Timestamp {
-        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        start + SignedDuration::from_hours(day * 24)
-    }
-
-    fn sale() -> Sale {
-        Sale {
-            product: "synoptic-panel".parse().unwrap(),
-            kind: LicenseKind::User,
-            max: Some(10),
-            node: None,
-            licensee: "Contoso".into(),
-            billing: None,
-            domain: None,
-            over_limit: None,
-            cycle: None,
-            period_start: None,
-            period_end: None,
-            trial_end: None,
-            tenants_max: 1,
-        }
-    }
-
-    fn issued(sale: Sale) -> Result<License, LicenseRefused> {
-        License::issued(LicenseId::from_random([1; 18]), None, sale, at(0))
-    }
-
-    fn stepped(it: &License, step: &LicenseStep, day: i64) -> License {
-        it.stepped(step, at(day)).unwrap().license
-    }
-
-    const RENEW: LicenseStep = LicenseStep::Renew(NewPeriod { end: None, cycle: None });
-
-    #[test]
-    fn a_cycle_sets_the_dates_that_are_not_named() {
-        let check = |cycle, trial: Option<i64>, expected: (Option<i64>, Option<i64>)| {
-            let sale = Sale { cycle: Some(cycle), trial_end: trial.map(at), ..sale() };
-            let it = issued(sale).unwrap();
-            assert_eq!((it.trial_end, it.period_end), (expected.0.map(at), expected.1.map(at)));
-        };
-        check(BillingCycle::Trial, None, (Some(30), None));
-        check(BillingCycle::Monthly, None, (None, Some(30)));
-        check(BillingCycle::Yearly, None, (None, Some(365)));
-        check(BillingCycle::ThreeYears, None, (None, Some(1_096)));
-        check(BillingCycle::Monthly, Some(30), (Some(30), Some(60)));
-        assert_eq!(issued(sale()).unwrap().period_end, None);
-    }
-
-    #[test]
-    fn a_new_period_is_as_long_as_the_old_one_from_now() {
-        let check = |sale: Sale, day, expected: Option<i64>| {
-            let it = stepped(&issued(sale).unwrap(), &RENEW, day);
-            assert_eq!((it.period_end, it.paid_at), (expected.map(at), Some(at(day))));
-        };
-        check(Sale { period_end: Some(at(90)), ..sale() }, 10, Some(100));
-        check(Sale { period_end: Some(at(90)), ..sale() }, 200, Some(290));
-        check(Sale { trial_end: Some(at(30)), ..sale() }, 10, Some(40));
-        check(Sale { cycle: Some(BillingCycle::Yearly), ..sale() }, 1, Some(366));
-        let named =
-            Sale { cycle: Some(BillingCycle::Monthly), period_end: Some(at(200)), ..sale() };
-        check(named.clone(), 10, Some(210));
-        // Of a trial with a paid period behind it the paid one counts.
-        check(Sale { trial_end: Some(at(150)), ..named }, 160, Some(210));
-        check(Sale { period_end: Some(at(-5)), ..sale() }, 0, Some(30));
-        check(sale(), 10, None);
-    }
-
-    #[test]
-    fn an_upgrade_takes_effect_at_once_and_says_what_was_not_used() {
-        let it = issued(Sale { period_end: Some(at(100)), ..sale() }).unwrap();
-        let change = LicenseChange { max: Some(50), ..LicenseChange::default() };
-        let done = it.stepped(&LicenseStep::Change(change), at(25)).unwrap();
-        assert_eq!((done.license.max, done.license.period_end), (Some(50), Some(at(125))));
-        let credit = done.credit.unwrap();
-        assert!((credit.share() - 0.75).abs() < 1e-9 && (credit.days() - 75.0).abs() < 1e-9);
-        let nothing = LicenseStep::Change(LicenseChange::default());
-        assert!(matches!(it.stepped(&nothing, at(1)), Err(LicenseRefused::Field { .. })));
-        let trial = issued(Sale { trial_end: Some(at(30)), ..sale() }).unwrap();
-        let more = LicenseChange { max: Some(99), ..LicenseChange::default() };
-        let more = stepped(&trial, &LicenseStep::Change(more), 3);
-        assert_eq!((more.max, more.paid_at, more.trial_end), (Some(99), None, Some(at(30))));
-    }
-
-    #[test]
-    fn steps_follow_each_other_as_the_table_says() {
-        use LicenseStep::{Cancel, Reinstate, Revoke, Suspend};
-        let check = |steps: &[&LicenseStep], says: &str| {
-            let mut it = issued(Sale { period_end: Some(at(30)), ..sale() }).unwrap();
-            let mut said = String::new();
-            for (step, day) in steps.iter().zip(1..) {
-                match it.stepped(step, at(day)) {
-                    Ok(done) => {
-                        said = format!(
-                            "{}{}",
-                            done.license.standing(),
-                            if done.already { "!" } else { "" }
-                        );
-                        it = done.license;
-                    }
-                    Err(refused) => said = refused.to_string(),
-                }
-            }
-            assert!(said.starts_with(says), "{steps:?}: {said}");
-        };
-        check(&[&Cancel], "cancelled");
-        check(&[&Cancel, &Cancel], "cancelled!");
-        check(&[&Cancel, &RENEW], "current");
-        check(&[&Cancel, &Suspend], "suspended");
-        check(&[&Cancel, &Suspend, &Reinstate], "cancelled");
-        check(&[&Cancel, &Reinstate], "it is not suspended but cancelled");
-        check(&[&Suspend, &RENEW], "suspended");
-        check(&[&Suspend, &Reinstate], "current");
-        check(&[&Reinstate], "current!");
-        check(&[&Revoke, &Revoke], "revoked!");
-        for step in [&Cancel, &Suspend, &Reinstate, &RENEW] {
-            check(&[&Revoke, step], "it was revoked");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_sold_is_refused_by_its_field() {
-        let check = |sale: Sale, name: &str| {
-            let error = issued(sale).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{name}`")), "{error}");
-        };
-        check(Sale { licensee: " ".into(), ..sale() }, "licensee");
-        check(Sale { max: Some(0), ..sale() }, "max");
-        check(Sale { tenants_max: 0, ..sale() }, "tenants_max");
-        check(Sale { kind: LicenseKind::Site, ..sale() }, "domain");
-        check(Sale { domain: Some("a.example".into()), ..sale() }, "domain");
-        check(Sale { node: Some("P1".into()), ..sale() }, "node");
-        let (trial_end, period_end) = (Some(at(30)), Some(at(30)));
-        check(Sale { period_end, trial_end, ..sale() }, "period_end");
-    }
-}
+mod tests;

@@ -21,6 +21,11 @@ impl Mirror {
         self.deals.values()
     }
 
+    /// Those with this tenant.
+    pub fn deals_of(&self, tenant: TenantId) -> &[Arc<Deal>] {
+        self.dealt.get(&tenant).map_or(&[], |deals| deals)
+    }
+
     /// The deal of this number.
     pub fn deal(&self, id: DealId) -> Option<&Arc<Deal>> {
         self.deals.get(&id)
@@ -39,13 +44,11 @@ impl Mirror {
             plan.service_id.matches(&it.service_id)
                 && (it.provisioned != Some(0) || it.assigned.is_some_and(|it| it > 0))
         };
-        let dealt = |it: &Arc<Deal>| {
-            it.tenant == tenant && it.service_id == plan.service_id && it.licences > 0
-        };
+        let dealt = |it: &Arc<Deal>| it.service_id == plan.service_id && it.licences > 0;
         !view.lists(plan)
             && (view.rights.shows(plan, &view.mappings)
                 || self.reported_of(tenant).iter().any(reported)
-                || self.deals.values().any(dealt))
+                || self.deals_of(tenant).iter().any(dealt))
     }
 
     pub(super) fn put_reports(&mut self, commit: &Commit) {
@@ -57,9 +60,13 @@ impl Mirror {
             }
         }
         for (id, deal) in &commit.deals {
-            match deal {
-                Some(it) => drop(self.deals.insert(*id, Arc::clone(it))),
-                None => drop(self.deals.remove(id)),
+            let before = match deal {
+                Some(it) => self.deals.insert(*id, Arc::clone(it)),
+                None => self.deals.remove(id),
+            };
+            for tenant in before.iter().chain(deal).map(|it| it.tenant).collect::<Vec<_>>() {
+                let theirs = self.deals.values().filter(|it| it.tenant == tenant).cloned();
+                self.dealt.insert(tenant, theirs.collect());
             }
         }
     }

@@ -1,11 +1,10 @@
 //! `licenses` and `activations list`: what operators see of licenses and do to them.
 
-use std::fmt::Display;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -13,11 +12,15 @@ use serde_json::{Map, Value, json};
 use tracing::info;
 
 use super::socket::Operator;
-use super::{Admin, Shared, lines, overlap};
+use super::{Admin, Shared, lines, needed, overlap};
 use crate::domain::{ActivationId, LicenseId};
 use crate::http::licenses::fields::Fields;
 use crate::http::licenses::{self, ImportHow, ImportRow, Order, rows};
+use crate::http::once;
 use crate::http::problem::Problem;
+
+/// Whose idempotency keys they are: no caller has such a name.
+const OPERATORS: &str = "\0operators";
 
 /// The routes, to be merged into the listener's.
 pub(super) fn routes() -> Router<Arc<Admin>> {
@@ -38,6 +41,18 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
 impl Admin {
     fn order(&self, by: Operator) -> Order {
         Order { cause: by.cause(), repeat: None, now: self.now() }
+    }
+
+    /// An order that may be the repetition of one: the command line's `--once` is the idempotency key
+    /// of HTTP. Who gives it again does not matter: it is done.
+    fn order_once(
+        &self,
+        by: Operator,
+        (uri, headers): (&Uri, &HeaderMap),
+    ) -> Result<Order, Problem> {
+        let asked = uri.query().unwrap_or_default().as_bytes();
+        let repeat = once::repeat(OPERATORS, uri.path(), headers, asked)?;
+        Ok(Order { repeat, ..self.order(by) })
     }
 }
 
@@ -84,9 +99,12 @@ async fn issue(
     State(admin): Shared,
     Query(fields): Query<Map<String, Value>>,
     ConnectInfo(operator): ConnectInfo<Operator>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let sale = Fields(&fields).sale(&admin.catalog)?;
-    let row = licenses::issue(&admin.store, &admin.policy, sale, admin.order(operator)).await?;
+    let order = admin.order_once(operator, (&uri, &headers))?;
+    let row = licenses::issue(&admin.store, &admin.policy, sale, order).await?;
     let id = row.get("id").and_then(Value::as_str).unwrap_or_default();
     info!(license.id = id, by = %operator, "An operator issued a license");
     Ok(Json(row))
@@ -97,12 +115,13 @@ async fn step(
     Path((id, name)): Path<(String, String)>,
     Query(fields): Query<Map<String, Value>>,
     ConnectInfo(operator): ConnectInfo<Operator>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let id: LicenseId = parsed(&id)?;
+    let id: LicenseId = needed("id", &id)?;
     let (step, price) = licenses::read_step(&name, &fields)?;
-    let done =
-        licenses::step(&admin.store, &admin.policy, (id, step), price, admin.order(operator));
-    let row = done.await?;
+    let order = admin.order_once(operator, (&uri, &headers))?;
+    let row = licenses::step(&admin.store, &admin.policy, (id, step), price, order).await?;
     info!(license.id = %id, step = name, by = %operator, "An operator changed a license");
     Ok(Json(row))
 }
@@ -111,21 +130,19 @@ async fn step(
 async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     let book = mirror.licenses();
-    let id: LicenseId = parsed(&id)?;
+    let id: LicenseId = needed("id", &id)?;
     let it = book.license(id).ok_or_else(licenses::unknown)?;
-    let mut row = rows::license(book, it, &admin.policy, now);
-    if let Value::Object(row) = &mut row {
-        let bound: Vec<Value> = book.activations_of(id).map(|it| rows::activation(it)).collect();
-        row.insert("bound".to_owned(), json!(bound));
-        row.insert("coverage".to_owned(), rows::coverage(book, it, &admin.policy, now));
-    }
-    Ok(Json(row))
+    Ok(Json(rows::whole(book, it, &admin.policy, now)))
 }
 
 /// The token to build into a package of this license.
-async fn package(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let id = parsed(&id)?;
-    let token = licenses::package(&admin.store, &admin.catalog, &admin.issuer, (id, admin.now()));
+async fn package(
+    State(admin): Shared,
+    Path(id): Path<String>,
+    ConnectInfo(operator): ConnectInfo<Operator>,
+) -> Result<Json<Value>, Problem> {
+    let (id, order) = (needed("id", &id)?, admin.order(operator));
+    let token = licenses::package(&admin.store, &admin.catalog, &admin.issuer, id, order);
     Ok(Json(json!({ "id": id.as_str(), "token": token.await? })))
 }
 
@@ -134,9 +151,12 @@ async fn reissue(
     State(admin): Shared,
     Path(id): Path<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let id: LicenseId = parsed(&id)?;
-    let row = licenses::reissue(&admin.store, &admin.policy, id, admin.order(operator)).await?;
+    let id: LicenseId = needed("id", &id)?;
+    let order = admin.order_once(operator, (&uri, &headers))?;
+    let row = licenses::reissue(&admin.store, &admin.policy, id, order).await?;
     info!(license.id = %id, by = %operator, "An operator issued a license anew");
     Ok(Json(row))
 }
@@ -147,12 +167,8 @@ async fn remove(
     Path(id): Path<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
-    let id: ActivationId = parsed(&id)?;
+    let id: ActivationId = needed("id", &id)?;
     let row = licenses::unbind(&admin.store, id, admin.order(operator)).await?;
     info!(activation.id = %id, by = %operator, "An operator let a tenant go");
     Ok(Json(row))
-}
-
-fn parsed<T: FromStr<Err: Display>>(id: &str) -> Result<T, Problem> {
-    id.parse().map_err(|error| Problem::invalid(format!("`id`: {error}")).of_field("id"))
 }

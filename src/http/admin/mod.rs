@@ -60,7 +60,6 @@ mod tenants;
 mod usage;
 mod webhooks;
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
@@ -75,11 +74,13 @@ use tracing::error;
 
 use super::consent::{ConsentLink, Consents};
 use super::problem::Problem;
-use crate::domain::{Catalog, Change, Commit, Messages, Policy, Product, SubscriptionId};
+use super::query::{needed, parsed, product};
+use crate::domain::{Catalog, Change, Commit, Messages, Policy, SubscriptionId};
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::doctor::Upstreams;
 use crate::sync::inbox::Watch;
+use crate::sync::notifications::Notifications;
 use crate::sync::orders::Orders;
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
@@ -106,6 +107,8 @@ pub struct AdminSettings {
     pub orders: Orders,
     /// The door to what tells the publisher's own systems.
     pub notify: NotifyHandle,
+    /// Graph's change notifications.
+    pub notifications: Notifications,
     /// Looks at what stands upstream.
     pub upstreams: Upstreams,
     /// How webhooks do.
@@ -270,27 +273,4 @@ async fn rotate(
 /// What the store says is for the operator, who is the one who asks.
 fn unreadable(error: StoreError) -> Problem {
     Problem::internal(error.to_string()).because(error)
-}
-
-fn product<'a>(catalog: &'a Catalog, id: &str) -> Result<&'a Arc<Product>, Problem> {
-    catalog.product(id).ok_or_else(|| {
-        let known: Vec<_> = catalog.products().map(|it| it.id.as_str()).collect();
-        let detail = format!("`{id}` is no product; known are: {}", known.join(", "));
-        Problem::unknown_product(detail)
-    })
-}
-
-fn needed<T: FromStr<Err: std::fmt::Display>>(
-    field: &'static str,
-    text: &str,
-) -> Result<T, Problem> {
-    let wrong = |error| Problem::invalid(format!("`{field}`: {error}")).of_field(field);
-    text.trim().parse().map_err(wrong)
-}
-
-fn parsed<T: FromStr<Err: std::fmt::Display>>(
-    field: &'static str,
-    text: Option<&str>,
-) -> Result<Option<T>, Problem> {
-    text.map(|text| needed(field, text)).transpose()
 }

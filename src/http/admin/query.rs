@@ -37,6 +37,15 @@ pub(super) async fn ask(
     State(admin): Shared,
     Query(query): Query<AskedQuery>,
 ) -> Result<Json<Value>, Problem> {
+    if query.at.is_none() {
+        return answered(&admin, &query);
+    }
+    // The past is on disk.
+    let looking = tokio::task::spawn_blocking(move || answered(&admin, &query)).await;
+    looking.map_err(|error| Problem::internal("the past was not found out").because(error))?
+}
+
+fn answered(admin: &Admin, query: &AskedQuery) -> Result<Json<Value>, Problem> {
     let product = super::product(&admin.catalog, &query.product)?;
     let tenant: Uuid = needed("tenant", &query.tenant)?;
     let personal = tenant == TenantId::PERSONAL_ACCOUNTS;
@@ -59,7 +68,7 @@ pub(super) async fn ask(
     let at: Option<Timestamp> = parsed("at", query.at.as_deref())?;
     let (decision, trail) = match at {
         None => explain(&admin.store.mirror(), &question, &admin.policy, admin.now()),
-        Some(at) => then(&admin, &question, at)?,
+        Some(at) => then(admin, &question, at)?,
     };
     let told = told(&decision, question.host, at.unwrap_or_else(|| admin.now()));
     let language = query.locale.as_deref().and_then(Language::of_locale);

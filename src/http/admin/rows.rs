@@ -61,6 +61,7 @@ pub(super) fn tenant(view: &TenantView, limits: &Freshness, now: Timestamp) -> V
         "error": read.last_error.as_deref(),
         "held": view.held.as_deref().map_or(Value::Null, held),
         "permissions": permissions(&view.access),
+        "lacks": lacks(&view.access),
         "permissions_since": time(view.access.since),
     })
 }
@@ -78,6 +79,13 @@ pub(super) fn permissions(access: &Access) -> Value {
         })
     };
     access.all().map(row).collect()
+}
+
+/// Which permissions are missing: the needed ones first.
+fn lacks(access: &Access) -> Vec<&'static str> {
+    let missing = access.all().filter(|it| it.1 == Grant::Missing).map(|it| it.0);
+    let (needed, useful): (Vec<_>, Vec<_>) = missing.partition(|it| it.is_needed());
+    needed.into_iter().chain(useful).map(Permission::as_str).collect()
 }
 
 /// What the brake holds.

@@ -78,7 +78,7 @@ pub(super) async fn usage(
 }
 
 fn used(view: &TenantView, product: &Product, plan: &Plan, sku: &Sku) -> Value {
-    let bought = u64::from(sku.units.enabled).saturating_add(u64::from(sku.units.warning));
+    let bought = sku.units.bought();
     json!({
         "tenant": view.tenant.id.to_string(),
         "name": view.tenant.name.as_deref(),
@@ -88,7 +88,7 @@ fn used(view: &TenantView, product: &Product, plan: &Plan, sku: &Sku) -> Value {
         "status": sku.status.as_str(),
         "bought": bought,
         "used": sku.units.consumed,
-        "free": bought.saturating_sub(u64::from(sku.units.consumed)),
+        "free": bought.saturating_sub(sku.units.consumed),
     })
 }
 

@@ -40,6 +40,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "freshness": admin.sync.ages().iter().map(|it| json!({
             "path": it.way.as_str(), "changes": it.count, "median_s": it.median_s, "slowest_s": it.slowest_s,
         })).collect::<Vec<_>>(),
+        "notifications": notifications(&admin),
         "store": {
             "disk_bytes": report.disk_bytes,
             "live_bytes": report.live_bytes,
@@ -74,6 +75,11 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
             "at": it.at.to_string(), "source": it.key.to_string(), "why": *it.why,
         })).collect::<Vec<_>>(),
     })))
+}
+
+fn notifications(admin: &Admin) -> Value {
+    let (wanted, subscriptions, failing) = admin.notifications.figures();
+    json!({ "wanted": wanted, "subscriptions": subscriptions, "failing": failing })
 }
 
 fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp) -> Vec<Value> {

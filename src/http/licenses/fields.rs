@@ -74,6 +74,8 @@ impl Fields<'_> {
             domain: self.domain()?,
             over_limit: self.word("over_limit")?,
             tenants_max: tenants.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
+            licensee: self.text("licensee")?,
+            billing: self.text("billing")?,
             period: self.period()?,
         })
     }
@@ -139,7 +141,7 @@ impl Fields<'_> {
 }
 
 /// An amount of money, in whatever currency the publisher thinks in.
-pub(super) fn amount(field: &'static str, text: &str) -> Result<f64, Problem> {
+pub(in crate::http) fn amount(field: &'static str, text: &str) -> Result<f64, Problem> {
     let amount: Option<f64> = text.trim().parse().ok();
     let amount = amount.filter(|it| it.is_finite() && *it >= 0.0);
     amount.ok_or_else(|| wrong(field, "it is no amount"))

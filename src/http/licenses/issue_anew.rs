@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Order, answered, derived_key, rows, unknown};
+use super::{NewKey, Order, answered, rows, unknown};
 use crate::domain::{
     Activation, ActivationId, ActivationWrite, Change, Commit, License, LicenseId, Policy,
 };
@@ -21,10 +21,8 @@ pub(in crate::http) async fn reissue(
     let Order { cause, repeat, now } = order;
     let new_id = store.new_license_id().map_err(Problem::unwritten)?;
     let (repeat, secret) = repeat.unzip();
-    let drawn = store.new_activation_key().map_err(Problem::unwritten)?;
-    let key_of = |id: LicenseId| secret.as_ref().map(|it| derived_key(store, id, it));
-    let key = key_of(new_id).unwrap_or_else(|| drawn.clone());
-    let (key_hash, policy) = (store.hash_key(&key), policy.clone());
+    let key = NewKey::draw(store, secret)?;
+    let (key_hash, policy) = (store.hash_key(&key.of(new_id)), policy.clone());
     let done = store.decide_once(repeat, now, move |mirror| {
         let book = mirror.licenses();
         let old = book.license(id).ok_or_else(unknown)?;
@@ -49,12 +47,9 @@ pub(in crate::http) async fn reissue(
         let commit = Commit { licenses, activations, changes, ..Commit::default() };
         Ok((Some(commit), serde_json::to_vec(&row).unwrap_or_default()))
     });
-    let mut row = answered(done.await)?;
-    let issued = row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
-    let key = issued.and_then(key_of).unwrap_or(key);
+    let mut row = key.shown_in(answered(done.await)?);
     if let Value::Object(row) = &mut row {
         row.insert("replaces".to_owned(), id.as_str().into());
-        row.insert("key".to_owned(), key.expose().into());
     }
     Ok(row)
 }

@@ -23,7 +23,7 @@ use crate::domain::{
 use crate::store::{Once, Store, StoreError, UsageRepeat};
 
 pub(super) use issue_anew::{reissue, unbind};
-pub(super) use overlap::By;
+pub(super) use overlap::{By, PaidTwice};
 pub(super) use package::package;
 pub(super) use switch::{SwitchQuery, plans};
 pub(super) use transfer::{ImportHow, ImportRow, exported, import};
@@ -51,29 +51,48 @@ pub(super) async fn issue(
     let Order { cause, repeat, now } = order;
     let id = store.new_license_id().map_err(Problem::unwritten)?;
     let (repeat, secret) = repeat.unzip();
-    let drawn = store.new_activation_key().map_err(Problem::unwritten)?;
-    let key_of = |id: LicenseId| secret.as_ref().map(|it| derived_key(store, id, it));
-    let key = key_of(id).unwrap_or_else(|| drawn.clone());
-    let license = License::issued(id, Some(store.hash_key(&key)), sale, now).map_err(refused)?;
+    let key = NewKey::draw(store, secret)?;
+    let hash = store.hash_key(&key.of(id));
+    let license = License::issued(id, Some(hash), sale, now).map_err(refused)?;
     let row = rows::license(&LicenseBook::default(), &license, policy, now);
     let answer = serde_json::to_vec(&row).unwrap_or_default();
     let change = Change::of_license(now, cause, None, None, &license);
     let commit = Commit { licenses: vec![license], changes: vec![change], ..Commit::default() };
     let done = store.decide_once(repeat, now, move |_| Ok::<_, Problem>((Some(commit), answer)));
-    let mut row = answered(done.await)?;
-    let issued = row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
-    let key = issued.and_then(key_of).unwrap_or(key);
-    if let Value::Object(row) = &mut row {
-        row.insert("key".to_owned(), key.expose().into());
-    }
-    Ok(row)
+    Ok(key.shown_in(answered(done.await)?))
 }
 
-fn derived_key(store: &Store, id: LicenseId, secret: &str) -> ActivationKey {
-    let seed = [id.as_str().as_bytes(), b"\0", secret.as_bytes()].concat();
-    let digest = store.keyed("activation key of a request", &seed);
-    let (random, _) = digest.split_first_chunk().unwrap_or((&[0; ActivationKey::RANDOM], &[]));
-    ActivationKey::from_random(*random)
+/// The activation key of a license to be: drawn or, of a request with an idempotency key, derived from
+/// that and the license's id, so that it is the same when the request is repeated.
+struct NewKey<'a> {
+    store: &'a Store,
+    drawn: ActivationKey,
+    secret: Option<String>,
+}
+
+impl<'a> NewKey<'a> {
+    fn draw(store: &'a Store, secret: Option<String>) -> Result<Self, Problem> {
+        let drawn = store.new_activation_key().map_err(Problem::unwritten)?;
+        Ok(Self { store, drawn, secret })
+    }
+
+    fn of(&self, id: LicenseId) -> ActivationKey {
+        let Some(secret) = &self.secret else { return self.drawn.clone() };
+        let seed = [id.as_str().as_bytes(), b"\0", secret.as_bytes()].concat();
+        let digest = self.store.keyed("activation key of a request", &seed);
+        let (random, _) = digest.split_first_chunk().unwrap_or((&[0; ActivationKey::RANDOM], &[]));
+        ActivationKey::from_random(*random)
+    }
+
+    /// The row of a license with its key, which is shown this once.
+    fn shown_in(&self, mut row: Value) -> Value {
+        let issued = row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let key = issued.map_or_else(|| self.drawn.clone(), |id| self.of(id));
+        if let Value::Object(row) = &mut row {
+            row.insert("key".to_owned(), key.expose().into());
+        }
+        row
+    }
 }
 
 /// Does something to a license: its row afterwards, with what is to be credited.

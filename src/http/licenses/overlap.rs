@@ -1,6 +1,8 @@
 //! Users whom a Microsoft-managed seat and a license of the publisher cover at once, for the same
 //! product. One of the two is paid for nothing.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -95,5 +97,33 @@ impl By<'_> {
             "place_since": time(place.map(|it| it.taken_at)),
             "place_last_used": time(place.map(|it| it.last_used)),
         }))
+    }
+}
+
+/// What is paid twice, by customer and product.
+#[derive(Default)]
+pub(in crate::http) struct PaidTwice(BTreeMap<(String, String), u32>);
+
+impl PaidTwice {
+    /// One more user, by his row.
+    pub(in crate::http) fn count(&mut self, row: &Value) {
+        let text =
+            |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let users = self.0.entry((text("tenant"), text("product"))).or_default();
+        *users = users.saturating_add(1);
+    }
+
+    /// A row for each customer and product; with what a seat costs a month what it comes to.
+    pub(in crate::http) fn rows(&self, price: Option<f64>) -> Vec<Value> {
+        let cents = |it: f64| (it * 100.0).round() / 100.0;
+        let row = |((tenant, product), users): (&(String, String), &u32)| {
+            json!({
+                "tenant": tenant,
+                "product": product,
+                "users": users,
+                "amount_a_month": price.map(|it| cents(it * f64::from(*users))),
+            })
+        };
+        self.0.iter().map(row).collect()
     }
 }

@@ -63,6 +63,22 @@ pub(in crate::http) fn license(
     row
 }
 
+/// A row of `licenses list`, with which tenants are bound and who uses it.
+pub(in crate::http) fn whole(
+    book: &LicenseBook,
+    it: &License,
+    policy: &Policy,
+    now: Timestamp,
+) -> Value {
+    let mut row = license(book, it, policy, now);
+    if let Value::Object(row) = &mut row {
+        let bound: Vec<Value> = book.activations_of(it.id).map(|it| activation(it)).collect();
+        row.insert("bound".to_owned(), json!(bound));
+        row.insert("coverage".to_owned(), coverage(book, it, policy, now));
+    }
+    row
+}
+
 /// What was paid and not used; with the price of the old period, what that is worth.
 pub(super) fn credit(it: Credit, price: Option<f64>) -> Value {
     let rounded = |it: f64, places: f64| (it * places).round() / places;
@@ -81,9 +97,10 @@ pub(in crate::http) struct ActivationRow {
     id: String,
     /// The license.
     license: String,
-    /// The tenant that is bound.
+    /// The tenant that is bound; none where id and licensee were used first without a user's token.
     tenant: Option<String>,
-    /// The object id of the user who pasted the key first, or what else bound it.
+    /// The object id of the user who pasted the key first; `licensee`, where id and licensee were
+    /// typed; or what else bound it.
     by: String,
     /// When.
     at: String,
@@ -115,12 +132,7 @@ pub(super) fn time(it: Option<Timestamp>) -> Option<String> {
 }
 
 /// Who uses a license, in figures, and what nobody can prove.
-pub(in crate::http) fn coverage(
-    book: &LicenseBook,
-    it: &License,
-    policy: &Policy,
-    now: Timestamp,
-) -> Value {
+fn coverage(book: &LicenseBook, it: &License, policy: &Policy, now: Timestamp) -> Value {
     let report = book.coverage(it, policy.release_after, now);
     let lately = |kind| book.sightings(it.id).map_or(0, |all| all.lately(kind, now));
     let sightings = book.sightings(it.id).into_iter().flat_map(|all| all.iter());

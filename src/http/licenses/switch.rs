@@ -3,8 +3,6 @@
 
 mod words;
 
-use std::str::FromStr;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +18,7 @@ use crate::domain::{
     SwitchTo, TenantId,
 };
 use crate::http::problem::Problem;
+use crate::http::query::{parsed, product};
 
 /// What is asked, as it came.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -56,31 +55,17 @@ impl SwitchQuery {
 
     /// Reads it: the tenant is needed, the product one of ours.
     pub(in crate::http) fn read(self, catalog: &Catalog) -> Result<Wanted, Problem> {
-        let tenant = word("tenant", self.tenant)?;
+        let tenant = parsed("tenant", self.tenant.as_deref())?;
         let missing = || Problem::invalid("`tenant`: say which customer").of_field("tenant");
-        if let Some(product) = &self.product
-            && catalog.product(product).is_none()
-        {
-            let known: Vec<_> = catalog.products().map(|it| it.id.as_str()).collect();
-            let detail = format!("`{product}` is no product; known are: {}", known.join(", "));
-            return Err(Problem::unknown_product(detail));
-        }
+        self.product.as_deref().map(|it| product(catalog, it)).transpose()?;
         Ok(Wanted {
             tenant: tenant.ok_or_else(missing)?,
             product: self.product,
-            to: word("to", self.to)?,
-            license: word("license", self.license)?,
+            to: parsed("to", self.to.as_deref())?,
+            license: parsed("license", self.license.as_deref())?,
             price: self.price.map(|it| amount("price", &it)).transpose()?,
         })
     }
-}
-
-fn word<T: FromStr<Err: std::fmt::Display>>(
-    field: &'static str,
-    text: Option<String>,
-) -> Result<Option<T>, Problem> {
-    let wrong = |error| Problem::invalid(format!("`{field}`: {error}")).of_field(field);
-    text.map(|it| it.trim().parse().map_err(wrong)).transpose()
 }
 
 /// A plan for each product that was named, or of which the tenant has anything. At most `most` users
@@ -195,7 +180,7 @@ fn bought(it: &Bought<'_>) -> Value {
         "plan": it.plan.service_id.plan(),
         "sku": it.sku.id.to_string(),
         "status": it.sku.status.as_str(),
-        "bought": u64::from(units.enabled).saturating_add(u64::from(units.warning)),
+        "bought": units.bought(),
         "assigned": units.consumed,
         "ends": time(it.ends),
         "renews": it.renews,
@@ -212,6 +197,7 @@ fn owned(it: &Owned<'_>, policy: &Policy, now: Timestamp) -> Value {
         "ends": time(stands.ends),
         "bound": it.bound,
         "users": it.taken,
+        "anonymous": it.anonymous,
         "other_tenants": it.others,
     })
 }

@@ -215,7 +215,7 @@ pub(super) fn seats_by_plan(mirror: &Mirror, catalog: &Catalog) -> Vec<PlanSeats
         let (mut bought, mut assigned, mut by_state) = (0_u64, 0_u64, BTreeMap::new());
         let skus = mirror.tenants().flat_map(|it| it.skus.iter().map(move |sku| (it, sku)));
         for (_, sku) in skus.filter(|(view, sku)| view.sku_match(sku, plan).is_some()) {
-            bought += u64::from(sku.units.enabled) + u64::from(sku.units.warning);
+            bought += u64::from(sku.units.bought());
             assigned += u64::from(sku.units.consumed);
             *by_state.entry(state_of(&sku.status)).or_default() += u64::from(sku.units.consumed);
         }

@@ -21,7 +21,7 @@ use super::question::product;
 use super::{Public, Shared, body, client_of, grid};
 use crate::domain::{
     Activation, ActivationKey, ActivationWrite, BindRequest, Binding, Cause, Change, Commit,
-    HybridMode, Mirror, TenantId, UserId,
+    HybridMode, Mirror, UserId,
 };
 use crate::http::licenses::rows::ActivationRow;
 use crate::http::problem::{Problem, ProblemBody};
@@ -120,11 +120,11 @@ impl Public {
             Binding::New(_) => {}
             known @ (Binding::Already(_) | Binding::Refused) => return Ok(known),
         }
-        let (tenant, user) = (request.tenant, request.user);
+        let tenant = request.tenant;
         let decided = self.store.decide(move |mirror| {
             let binding = mirror.licenses().bind_by_key(&request);
             let commit = match &binding {
-                Binding::New(it) => Some(commit(mirror, it, (tenant, user))),
+                Binding::New(it) => Some(commit(mirror, it, Some(request.user))),
                 Binding::Already(_) | Binding::Refused => None,
             };
             (commit, binding)
@@ -138,13 +138,16 @@ impl Public {
     }
 }
 
-/// The activation, its journal, and the tenant, should it be new: it is looked at from now on.
-fn commit(mirror: &Mirror, it: &Activation, (tenant, user): (TenantId, UserId)) -> Commit {
+/// The activation, its journal with the user who brought it about, and the tenant, should it be new: it
+/// is looked at from now on.
+pub(super) fn commit(mirror: &Mirror, it: &Activation, user: Option<UserId>) -> Commit {
     let bound = Change::of_activation(it.at, Cause::Activation, None, Some(it));
-    let changes = vec![Change { user: Some(user), ..bound }];
+    let changes = vec![Change { user, ..bound }];
     let activations = vec![ActivationWrite::Put(it.clone())];
     let mut commit = Commit { activations, changes, ..Commit::default() };
-    commit.hear_of(mirror, tenant, &Cause::Activation, it.at);
+    if let Some(tenant) = it.tenant {
+        commit.hear_of(mirror, tenant, &Cause::Activation, it.at);
+    }
     commit
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::Public;
 use super::question::Asked;
 use crate::decision::{Decision, EvidenceKind, Reason};
-use crate::domain::{Channel, Cloud, Consent};
+use crate::domain::{Channel, Cloud, Consent, Grant, Permission};
 
 impl Public {
     /// Asks for a look-up of the user if that could turn this answer, and has the answer say when
@@ -35,10 +35,13 @@ impl Public {
             return false;
         }
         let mirror = self.store.mirror();
-        let tenant = asked.tenant.and_then(|it| mirror.tenant(it)).map(|it| &it.tenant);
-        // One that was never read may have consented all the same: its first look says so.
+        let tenant = asked.tenant.and_then(|it| mirror.tenant(it));
+        // One that was never read may have consented all the same: its first look says so. Usage
+        // rights need its users only.
         tenant.is_some_and(|it| {
-            it.cloud == Cloud::Public && matches!(it.consent, Consent::Granted | Consent::Unknown)
+            let lets_us = matches!(it.tenant.consent, Consent::Granted | Consent::Unknown)
+                || it.access.grant(Permission::UserRead) == Grant::Granted;
+            it.tenant.cloud == Cloud::Public && lets_us
         })
     }
 }

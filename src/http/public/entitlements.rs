@@ -190,6 +190,7 @@ impl Public {
                     self.note_shown(asked, &decision, stranger).await?;
                 }
                 self.note_sighted(asked, &decision, from.map(|it| it.ip), now);
+                self.note_licensee(asked, &decision, now).await;
             }
             if decision.reason == Reason::NoFreeSeat {
                 self.tell_refused(asked, now);
@@ -217,7 +218,11 @@ impl Public {
     fn decide(&self, asked: &Asked, now: jiff::Timestamp) -> (Decision, Option<Trail>) {
         let (mirror, question) = (self.store.mirror(), asked.question());
         if asked.explain {
-            let (decision, trail) = decision::explain(&mirror, &question, &self.policy, now);
+            let (decision, mut trail) = decision::explain(&mirror, &question, &self.policy, now);
+            // That a guess was right, where the product does not take it, is told to nobody.
+            if asked.guess.is_some() {
+                trail.steps.retain(|it| it.reason != Reason::LicenseNotRecognized);
+            }
             (decision, Some(trail))
         } else {
             (decision::answer(&mirror, &question, &self.policy, now), None)

@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
 
+use super::revocations;
 use super::{Public, Shared};
 use crate::decision::USABLE_FOR;
 use crate::http::problem::Problem;
@@ -46,6 +48,15 @@ impl Signers {
     }
 }
 
+/// How long a key is published after it signs no more: until the last thing that it signed, an answer
+/// or a list of revoked licenses, is valid no longer. Packages are valid longer: their keys stay.
+pub const KEYS_PUBLISHED_FOR: SignedDuration =
+    if USABLE_FOR.as_secs() > revocations::VALID_FOR.as_secs() {
+        USABLE_FOR
+    } else {
+        revocations::VALID_FOR
+    };
+
 /// How long a client may keep the key set. Short: a key made by command signs as soon as it is
 /// there. The next by schedule is in the set long before.
 const CACHE_CONTROL: &str = "public, max-age=300";
@@ -72,8 +83,8 @@ pub(super) async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Re
 }
 
 impl Public {
-    /// The current key and the next, those retired so lately that an answer may still be kept, and those of
-    /// packages.
+    /// The current key and the next, those retired so lately that something they signed may still be
+    /// kept, and those of packages.
     fn key_set(&self) -> String {
         let now = self.now();
         let keys: Vec<PublicKey> = self
@@ -82,7 +93,7 @@ impl Public {
             .published()
             .into_iter()
             .filter(|it| {
-                let late = it.retired.is_none_or(|at| now.duration_since(at) <= USABLE_FOR);
+                let late = it.retired.is_none_or(|at| now.duration_since(at) <= KEYS_PUBLISHED_FOR);
                 late || it.signed_packages
             })
             .map(|it| PublicKey { kid: it.kid, x: it.public.0, y: it.public.1 })

@@ -3,6 +3,7 @@
 //!
 //! Source: contract sections 4 and 5.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
@@ -14,11 +15,14 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::licenses::{Nothing, bytes, read};
+use super::refusals::{CallerRefusals, WriteRefusals};
 use super::{Shared, body, json};
 use crate::config::Permission;
 use crate::domain::{ActivationId, Cause, LicenseId, TenantId};
-use crate::http::licenses::{self, By, ImportHow, ImportRow, SwitchQuery, rows};
+use crate::http::licenses::fields::amount;
+use crate::http::licenses::{self, By, ImportHow, ImportRow, PaidTwice, SwitchQuery, rows};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query;
 
 /// Rows of a list when nothing is said, and the most.
 const ROWS: usize = 100;
@@ -36,24 +40,23 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     head: &Parts,
     name: &'static str,
 ) -> Result<Option<T>, Problem> {
-    let wrong = |error| Problem::invalid(format!("`{name}`: {error}")).of_field(name);
-    asked(head, name).map(|it| it.trim().parse().map_err(wrong)).transpose()
+    query::parsed(name, asked(head, name).as_deref())
 }
 
-/// Which part of a list is asked for.
+/// Which part of a list is asked for: what follows `after`.
 struct Part<Id> {
     after: Option<Id>,
     most: usize,
 }
 
-impl<Id: std::str::FromStr<Err: std::fmt::Display> + Ord> Part<Id> {
+impl<Id: std::str::FromStr<Err: std::fmt::Display>> Part<Id> {
     fn of(head: &Parts) -> Result<Self, Problem> {
         let most: Option<usize> = parsed(head, "limit")?;
         let most = most.unwrap_or(ROWS).clamp(1, ROWS_MOST);
         Ok(Self { after: parsed(head, "after")?, most })
     }
 
-    /// The rows of that part, and the id to go on behind, if there are more.
+    /// The rows of that part, of all that follow, and the id to go on behind, if there are more.
     fn cut<'a, T: 'a>(
         &self,
         all: impl Iterator<Item = &'a T>,
@@ -64,8 +67,7 @@ impl<Id: std::str::FromStr<Err: std::fmt::Display> + Ord> Part<Id> {
     where
         Id: std::fmt::Display,
     {
-        let behind = |it: &&T| self.after.as_ref().is_none_or(|after| id(it) > *after);
-        let found: Vec<&T> = all.filter(behind).take(self.most.saturating_add(1)).collect();
+        let found: Vec<&T> = all.take(self.most.saturating_add(1)).collect();
         let shown = found.get(..self.most).unwrap_or(&found);
         let next = shown.last().filter(|_| found.len() > self.most).map(|it| id(it).to_string());
         let listed = shown.iter().map(|it| row(it)).collect();
@@ -85,10 +87,8 @@ impl<Id: std::str::FromStr<Err: std::fmt::Display> + Ord> Part<Id> {
     ),
     responses(
         (status = 200, description = "`licenses`, each as `licenses list` has it, and `next`, if there are more"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A parameter cannot be accepted", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        CallerRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -108,7 +108,8 @@ pub(super) async fn list(
         tenant.is_none_or(|tenant| all.any(|it| it.tenant == Some(tenant)))
     };
     let of_product = |id: &str| product.as_ref().is_none_or(|it| it == id);
-    let all = book.all().filter(|it| of_product(it.product.as_str()) && bound(it.id));
+    let all =
+        book.all_after(part.after).filter(|it| of_product(it.product.as_str()) && bound(it.id));
     let row = |it: &Arc<_>| rows::license(book, it, &public.policy, now);
     Ok(json(StatusCode::OK, bytes(&part.cut(all, |it| it.id, row, "licenses"))))
 }
@@ -124,10 +125,8 @@ pub(super) async fn list(
     ),
     responses(
         (status = 200, description = "`activations`, each as `activations list` has it, and `next`, if there are more"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A parameter cannot be accepted", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        CallerRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -142,7 +141,7 @@ pub(super) async fn activations(
     let (license, tenant) =
         (parsed::<LicenseId>(&head, "license")?, parsed::<TenantId>(&head, "tenant")?);
     let mirror = public.store.snapshot();
-    let all = mirror.licenses().activations().filter(|it| {
+    let all = mirror.licenses().activations_after(part.after).filter(|it| {
         license.is_none_or(|id| it.license == id) && tenant.is_none_or(|id| it.tenant == Some(id))
     });
     let row = |it: &Arc<_>| rows::activation(it);
@@ -159,12 +158,9 @@ pub(super) async fn activations(
     request_body = Option<Nothing>,
     responses(
         (status = 200, description = "The activation that was removed"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such activation", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The idempotency key came with another body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "It cannot be written down: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        WriteRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -189,13 +185,10 @@ pub(super) async fn remove(
     request_body = Option<Nothing>,
     responses(
         (status = 200, description = "The new license, with `replaces` and `key`, which is shown once"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such license", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It was revoked", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The idempotency key came with another body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "It cannot be written down: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        WriteRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -217,12 +210,9 @@ pub(super) async fn reissue(
     request_body = Option<Nothing>,
     responses(
         (status = 200, description = "`id` and `token`, a compact JWS"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such license", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It was revoked, or its paid time is over", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "It cannot be written down: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It was revoked or is suspended, or its paid time is over", body = ProblemBody, content_type = "application/problem+json"),
+        WriteRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -234,7 +224,7 @@ pub(super) async fn package(
     let (order, _) = read(&shared, request, &format!("licenses/{id}/package")).await?;
     let (public, id) = (&shared.public, license(&id)?);
     let issuer = public.signers.issuer();
-    let token = licenses::package(&public.store, &public.catalog, issuer, (id, order.now)).await?;
+    let token = licenses::package(&public.store, &public.catalog, issuer, id, order).await?;
     let row = serde_json::json!({ "id": id.as_str(), "token": token });
     Ok(json(StatusCode::OK, bytes(&row)))
 }
@@ -266,11 +256,8 @@ pub(super) struct ImportBody {
     responses(
         (status = 200, description = "`rows`: what each comes to (`new`, `same`, `changed`, `refused`), in their order; `ignored`: fields that mean nothing"),
         (status = 400, description = "The body is no such object", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large: send fewer rows", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "It cannot be written down: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        WriteRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -290,17 +277,47 @@ pub(super) async fn import(
     Ok(json(StatusCode::OK, bytes(&done)))
 }
 
+/// Licenses to move away or back, in parts: what `/v1/licenses/import` takes. Without activation keys.
+#[utoipa::path(
+    get, path = "/v1/licenses/export", tag = "licenses",
+    params(
+        ("after" = Option<String>, Query, description = "Behind this id: `next` of the part before"),
+        ("limit" = Option<u32>, Query, description = "How many: 100 by default, 1,000 at most"),
+    ),
+    responses(
+        (status = 200, description = "`licenses`, each as `licenses export --json` prints it, and `next`, if there are more"),
+        (status = 422, description = "A parameter cannot be accepted", body = ProblemBody, content_type = "application/problem+json"),
+        CallerRefusals,
+    ),
+    security(("caller_key" = [])),
+)]
+pub(super) async fn export(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (head, _) = request.into_parts();
+    let public = &shared.public;
+    public.caller_that_may(Permission::Licenses, &head).await?;
+    let part = Part::<LicenseId>::of(&head)?;
+    let mirror = public.store.snapshot();
+    let book = mirror.licenses();
+    let row = |it: &Arc<_>| licenses::exported(book, it);
+    let rows = part.cut(book.all_after(part.after), |it| it.id, row, "licenses");
+    Ok(json(StatusCode::OK, bytes(&rows)))
+}
+
 /// Users whom a Microsoft-managed seat and a license cover at once: one of the two is paid for
 /// nothing.
 #[utoipa::path(
     get, path = "/v1/licenses/overlap", tag = "licenses",
-    params(("tenant" = Option<String>, Query, description = "Only users of this tenant")),
+    params(
+        ("tenant" = Option<String>, Query, description = "Only users of this tenant"),
+        ("price" = Option<f64>, Query, description = "What a seat costs a month"),
+    ),
     responses(
-        (status = 200, description = "`overlaps`, each as `licenses overlap` has it, 10,000 at most; `more` says whether there are others"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The tenant is none", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "`overlaps`, each as `licenses overlap` has it, 10,000 at most; `more` says whether there are others; `paid_twice`: of each tenant and product how many `users` there are of all of them, and with `price` the `amount_a_month`"),
+        (status = 422, description = "A parameter cannot be accepted", body = ProblemBody, content_type = "application/problem+json"),
+        CallerRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -312,18 +329,20 @@ pub(super) async fn overlap(
     let public = Arc::clone(&shared.public);
     public.caller_that_may(Permission::Licenses, &head).await?;
     let tenant: Option<TenantId> = parsed(&head, "tenant")?;
+    let price = asked(&head, "price").map(|it| amount("price", &it)).transpose()?;
     let answer = apart(move || {
         let (mirror, now) = (public.store.snapshot(), public.now());
         let by = By { mirror: &mirror, catalog: &public.catalog, policy: &public.policy, now };
-        let mut found = Vec::new();
-        let whole = by.overlaps(tenant, &mut |row| {
-            if found.len() == USERS_MOST {
-                return Err(());
+        let (mut listed, mut twice, mut more) = (Vec::new(), PaidTwice::default(), false);
+        let Ok(()) = by.overlaps(tenant, &mut |row| {
+            twice.count(&row);
+            more |= listed.len() == USERS_MOST;
+            if !more {
+                listed.push(row);
             }
-            found.push(row);
-            Ok(())
+            Ok::<(), Infallible>(())
         });
-        serde_json::json!({ "overlaps": found, "more": whole.is_err() })
+        serde_json::json!({ "overlaps": listed, "more": more, "paid_twice": twice.rows(price) })
     });
     Ok(json(StatusCode::OK, bytes(&answer.await?)))
 }
@@ -341,11 +360,9 @@ pub(super) async fn overlap(
     ),
     responses(
         (status = 200, description = "`plans`, each as `licenses switch-plan --json` prints it, with 10,000 users at most"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such product", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A parameter cannot be accepted", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        CallerRefusals,
     ),
     security(("caller_key" = [])),
 )]

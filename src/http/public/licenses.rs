@@ -9,12 +9,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::usage::repeat;
+use super::refusals::{CallerRefusals, WriteRefusals};
 use super::{Shared, body, json};
 use crate::config::Permission;
 use crate::domain::Cause;
 use crate::http::licenses::fields::Fields;
 use crate::http::licenses::{self, Order};
+use crate::http::once;
 use crate::http::problem::{Problem, ProblemBody};
 
 /// What is sold. Dates are RFC 3339, or days (their first moment, UTC); they may lie in the past.
@@ -50,7 +51,8 @@ pub(super) struct SaleBody {
     tenants_max: Option<u32>,
 }
 
-/// What changes, and until when the new period goes: as long as the old one, if nothing is said.
+/// What changes. A new period begins, as long as the old one if nothing is said, where `max`, `kind`,
+/// `node`, `domain`, `period_end` or `cycle` is named; the rest leaves the period as it is.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = LicenseChange)]
 #[expect(dead_code, reason = "bodies are read field by field, so that the wrong one is named")]
@@ -71,6 +73,10 @@ pub(super) struct ChangeBody {
     domain: Option<String>,
     /// How many tenants may be bound to it.
     tenants_max: Option<u32>,
+    /// Whom it is made out to: the name before is not recognized any more.
+    licensee: Option<String>,
+    /// The account that pays.
+    billing: Option<String>,
     /// The price of the period that ends: then the credit is an amount too.
     price: Option<f64>,
 }
@@ -83,11 +89,8 @@ pub(super) struct ChangeBody {
     responses(
         (status = 201, description = "The license, with `key`"),
         (status = 400, description = "The body is no object", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field cannot be accepted, or the idempotency key came with another body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "It cannot be written down: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        WriteRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -102,16 +105,14 @@ pub(super) async fn issue(
     Ok(json(StatusCode::CREATED, bytes(&row)))
 }
 
-/// A license, as `licenses list` has it.
+/// A license, with who uses it and which tenants are bound to it.
 #[utoipa::path(
     get, path = "/v1/licenses/{id}", tag = "licenses",
     params(("id" = String, Path, description = "The license's id, such as L-7Q2M-…")),
     responses(
-        (status = 200, description = "The license"),
-        (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The license, as `licenses show` has it: with `bound`, the tenants, and `coverage`, who uses it"),
         (status = 404, description = "No such license", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        CallerRefusals,
     ),
     security(("caller_key" = [])),
 )]
@@ -126,7 +127,7 @@ pub(super) async fn show(
     let mirror = public.store.snapshot();
     let book = mirror.licenses();
     let found = id.parse().ok().and_then(|id| book.license(id)).ok_or_else(licenses::unknown)?;
-    let row = licenses::rows::license(book, found, &public.policy, public.now());
+    let row = licenses::rows::whole(book, found, &public.policy, public.now());
     Ok(json(StatusCode::OK, bytes(&row)))
 }
 
@@ -144,13 +145,10 @@ macro_rules! steps {
             responses(
                 (status = 200, description = "The license afterwards; with `credit` where a paid period ended early"),
                 (status = 400, description = "The body is no object", body = ProblemBody, content_type = "application/problem+json"),
-                (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
-                (status = 403, description = "A user's token, or a caller that may not sell licenses", body = ProblemBody, content_type = "application/problem+json"),
                 (status = 404, description = "No such license", body = ProblemBody, content_type = "application/problem+json"),
                 (status = 409, description = "The license stands where this cannot be done", body = ProblemBody, content_type = "application/problem+json"),
                 (status = 422, description = "A field cannot be accepted, or the idempotency key came with another body", body = ProblemBody, content_type = "application/problem+json"),
-                (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
-                (status = 503, description = "It cannot be written down: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+                WriteRefusals,
             ),
             security(("caller_key" = [])),
         )]
@@ -167,7 +165,7 @@ macro_rules! steps {
 steps! {
     /// It was paid: a new period begins now, as long as the old one unless an end is named.
     renew "/v1/licenses/{id}/renew" "renew" Option<ChangeBody>,
-    /// It covers something else at once, in a new period.
+    /// Something about it differs at once: in a new period, if it covers something else.
     change "/v1/licenses/{id}/change" "change" ChangeBody,
     /// It ends with its period, without grace.
     cancel "/v1/licenses/{id}/cancel" "cancel" Option<Nothing>,
@@ -209,7 +207,7 @@ pub(super) async fn read(
     let public = &shared.public;
     let caller = public.caller_that_may(Permission::Licenses, &head).await?;
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
-    let repeat = repeat(&caller, route, &head.headers, &bytes)?;
+    let repeat = once::repeat(&caller.name, route, &head.headers, &bytes)?;
     let object = if bytes.trim_ascii().is_empty() { Map::new() } else { body::json(&bytes)? };
     let cause = Cause::Caller(std::sync::Arc::clone(&caller.name));
     Ok((Order { cause, repeat, now: public.now() }, object))

@@ -10,11 +10,13 @@ mod grid;
 mod keys;
 mod landing;
 mod license_book;
+mod licensee;
 mod licenses;
 mod openapi;
 mod packages;
 mod page;
 mod question;
+mod refusals;
 mod revocations;
 mod sighted;
 mod signed;
@@ -60,6 +62,7 @@ use crate::tokens::{UserRules, WebhookRules};
 
 pub use answer::answer_json;
 pub use consent::ConsentSettings;
+pub use keys::KEYS_PUBLISHED_FOR;
 pub use landing::LandingSettings;
 pub use openapi::openapi;
 
@@ -228,6 +231,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<Shared>)> {
         ("post", "/v1/licenses", post(licenses::issue)),
         ("get", "/v1/licenses", get(license_book::list)),
         ("post", "/v1/licenses/import", post(license_book::import)),
+        ("get", "/v1/licenses/export", get(license_book::export)),
         ("get", "/v1/licenses/overlap", get(license_book::overlap)),
         ("get", "/v1/licenses/switch-plan", get(license_book::switch_plan)),
         ("get", "/v1/licenses/{id}", get(licenses::show)),

@@ -27,6 +27,7 @@ use crate::http::problem::ProblemBody;
         licenses::issue,
         license_book::list,
         license_book::import,
+        license_book::export,
         license_book::overlap,
         license_book::switch_plan,
         licenses::show,

@@ -43,14 +43,14 @@ pub(super) struct Guess {
     whole: [u8; 32],
 }
 
-/// Wrong guesses, and when each was counted.
-pub(super) struct CountedGuesses(Cache<([u8; 32], IpAddr), Instant>);
+/// Wrong guesses, and when each was counted: at an address, and from wherever.
+pub(super) struct CountedGuesses(Cache<([u8; 32], Option<IpAddr>), Instant>);
 
 /// So many of them are remembered; each is some hundred bytes. One that is forgotten counts again.
-const GUESSES: usize = 16_384;
+const GUESSES: usize = 32_768;
 
-/// For so long the same from the same address is the same guess: what was mistyped in a report is
-/// shown by everybody who opens it, and again by each of his visuals.
+/// For so long the same is no other guess: what was mistyped in a report is shown by everybody who
+/// opens it, in the office and at home, and again by each of his visuals.
 const SAME_FOR: Duration = Duration::from_mins(1);
 
 impl CountedGuesses {
@@ -58,8 +58,8 @@ impl CountedGuesses {
         Self(Cache::new(GUESSES))
     }
 
-    fn is_new(&self, guess: &Guess, ip: IpAddr, now: Instant) -> bool {
-        let key = (guess.whole, ip);
+    fn is_new(&self, guess: &Guess, at: Option<IpAddr>, now: Instant) -> bool {
+        let key = (guess.whole, at);
         let lately = |at: Instant| now.saturating_duration_since(at) < SAME_FOR;
         let is_new = !self.0.get(&key).is_some_and(lately);
         if is_new {
@@ -144,11 +144,12 @@ impl Public {
     }
 
     fn count(&self, guess: &Guess, ip: IpAddr, now: Instant) -> Result<(), Problem> {
-        if !self.guesses.is_new(guess, ip, now) {
+        if !self.guesses.is_new(guess, Some(ip), now) {
             return Ok(());
         }
         if let Some(id) = guess.id {
-            self.limiters.failed_to_show(id, ip, now);
+            let new = self.guesses.is_new(guess, None, now);
+            self.limiters.failed_to_show(id, ip, new, now);
         }
         self.limiters.wrong(ip).map_err(|it| self.limited(it))
     }
@@ -163,15 +164,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_guess_from_the_same_address_counts_once_a_minute() {
+    fn the_same_guess_counts_once_a_minute_at_an_address_and_once_from_everywhere() {
         let (counted, start) = (CountedGuesses::new(), Instant::now());
         let guess = |seed| Guess { id: None, whole: [seed; 32] };
-        let here = IpAddr::from([198, 51, 100, 1]);
+        let [here, elsewhere] = [1, 2].map(|it| Some(IpAddr::from([198, 51, 100, it])));
         let after = |seconds| start + Duration::from_secs(seconds);
         assert!(counted.is_new(&guess(1), here, start));
         assert!(!counted.is_new(&guess(1), here, after(59)));
         assert!(counted.is_new(&guess(2), here, after(59)), "another guess");
-        assert!(counted.is_new(&guess(1), IpAddr::from([198, 51, 100, 2]), after(59)), "elsewhere");
+        assert!(counted.is_new(&guess(1), elsewhere, after(59)), "at another address");
+        assert!(counted.is_new(&guess(1), None, start), "from wherever it came");
+        assert!(!counted.is_new(&guess(1), None, after(59)));
         assert!(counted.is_new(&guess(1), here, after(60)), "counted from the first time on");
         assert!(!counted.is_new(&guess(1), here, after(61)));
     }

@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::keys::unsigned;
 use super::{Public, Shared};
-use crate::domain::License;
+use crate::domain::{License, LicenseBook};
 use crate::http::problem::{Problem, ProblemBody};
 
 /// How long a list may be believed by whoever cannot fetch a new one.
-const VALID_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub(super) const VALID_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How long it may be kept by caches on the way, in seconds.
 const CACHE_CONTROL: &str = "public, max-age=3600";
 
-/// Revoked licenses whose paid period is not over, as a compact JWS: `revoked` holds the first 12
+/// Revoked licenses of which a package may still work offline, as a compact JWS: `revoked` holds the first 12
 /// bytes of the SHA-256 of `entitled revocation`, a line feed and the license's id, in base64url.
 #[utoipa::path(
     get, path = "/.well-known/revocations", tag = "keys",
@@ -34,7 +34,8 @@ pub(super) async fn list(State(shared): State<Shared>) -> Result<Response, Probl
 impl Public {
     fn revocations(&self) -> Result<String, Problem> {
         let (mirror, now) = (self.store.snapshot(), self.now());
-        let revoked = mirror.licenses().all().filter(|it| matters(it, now));
+        let book = mirror.licenses();
+        let revoked = book.all().filter(|it| matters(book, it, now));
         let until = now.saturating_add(VALID_FOR).unwrap_or(now);
         let ids = revoked.map(|it| it.id.as_str());
         let signed = self.signer()?.revocations(ids, now, until);
@@ -42,7 +43,9 @@ impl Public {
     }
 }
 
-/// Whether a package of it might still work offline.
-fn matters(it: &License, now: Timestamp) -> bool {
-    it.revoked_at.is_some() && it.period_end.or(it.trial_end).is_none_or(|end| now < end)
+/// Whether a package of it might still work offline: one that was signed here, for however long its
+/// period was by then; or one that was signed elsewhere for the period that it has.
+fn matters(book: &LicenseBook, it: &License, now: Timestamp) -> bool {
+    let elsewhere = || it.period_end.or(it.trial_end).is_none_or(|end| now < end);
+    it.revoked_at.is_some() && (book.packaged(it.id).is_some_and(|it| it.works(now)) || elsewhere())
 }

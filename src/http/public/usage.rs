@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
@@ -19,6 +18,7 @@ use super::usage_report::{self, ReportBody};
 use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::domain::{Quantity, UsageEvent, UsageId, UsageState};
+use crate::http::once;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 use crate::http::who::{Asker, KnownCaller};
@@ -28,9 +28,6 @@ use crate::store::{
 
 /// Reports in one batch.
 const BATCH_MAX: usize = 100;
-
-/// The longest idempotency key, in bytes.
-const KEY_MAX: usize = 255;
 
 /// Up to a hundred reports in place of one.
 #[derive(Deserialize, ToSchema)]
@@ -119,7 +116,7 @@ pub(super) async fn report(
     let public = &shared.public;
     let caller = public.caller_that_may(Permission::Usage, &head).await?;
     let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
-    let repeat = repeat(&caller, "usage", &head.headers, &bytes)?.map(|(it, _)| it);
+    let repeat = once::repeat(&caller.name, "usage", &head.headers, &bytes)?.map(|(it, _)| it);
     if let Some(repeat) = repeat
         && let Some(receipt) = public.store.usage_answer(repeat).map_err(Problem::unwritten)?
     {
@@ -304,29 +301,6 @@ fn answered(receipt: UsageReceipt) -> Result<Response, Problem> {
         UsageReceipt::OtherBody => Err(Problem::other_body()),
         UsageReceipt::Full => Err(Problem::too_many_keys()),
     }
-}
-
-/// Digests of the idempotency key, each caller's and route's own, and of the body; and the key.
-pub(super) fn repeat(
-    caller: &KnownCaller,
-    route: &str,
-    headers: &HeaderMap,
-    bytes: &[u8],
-) -> Result<Option<(UsageRepeat, String)>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = key.to_str().ok().map(str::trim).filter(|it| (1..=KEY_MAX).contains(&it.len()));
-    let Some(key) = key else {
-        let detail = format!("an Idempotency-Key has 1 to {KEY_MAX} ASCII characters");
-        return Err(Problem::invalid(detail).of_field("Idempotency-Key"));
-    };
-    let named = format!("{}\0{route}\0{key}", caller.name);
-    let repeat = UsageRepeat { key: sha256(named.as_bytes()), body: sha256(bytes) };
-    Ok(Some((repeat, named)))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().try_into().unwrap_or_default()
 }
 
 fn row(it: &UsageEvent) -> UsageRow<'_> {

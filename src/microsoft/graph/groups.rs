@@ -12,7 +12,7 @@ use super::delta::{DeltaFrom, DeltaPage};
 use super::endpoint::Endpoint;
 use super::parse::{self, AssignedLicence, Removed};
 use crate::domain::{GroupId, SkuId, TenantId};
-use crate::microsoft::error::MicrosoftError;
+use crate::microsoft::error::{ErrorKind, MicrosoftError};
 use crate::microsoft::json::{self, Read};
 use crate::microsoft::meter::Meter;
 
@@ -67,18 +67,26 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`Self::subscribed_skus`]. [`super::ErrorKind::Consent`] here says nothing of the rest:
+    /// As [`Self::subscribed_skus`]. [`ErrorKind::Consent`] here says nothing of the rest:
     /// groups want a permission of their own.
     ///
-    /// Source: graph-licensing.md section 4.1.
+    /// Source: graph-licensing.md sections 4.1 and 18.9.
     pub async fn licensed_groups(
         &self,
         meter: &Meter,
         tenant: TenantId,
         sku: SkuId,
     ) -> Result<Vec<Read<GroupRow>>, MicrosoftError> {
-        let first = self.requests.licensed_groups(sku).await?;
-        self.collect(meter, tenant, GROUPS, first, |raw: &RawValue| Read::of(raw, group)).await
+        let row = |raw: &RawValue| Read::of(raw, group);
+        let large = self.requests.licensed_groups(sku, true).await?;
+        match self.collect_once(meter, tenant, GROUPS, large, row).await {
+            // This filter with large pages was seen to end in dead page tokens.
+            Err(error) if error.kind() == ErrorKind::RestartSequence => {
+                let plain = self.requests.licensed_groups(sku, false).await?;
+                self.collect_once(meter, tenant, GROUPS, plain, row).await
+            }
+            whole => whole,
+        }
     }
 
     /// One page of what changed of these groups, at most 50, and of their direct members.

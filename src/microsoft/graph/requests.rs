@@ -114,10 +114,16 @@ impl Requests {
         build_own!(self.sdk.users().delta().select(&USER_FIELDS))
     }
 
-    pub(super) async fn licensed_groups(&self, sku: SkuId) -> Result<Outgoing, MicrosoftError> {
+    /// In pages as large as can be, or as Microsoft makes them.
+    pub(super) async fn licensed_groups(
+        &self,
+        sku: SkuId,
+        large: bool,
+    ) -> Result<Outgoing, MicrosoftError> {
         let filter = format!("assignedLicenses/any(x:x/skuId eq {sku})");
         let groups = self.sdk.groups().list_group();
-        build_own!(groups.filter(&[&filter]).select(&GROUP_FIELDS).top("999"))
+        let groups = groups.filter(&[&filter]).select(&GROUP_FIELDS);
+        if large { build_own!(groups.top("999")) } else { build_own!(groups) }
     }
 
     /// Limited to these groups, at most 50: nothing is read of the others.

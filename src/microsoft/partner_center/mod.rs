@@ -111,9 +111,10 @@ pub struct ReportJob {
 }
 
 impl ReportJob {
-    /// Whether it goes on running this query.
-    pub fn goes_on(&self, query: &str) -> bool {
-        let left = self.remaining.is_none_or(|it| it > RECURRENCES_LOW);
+    /// Whether it goes on running this query, as far as it says itself or its latest execution does.
+    pub fn goes_on(&self, query: &str, latest: Option<&Execution>) -> bool {
+        let said = [latest.and_then(|it| it.remaining), self.remaining];
+        let left = said.into_iter().flatten().min().is_none_or(|it| it > RECURRENCES_LOW);
         self.active && left && self.query.eq_ignore_ascii_case(query)
     }
 }
@@ -134,6 +135,10 @@ pub struct Execution {
     link: Option<Secret>,
     /// When the file was made.
     pub generated: Option<Timestamp>,
+    /// How many more executions there will be, if it is told.
+    ///
+    /// Source: visuals-and-isv.md section 4.6.
+    pub remaining: Option<u64>,
 }
 
 impl Execution {
@@ -398,13 +403,18 @@ fn saved_query(row: &Value) -> Option<SavedQuery> {
 
 fn report_job(row: &Value) -> Option<ReportJob> {
     let status = words(row, "reportStatus").unwrap_or("Active");
-    let remaining = ["remainingRecurrenceCount", "remainingRecurrence", "recurrenceCountRemaining"];
     Some(ReportJob {
         id: words(row, "reportId")?.to_owned(),
         query: words(row, "queryId").unwrap_or_default().to_owned(),
         active: status.eq_ignore_ascii_case("active"),
-        remaining: remaining.iter().find_map(|it| member(row, it)?.as_u64()),
+        remaining: remaining(row),
     })
+}
+
+/// How many more executions there will be. What the field is called is not documented.
+fn remaining(row: &Value) -> Option<u64> {
+    let names = ["remainingRecurrenceCount", "remainingRecurrence", "recurrenceCountRemaining"];
+    names.iter().find_map(|it| member(row, it)?.as_u64())
 }
 
 fn execution(row: &Value) -> Option<Execution> {
@@ -413,7 +423,8 @@ fn execution(row: &Value) -> Option<Execution> {
     let completed = status.eq_ignore_ascii_case("completed");
     let generated = member(row, "reportGeneratedTime");
     let generated = generated.and_then(|it| json::moment(&json!({ "at": it }), "at"));
-    Some(Execution { link: link.filter(|_| completed).map(Secret::new), generated })
+    let (link, remaining) = (link.filter(|_| completed).map(Secret::new), remaining(row));
+    Some(Execution { link, generated, remaining })
 }
 
 /// The body that has a report made. Version 1.1 wants a count with every schedule.

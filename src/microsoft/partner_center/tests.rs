@@ -63,11 +63,18 @@ fn a_schedule_goes_on_while_it_runs_our_query_and_has_executions_left() {
                          "RemainingRecurrenceCount": remaining});
         report_job(&row).unwrap()
     };
-    assert!(job("Active", Value::Null).goes_on("q"));
-    assert!(job("active", json!(3)).goes_on("q"));
-    assert!(!job("Active", json!(2)).goes_on("q"));
-    assert!(!job("Paused", json!(9)).goes_on("q"));
-    assert!(!job("Active", json!(9)).goes_on("other"));
+    assert!(job("Active", Value::Null).goes_on("q", None));
+    assert!(job("active", json!(3)).goes_on("q", None));
+    assert!(!job("Active", json!(2)).goes_on("q", None));
+    assert!(!job("Paused", json!(9)).goes_on("q", None));
+    assert!(!job("Active", json!(9)).goes_on("other", None));
+    let latest = |remaining: Value| {
+        execution(&json!({"executionStatus": "Completed", "remainingRecurrence": remaining}))
+    };
+    let silent = || job("Active", Value::Null);
+    assert!(silent().goes_on("q", latest(json!(3)).as_ref()));
+    assert!(!silent().goes_on("q", latest(json!(2)).as_ref()));
+    assert!(silent().goes_on("q", latest(Value::Null).as_ref()));
 }
 
 #[test]

@@ -137,7 +137,7 @@ pub(super) fn subscriptions(world: &World, caller: &Caller) -> Answer {
                 "commerceSubscriptionId": commerce(tenant, kind),
                 "createdDateTime": stamp(today - 40 * DAY_S),
                 "isTrial": sku.trial,
-                "nextLifecycleDateTime": stamp(today + 25 * DAY_S),
+                "nextLifecycleDateTime": stamp(sku.next_lifecycle_s.unwrap_or(today + 25 * DAY_S)),
                 "ownerId": null,
                 "ownerTenantId": null,
                 "ownerType": "User",

@@ -216,8 +216,11 @@ pub(super) fn find<'w>(
 }
 
 /// `GET /users/{id}`.
-pub(super) fn one(world: &World, ask: &Ask, caller: &Caller, id: &str) -> Answer {
+pub(super) fn one(world: &mut World, ask: &Ask, caller: &Caller, id: &str) -> Answer {
     let mask = render::select(ask.option("$select"))?;
+    if world.strikes(Fault::User404) {
+        return Err(GraphError::missing(id));
+    }
     let (tenant, at, user) = find(world, caller, id)?;
     let row = render::user(world.catalog(), tenant, (at, user), mask, Style::List);
     Ok(Reply::json(200, &row.into()))

@@ -81,7 +81,7 @@ fn sku(chance: &mut Chance, kind: Kind) -> TenantSku {
         _ => "Enabled",
     };
     let (units, status) = (SkuUnits::default(), status.to_owned());
-    TenantSku { kind, status, units, consumed: 0, trial: chance.percent(5) }
+    TenantSku { kind, status, units, consumed: 0, trial: chance.percent(5), next_lifecycle_s: None }
 }
 
 /// One group for each SKU, and one without licences.

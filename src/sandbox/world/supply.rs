@@ -29,7 +29,14 @@ impl World {
                 sku.units = units;
             } else {
                 let status = "Enabled".to_owned();
-                tenant.skus.push(TenantSku { kind, status, units, consumed: 0, trial: false });
+                tenant.skus.push(TenantSku {
+                    kind,
+                    status,
+                    units,
+                    consumed: 0,
+                    trial: false,
+                    next_lifecycle_s: None,
+                });
                 // Assignments may have outlived an earlier purchase.
                 tenant.recount();
             }
@@ -58,6 +65,31 @@ impl World {
                 _ => SkuUnits { enabled: total, ..none },
             };
             status.clone_into(&mut slot.status);
+            Ok(())
+        })
+    }
+
+    /// The state that a SKU is in; `None` if the tenant has none of it.
+    pub fn sku_state(&self, tenant: Uuid, sku: Uuid) -> Option<&str> {
+        let kind = self.kind(sku).ok()?;
+        let slot = self.tenant(tenant)?.skus.iter().find(|it| it.kind == kind)?;
+        Some(&slot.status)
+    }
+
+    /// When the subscription behind a SKU says that it will move on; nothing moves by itself.
+    ///
+    /// # Errors
+    /// No such tenant or SKU.
+    pub fn sku_lifecycle(
+        &mut self,
+        tenant: Uuid,
+        sku: Uuid,
+        at: jiff::Timestamp,
+    ) -> Result<(), WorldError> {
+        let kind = self.kind(sku)?;
+        self.edit(tenant, |tenant, _| {
+            let slot = tenant.skus.iter_mut().find(|sku| sku.kind == kind);
+            slot.ok_or(WorldError::Sku(sku))?.next_lifecycle_s = Some(at.as_second());
             Ok(())
         })
     }

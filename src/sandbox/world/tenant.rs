@@ -195,6 +195,8 @@ pub(crate) struct TenantSku {
     pub(crate) units: SkuUnits,
     pub(crate) consumed: u32,
     pub(crate) trial: bool,
+    /// When its status will move on; 25 days from now unless set.
+    pub(crate) next_lifecycle_s: Option<i64>,
 }
 
 /// One entry of the journal: who changed, and what.

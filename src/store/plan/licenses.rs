@@ -7,7 +7,7 @@ use super::Plan;
 use crate::domain::{ActivationWrite, Commit, LicenseId, LicenseUsers, Mirror};
 use crate::store::StoreError;
 use crate::store::layout::{self, Kind, Table};
-use crate::store::record::{ActivationV1, LicenseV1, SightingsV1};
+use crate::store::record::{ActivationV1, LicenseV1, PackagedV1, SightingsV1};
 
 impl Plan {
     /// Licenses and activations whole; of users the buckets that differ.
@@ -20,6 +20,9 @@ impl Plan {
         let facts = Table::Facts;
         for it in commits.iter().flat_map(|it| &it.licenses) {
             self.put(facts, layout::license(it.id), Kind::License, &LicenseV1::from(it))?;
+        }
+        for (id, it) in commits.iter().flat_map(|it| &it.packaged) {
+            self.put(facts, layout::packaged(*id), Kind::Packaged, &PackagedV1::from(*it))?;
         }
         for write in commits.iter().flat_map(|it| &it.activations) {
             match write {

@@ -43,7 +43,7 @@ pub(super) use v1_directory::{SkusV1, SourceV1, TenantV1};
 pub(super) use v1_groups::{CountV1, GroupV1, GroupsV1, SeriesV1};
 pub(super) use v1_inbox::EventV1;
 pub(super) use v1_journal::{ChangeV1, ChunkV1, RunV1};
-pub(super) use v1_license::{ActivationV1, LicenseV1, SightingsV1};
+pub(super) use v1_license::{ActivationV1, LicenseV1, PackagedV1, SightingsV1};
 pub(super) use v1_life::{LifeV1, UnreadV1};
 pub(super) use v1_manifest::{ManifestV1, StagedV1, TallyV1, UserCountV1};
 pub(super) use v1_outbox::DeliveryV1;

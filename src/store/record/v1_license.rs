@@ -1,11 +1,11 @@
-//! Version 1: licenses of the publisher, activations, and what visuals declared.
+//! Version 1: licenses of the publisher, their packages, activations, and what visuals declared.
 
 use serde::{Deserialize, Serialize};
 
 use super::v1_base::{
     IdV1, TimeV1, id, moment, shared, tenant_option, text, text_option, time, uuid, word,
 };
-use crate::domain::{ActivatedBy, Activation, License, Sightings, UserId};
+use crate::domain::{ActivatedBy, Activation, License, Packaged, Sightings, UserId};
 use crate::store::StoreError;
 
 /// A license.
@@ -89,6 +89,27 @@ impl TryFrom<LicenseV1> for License {
             key_hash: it.key_hash,
             told: word(&it.told)?,
         })
+    }
+}
+
+/// Until when the package of a license works offline that does so longest. Of its own, beside the
+/// license: packages are signed long after it was sold, and the journal holds licenses as they were.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::store) struct PackagedV1 {
+    until: Option<TimeV1>,
+}
+
+impl From<Packaged> for PackagedV1 {
+    fn from(it: Packaged) -> Self {
+        Self { until: time(it.until) }
+    }
+}
+
+impl TryFrom<PackagedV1> for Packaged {
+    type Error = StoreError;
+
+    fn try_from(it: PackagedV1) -> Result<Self, StoreError> {
+        Ok(Self { until: moment(it.until)? })
     }
 }
 

@@ -436,6 +436,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
         arbitrary_licenses::activations(),
         arbitrary_licenses::users(),
         arbitrary_licenses::sighted(),
+        arbitrary_licenses::packaged(),
     );
     let reports = (vec(arbitrary_reports::reported(), 0..2), vec(arbitrary_reports::deal(), 0..2));
     (facts, rest, licenses, reports)
@@ -453,9 +454,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
             holders: rest.0,
             documents: rest.1,
             odd: rest.2,
-            inbox: Vec::new(),
             usage: rest.8.5.0,
-            notices: Vec::new(),
             outbox: rest.8.5.1,
             asked: rest.7,
             reported: reports.0,
@@ -464,6 +463,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
             activations: licenses.1,
             license_users: licenses.2,
             sighted: licenses.3,
+            packaged: licenses.4,
             changes: rest.3,
             runs: rest.4,
             lives: rest.5,
@@ -472,7 +472,7 @@ fn unwatched() -> BoxedStrategy<Commit> {
             rights: rest.8.4.0,
             rights_sources: rest.8.4.1,
             mappings: rest.8.4.2,
-            graph_subscriptions: Vec::new(),
+            ..Commit::default()
         })
         .boxed()
 }

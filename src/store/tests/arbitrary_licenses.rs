@@ -10,7 +10,8 @@ use proptest::sample::select;
 use super::arbitrary::{held_seat, tenant_id, text, time, user_id};
 use crate::domain::{
     ActivatedBy, Activation, ActivationId, ActivationWrite, BillingCycle, License, LicenseId,
-    LicenseKind, LicenseTold, LicenseUser, LicenseUserWrites, OverLimit, Sighted, SightedKind,
+    LicenseKind, LicenseTold, LicenseUser, LicenseUserWrites, OverLimit, Packaged, Sighted,
+    SightedKind,
 };
 
 /// Few ids, so that commits meet.
@@ -60,6 +61,11 @@ pub(super) fn license() -> BoxedStrategy<License> {
             told: rest.3,
         })
         .boxed()
+}
+
+pub(super) fn packaged() -> BoxedStrategy<Vec<(LicenseId, Packaged)>> {
+    let until = option::of(time()).prop_map(|until| Packaged { until });
+    vec((license_id(), until), 0..2).boxed()
 }
 
 pub(super) fn activation() -> BoxedStrategy<Activation> {

@@ -16,7 +16,7 @@ use crate::planted::{Mistake, planted};
 use crate::sync::lookups::order::Turn;
 use crate::sync::plan::Found;
 use crate::sync::progress::Gauge;
-use crate::sync::reading::{Reading, Relevant};
+use crate::sync::reading::{Reading, Relevant, merged};
 use crate::sync::upstream::DirectoryReads;
 use crate::sync::{Begun, apart};
 
@@ -36,6 +36,10 @@ pub(super) struct Complete {
     relevant: Relevant,
     /// A look-up found a SKU that was not listed yet: who else holds it only a sweep shows.
     pub(super) overtaken: bool,
+    /// Who is gone, in so many words.
+    gone: BTreeSet<UserId>,
+    /// Somebody was not found by name, though his row did not say that he is gone.
+    pub(super) unfound: bool,
     /// When Microsoft says that it changed a user's licences, where that is news.
     pub(super) changed_at: BTreeMap<UserId, Timestamp>,
 }
@@ -124,7 +128,11 @@ impl<G: DirectoryReads> Reader<'_, G> {
         // One of the records that could not be understood may be a user: absence proves nothing in
         // this run.
         let keeps = (odd_count > 0).then(|| Arc::clone(self.view));
+        relevant.keep_unlisted(&self.view.skus);
         let ours = relevant.clone();
+        let mut unfound = !told.unfound.is_empty();
+        unfound |= swept.as_ref().is_some_and(|it| !it.unfound.is_empty());
+        let gone = told.removed_in_words().into_keys().collect();
         let mut changed_at = std::mem::take(&mut told.changed_at);
         changed_at.extend(swept.iter_mut().flat_map(|it| std::mem::take(&mut it.changed_at)));
         let found = apart(seen, move || {
@@ -139,8 +147,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             }
             found
         });
-        let found = found.await;
-        let overtaken = false;
+        let (found, overtaken) = (found.await, false);
         Ok(Complete {
             found,
             cursor,
@@ -151,6 +158,8 @@ impl<G: DirectoryReads> Reader<'_, G> {
             parts,
             relevant,
             overtaken,
+            gone,
+            unfound,
             changed_at,
         })
     }
@@ -194,8 +203,10 @@ impl<G: DirectoryReads> Reader<'_, G> {
         read.changed_at.append(&mut again.changed_at);
         let odd = read.odd.len().saturating_sub(odd_before);
         read.odd_count = read.odd_count.saturating_add(u64::try_from(odd).unwrap_or(u64::MAX));
-        // Whoever is not found keeps what the run says of him.
-        again.users.retain(|user, said| *said != Said::Removed || unsaid.contains(user));
+        // Whoever is not found keeps what the look-up, which is newer, says of him, unless delta said
+        // in so many words that he is gone.
+        again.users.retain(|user, _| !(again.unfound.contains(user) && read.gone.contains(user)));
+        read.unfound |= !again.unfound.is_empty();
         let holds = again.holdings(&read.relevant);
         for (user, holds) in &holds {
             if unsaid.contains(user) || found.told.contains_key(user) {
@@ -236,8 +247,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
     async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<Vec<Sku>, MicrosoftError> {
         let records = self.graph().subscribed_skus(&self.gauge.meter, self.tenant).await?;
         let before = odd.len();
-        let mut skus: Vec<Sku> =
-            records.into_iter().filter_map(|it| self.understood(it, odd)).collect();
+        let mut skus = merged(records.into_iter().filter_map(|it| self.understood(it, odd)));
         if odd.len() > before {
             // One of those that could not be understood may be one that is known: it stays, and
             // with it whatever users hold of it.
@@ -247,12 +257,13 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let lifecycles = match self.graph().lifecycles(&self.gauge.meter, self.tenant).await {
             Ok(lifecycles) => lifecycles,
             Err(error) => {
-                // Only says when to look again; `Organization.Read.All` may not be granted.
+                // `Organization.Read.All` may not be granted. What is known still lies ahead.
                 debug!(
                     error = &error as &dyn std::error::Error,
                     "directory/subscriptions could not be read"
                 );
-                Vec::new()
+                let known = self.view.skus.iter();
+                known.filter_map(|it| Some((it.id, it.next_lifecycle?))).collect()
             }
         };
         for sku in &mut skus {
@@ -448,8 +459,11 @@ impl<G: DirectoryReads> Reader<'_, G> {
                     reading.seen = reading.seen.saturating_sub(1);
                     reading.take(&row, relevant, self.view);
                 }
+                // One who is there may not be found for a while: only delta says that he is gone,
+                // and a sweep, which is due soon then, that he is not listed.
                 Err(BatchMiss::Gone) => {
-                    reading.put(user, Said::Removed);
+                    reading.unfound.insert(user);
+                    left.insert(user);
                 }
                 Err(BatchMiss::Odd(why)) => odd.push(self.odd(why, user.to_string().into())),
             }

@@ -20,7 +20,7 @@ use crate::sync::directory::With;
 use crate::sync::freshness::brings_a_date;
 use crate::sync::plan::{self, Found};
 use crate::sync::progress::Gauge;
-use crate::sync::reading::{Reading, Relevant};
+use crate::sync::reading::{Reading, Relevant, merged};
 use crate::sync::upstream::DirectoryReads;
 use crate::sync::{Begun, End, closed};
 
@@ -143,7 +143,7 @@ impl<G: DirectoryReads> Looker<'_, G> {
             Read::Understood(sku, _) => Some(sku),
             Read::Odd { .. } => None,
         });
-        let mut skus: Vec<Sku> = understood.collect();
+        let mut skus = merged(understood);
         let view = (self.with.view)();
         let relevant = Relevant::among(&skus, self.with.catalog, &view.mappings);
         skus.retain(|it| relevant.is_ours(it.id));

@@ -16,7 +16,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use super::look::{Listed, Looked, look};
 use super::queue::{End, Next};
 use super::{AlsoLook, OutcomeLabel};
-use crate::domain::{Commit, SourceKey, TenantId, Trigger, UserId};
+use crate::domain::{Commit, Grant, Permission, SourceKey, TenantId, Trigger, UserId};
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::sync::directory::{Sizes, With, view_of};
 use crate::sync::freshness::Way;
@@ -131,11 +131,32 @@ impl Worker {
             }
             Err(_) => self.count("failed", users.len()),
         }
-        let changed = looked?;
+        let changed = match looked {
+            // The tenant's SKUs may not be read; what else is looked at needs its users only.
+            Err(SyncError::Microsoft(error))
+                if error.kind() == ErrorKind::Consent
+                    && !self.also.is_empty()
+                    && self.reads_users(tenant, gauge) =>
+            {
+                Vec::new()
+            }
+            looked => looked?,
+        };
         for also in &self.also {
             self.write(also.look(&gauge.meter, tenant, users).await?).await?;
         }
         Ok(changed)
+    }
+
+    /// Whether the tenant lets us read its users, as far as this look-up was told, or else runs.
+    fn reads_users(&self, tenant: TenantId, gauge: &Gauge) -> bool {
+        let told = gauge.meter.access().grant(Permission::UserRead);
+        let known = || {
+            let view = view_of(&self.sources.store.mirror(), tenant);
+            view.access.grant(Permission::UserRead)
+        };
+        let grant = if told == Grant::Unknown { known() } else { told };
+        grant == Grant::Granted
     }
 
     async fn look(

@@ -42,6 +42,8 @@ pub(super) enum Deed {
     Renew(Arc<GraphSubscription>),
     /// It notifies another address than ours is now.
     Replace(Arc<GraphSubscription>),
+    /// Nobody wants to be told any more.
+    End(Arc<GraphSubscription>),
     /// It has run out, and nobody wants another.
     Forget(Key),
 }
@@ -50,7 +52,7 @@ impl Deed {
     pub(super) fn key(&self) -> Key {
         match self {
             Self::Make(key) | Self::Forget(key) => *key,
-            Self::Renew(it) | Self::Replace(it) => (it.tenant, it.watched),
+            Self::Renew(it) | Self::Replace(it) | Self::End(it) => (it.tenant, it.watched),
         }
     }
 }
@@ -69,10 +71,17 @@ impl Failures {
         self.all_rest_until.is_some_and(ahead) || self.of.get(&key).is_some_and(|it| ahead(it.1))
     }
 
-    /// It is well.
-    pub(super) fn over(&mut self, key: Key) {
+    /// It is well. If Graph made it anew it has found our address.
+    pub(super) fn over(&mut self, key: Key, found_us: bool) {
         self.of.remove(&key);
-        (self.unverified, self.all_rest_until) = (0, None);
+        if found_us {
+            (self.unverified, self.all_rest_until) = (0, None);
+        }
+    }
+
+    /// How many could not be had, and are tried again.
+    pub(super) fn count(&self) -> usize {
+        self.of.len()
     }
 
     /// It failed. Whether somebody should hear of it: not of each of thousands.
@@ -105,10 +114,10 @@ impl Failures {
     }
 }
 
-/// What is due, tenant by tenant.
+/// What is due, tenant by tenant. Without an address nobody is to tell us anything.
 pub(super) fn due(
     mirror: &Mirror,
-    address: &Address,
+    address: Option<&Address>,
     cared_for: &BTreeSet<Key>,
     failures: &Failures,
     now: Timestamp,
@@ -122,7 +131,7 @@ pub(super) fn due(
                 continue;
             }
             let there = mirror.graph_subscriptions().of(key.0, watched);
-            let wanted = wanted(mirror, view, watched);
+            let wanted = address.is_some() && wanted(mirror, view, watched);
             match there {
                 None if wanted && count < COUNT_MAX => {
                     count = count.saturating_add(1);
@@ -131,7 +140,8 @@ pub(super) fn due(
                 Some(it) if it.expires <= now => {
                     due.push(if wanted { Deed::Make(key) } else { Deed::Forget(key) });
                 }
-                Some(it) if it.url != address.notifications => {
+                Some(it) if address.is_none() => due.push(Deed::End(Arc::clone(it))),
+                Some(it) if address.is_some_and(|address| it.url != address.notifications) => {
                     due.push(Deed::Replace(Arc::clone(it)));
                 }
                 Some(it) if cared_for.contains(&key) || renewable(it, now) => {
@@ -229,11 +239,21 @@ mod tests {
     const BASE: &str = "https://x.example/";
 
     fn words(mirror: &Mirror, cared_for: &BTreeSet<Key>, hours: i64) -> Vec<String> {
-        let due = due(mirror, &address(BASE), cared_for, &Failures::default(), at(hours));
+        words_at(mirror, Some(&address(BASE)), cared_for, hours)
+    }
+
+    fn words_at(
+        mirror: &Mirror,
+        address: Option<&Address>,
+        cared_for: &BTreeSet<Key>,
+        hours: i64,
+    ) -> Vec<String> {
+        let due = due(mirror, address, cared_for, &Failures::default(), at(hours));
         let word = |it: &Deed| match it {
             Deed::Make(_) => "make",
             Deed::Renew(_) => "renew",
             Deed::Replace(_) => "replace",
+            Deed::End(_) => "end",
             Deed::Forget(_) => "forget",
         };
         due.iter().map(|it| format!("{} {}", word(it), it.key().0.as_uuid().as_u128())).collect()
@@ -261,6 +281,13 @@ mod tests {
         assert_eq!(words(&revoked, &none, 29 * 24), ["forget 1"]);
         let moved = mirror.applied(&subscribed(1, "https://old.example"));
         assert_eq!(words(&moved, &none, 1), ["replace 1"]);
+        let off = |it: &Mirror, hours| words_at(it, None, &none, hours);
+        assert_eq!(
+            (off(&mirror, 1), off(&mirror, 14 * 24)),
+            (vec!["end 1".to_owned()], vec!["end 1".to_owned()])
+        );
+        assert_eq!(off(&mirror, 29 * 24), ["forget 1"]);
+        assert_eq!(off(&Mirror::default().applied(&read(1, Consent::Granted)), 1), [""; 0]);
     }
 
     #[test]
@@ -288,7 +315,9 @@ mod tests {
             .collect();
         assert_eq!(told, [true, false, true, false, false, false]);
         assert!(failures.rests(other, at(0)) && !failures.rests(other, at(1)));
-        failures.over(key);
+        failures.over(key, false);
+        assert!(failures.rests(other, at(0)), "renewing one says nothing of the address");
+        failures.over(key, true);
         assert!(!failures.rests(other, at(0)) && !failures.rests(key, at(0)));
     }
 }

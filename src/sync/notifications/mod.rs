@@ -58,6 +58,28 @@ impl Address {
     }
 }
 
+/// Tenants of whose licensed groups a notification told, until the groups are read: a run that it
+/// starts would pass them over otherwise, for they are read at a rarer hour than users. Cheap to
+/// clone: all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct GroupsTold(Arc<Mutex<BTreeSet<TenantId>>>);
+
+impl GroupsTold {
+    fn note(&self, tenant: TenantId) {
+        self.tenants().insert(tenant);
+    }
+
+    /// Whether this tenant's groups were told of since this was asked last.
+    pub(in crate::sync) fn take(&self, tenant: TenantId) -> bool {
+        self.tenants().remove(&tenant)
+    }
+
+    fn tenants(&self) -> MutexGuard<'_, BTreeSet<TenantId>> {
+        // What is lost with it the schedule makes good.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Where notifications arrive. Cheap to clone: all clones are one.
 #[derive(Clone, Default)]
 pub struct Notifications(Arc<Shared>);
@@ -67,6 +89,7 @@ struct Shared {
     /// `None`: nothing is subscribed to.
     address: Option<Address>,
     nudges: Mutex<Nudges>,
+    groups_told: GroupsTold,
     /// Subscriptions of which Graph says that they need care.
     cared_for: Mutex<BTreeSet<(TenantId, Watched)>>,
     more: Notify,
@@ -78,6 +101,7 @@ struct Figures {
     received: Family<OutcomeLabel, Counter>,
     kept: Family<OutcomeLabel, Counter>,
     subscriptions: Gauge,
+    failing: Gauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,9 +110,10 @@ struct OutcomeLabel {
 }
 
 impl Notifications {
-    /// For subscriptions to this address; `None` makes none.
-    pub fn new(address: Option<Address>) -> Self {
-        Self(Arc::new(Shared { address, ..Shared::default() }))
+    /// For subscriptions to this address; `None` makes none. Whose groups were told of is noted
+    /// there.
+    pub fn new(address: Option<Address>, groups_told: GroupsTold) -> Self {
+        Self(Arc::new(Shared { address, groups_told, ..Shared::default() }))
     }
 
     /// Takes a delivery in; returns at once. `None`: it is no delivery.
@@ -134,6 +159,7 @@ impl Notifications {
                 if !licensed {
                     return "other_group";
                 }
+                self.0.groups_told.note(tenant);
                 self.nudges().tenant(tenant, now);
                 "group"
             }
@@ -158,6 +184,13 @@ impl Notifications {
         }
     }
 
+    /// Whether Graph is to tell of changes, of how many tenants' users or groups it does, and how many
+    /// it does not take and are tried again.
+    pub fn figures(&self) -> (bool, i64, i64) {
+        let it = &self.0.figures;
+        (self.0.address.is_some(), it.subscriptions.get(), it.failing.get())
+    }
+
     fn nudges(&self) -> MutexGuard<'_, Nudges> {
         // Every step leaves it whole, and what is lost with it the schedule makes good.
         self.0.nudges.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,11 +210,14 @@ impl Notifications {
         let help = "Change notifications from Graph, by what they told; unknown: of no subscription \
                     of ours, or with a wrong clientState";
         registry.register("notifications", help, it.received.clone());
-        let help = "Subscriptions to change notifications that were made, renewed, made anew, forgotten, \
-                    or could not be had (failed)";
+        let help = "Subscriptions to change notifications that were made, renewed, made anew, ended, \
+                    forgotten, or could not be had (failed)";
         registry.register("graph_subscriptions_kept", help, it.kept.clone());
         let help = "Subscriptions to change notifications";
         registry.register("graph_subscriptions", help, it.subscriptions.clone());
+        let help =
+            "Subscriptions to change notifications that could not be had and are tried again";
+        registry.register("graph_subscriptions_failing", help, it.failing.clone());
     }
 }
 

@@ -1,12 +1,12 @@
 //! The task that follows nudges, and keeps the subscriptions that bring them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -35,7 +35,7 @@ pub async fn worker(
     cancel: CancellationToken,
 ) {
     let mut revisions = sources.store.revisions();
-    let (deeds, busy, failures) = (JoinSet::new(), BTreeSet::new(), Failures::default());
+    let (deeds, busy, failures) = (JoinSet::new(), HashMap::new(), Failures::default());
     let mut worker = Worker { sources, sync, notifications, deeds, busy, failures };
     let (mut looked, mut look_at) = (None, Instant::now());
     loop {
@@ -52,7 +52,7 @@ pub async fn worker(
             biased;
             // What is cut off has written nothing; Graph's stray subscription runs out by itself.
             () = cancel.cancelled() => return,
-            Some(ended) = worker.deeds.join_next() => {
+            Some(ended) = worker.deeds.join_next_with_id() => {
                 worker.ended(ended);
                 look_at = soon;
             }
@@ -64,14 +64,21 @@ pub async fn worker(
 }
 
 /// How a deed ended.
-type Done = (Key, Result<&'static str, SyncError>);
+type Done = Result<&'static str, SyncError>;
+
+/// A deed under way.
+struct Begun {
+    key: Key,
+    /// Graph had said that it needs care. What it says meanwhile is another time.
+    cared_for: bool,
+}
 
 struct Worker {
     sources: Sources,
     sync: SyncHandle,
     notifications: Notifications,
     deeds: JoinSet<Done>,
-    busy: BTreeSet<Key>,
+    busy: HashMap<Id, Begun>,
     failures: Failures,
 }
 
@@ -98,34 +105,43 @@ impl Worker {
 
     /// Begins what is due about subscriptions, as far as there is room.
     fn look(&mut self) {
-        let Some(address) = self.notifications.0.address.clone() else { return };
+        let address = self.notifications.0.address.clone();
         let (mirror, now) = (self.sources.store.snapshot(), (self.sources.clock)());
         let count = mirror.graph_subscriptions().count();
         let gauge = &self.notifications.0.figures.subscriptions;
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        let due = due(&mirror, &address, &self.notifications.cared_for(), &self.failures, now);
-        let idle = due.into_iter().filter(|it| !self.busy.contains(&it.key()));
+        let failing = i64::try_from(self.failures.count()).unwrap_or(i64::MAX);
+        self.notifications.0.figures.failing.set(failing);
+        // A copy: deliveries arrive meanwhile.
+        let cared_for = self.notifications.cared_for().clone();
+        let due = due(&mirror, address.as_ref(), &cared_for, &self.failures, now);
+        let busy: BTreeSet<Key> = self.busy.values().map(|it| it.key).collect();
+        let idle = due.into_iter().filter(|it| !busy.contains(&it.key()));
         let room = AT_ONCE.saturating_sub(self.deeds.len());
         for deed in idle.take(room).collect::<Vec<_>>() {
-            self.busy.insert(deed.key());
-            self.deeds.spawn(perform(self.sources.clone(), address.clone(), deed));
+            let key = deed.key();
+            let cared_for = self.notifications.cared_for().remove(&key);
+            let deed = self.deeds.spawn(perform(self.sources.clone(), address.clone(), deed));
+            self.busy.insert(deed.id(), Begun { key, cared_for });
         }
     }
 
-    fn ended(&mut self, ended: Result<Done, tokio::task::JoinError>) {
-        let (key, result) = match ended {
-            Ok(done) => done,
+    fn ended(&mut self, ended: Result<(Id, Done), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |it| it.0);
+        let Some(Begun { key, cared_for }) = self.busy.remove(&id) else { return };
+        if cared_for && !matches!(ended, Ok((_, Ok(_)))) {
+            self.notifications.cared_for().insert(key);
+        }
+        let result = match ended {
+            Ok((_, result)) => result,
             Err(error) => {
-                // Nobody knows whose it was: all may be tried again.
                 error!(error = &error as &dyn Error, "Keeping a subscription was cut off");
-                return self.busy.clear();
+                return;
             }
         };
-        self.busy.remove(&key);
         match result {
             Ok(outcome) => {
-                self.failures.over(key);
-                self.notifications.cared_for().remove(&key);
+                self.failures.over(key, matches!(outcome, "made" | "remade"));
                 self.notifications.kept(outcome);
                 if outcome == "remade" {
                     // While it was gone nobody told of anything.
@@ -155,14 +171,16 @@ impl Worker {
     }
 }
 
-async fn perform(sources: Sources, address: Address, deed: Deed) -> Done {
+async fn perform(sources: Sources, address: Option<Address>, deed: Deed) -> Done {
     let (key, graph, meter) = (deed.key(), sources.microsoft.graph(), Meter::default());
-    let result = match deed {
-        Deed::Make(key) => make(&sources, &address, key).await.map(|()| "made"),
-        Deed::Forget((tenant, watched)) => {
-            let forget = GraphSubscriptionWrite::Forget(tenant, watched);
-            write(&sources, forget).await.map(|()| "forgotten")
-        }
+    let address = address.as_ref();
+    match deed {
+        Deed::Make(key) => make(&sources, address, key).await.map(|()| "made"),
+        Deed::End(it) => match graph.unsubscribe(&meter, it.tenant, &it.id).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => forget(&sources, key).await.map(|()| "ended"),
+        },
+        Deed::Forget(key) => forget(&sources, key).await.map(|()| "forgotten"),
         Deed::Renew(it) => {
             let now = (sources.clock)();
             let expires = now.saturating_add(LIFE).unwrap_or(now);
@@ -172,7 +190,7 @@ async fn perform(sources: Sources, address: Address, deed: Deed) -> Done {
                     keep(&sources, it).await.map(|()| "renewed")
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    make(&sources, &address, key).await.map(|()| "remade")
+                    make(&sources, address, key).await.map(|()| "remade")
                 }
                 Err(error) => Err(error.into()),
             }
@@ -180,13 +198,13 @@ async fn perform(sources: Sources, address: Address, deed: Deed) -> Done {
         Deed::Replace(it) => {
             // If this fails the old one goes on to where nobody is, until it runs out.
             drop(graph.unsubscribe(&meter, it.tenant, &it.id).await);
-            make(&sources, &address, key).await.map(|()| "remade")
+            make(&sources, address, key).await.map(|()| "remade")
         }
-    };
-    (key, result)
+    }
 }
 
-async fn make(sources: &Sources, address: &Address, key: Key) -> Result<(), SyncError> {
+async fn make(sources: &Sources, address: Option<&Address>, key: Key) -> Result<(), SyncError> {
+    let Some(address) = address else { return Ok(()) };
     let (tenant, watched) = key;
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).map_err(|_unspecified| {
@@ -211,6 +229,10 @@ async fn make(sources: &Sources, address: &Address, key: Key) -> Result<(), Sync
 
 async fn keep(sources: &Sources, it: GraphSubscription) -> Result<(), SyncError> {
     write(sources, GraphSubscriptionWrite::Put(Arc::new(it))).await
+}
+
+async fn forget(sources: &Sources, (tenant, watched): Key) -> Result<(), SyncError> {
+    write(sources, GraphSubscriptionWrite::Forget(tenant, watched)).await
 }
 
 async fn write(sources: &Sources, it: GraphSubscriptionWrite) -> Result<(), SyncError> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::assigns;
 use crate::domain::{
     Cause, Change, Commit, Entity, Fact, HeldBack, Licence, Outcome, RunId, Sku, SkuId, SourceKey,
     SourceState, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
@@ -18,16 +17,10 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    /// A user was read with less than he had.
-    pub(super) fn user(
-        &mut self,
-        user: UserId,
-        before: &UserLicences,
-        after: Option<&UserLicences>,
-    ) {
-        let had = before.licences.iter().filter(|it| it.assigned).map(|it| it.sku);
-        for sku in had.filter(|sku| !after.is_some_and(|after| assigns(after, *sku))) {
-            self.users.entry(sku).or_default().push(user);
+    /// A user was read without these.
+    pub(super) fn user(&mut self, user: UserId, skus: &[SkuId]) {
+        for sku in skus {
+            self.users.entry(*sku).or_default().push(user);
         }
     }
 

@@ -83,7 +83,7 @@ async fn read(sources: &Sources, begun: &Begun, meter: &Meter) -> Result<Taken, 
         Some(LicenceQuery::Own { text, whole }) => (kept(api, meter, &text).await?, whole),
     };
     let scheduled = match scheduled(api, meter, &query, every).await {
-        Ok(id) => api.latest_execution(meter, &id).await?.map(|it| (id, it)),
+        Ok(latest) => latest,
         Err(error) => {
             // One made at once does as well.
             let error: &dyn std::error::Error = &error;
@@ -131,22 +131,24 @@ fn fingerprint(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// The id of the schedule; one that has run out, or that runs another query, is made anew.
+/// The schedule's id and its latest execution; one that runs out, or that runs another query, is made
+/// anew.
 async fn scheduled(
     api: &PartnerCenter,
     meter: &Meter,
     query: &str,
     every: SignedDuration,
-) -> Result<String, MicrosoftError> {
+) -> Result<Option<(String, Execution)>, MicrosoftError> {
     let known = api.report(meter, SCHEDULED).await?;
     if let Some(job) = known {
-        if job.goes_on(query) {
-            return Ok(job.id);
+        let latest = api.latest_execution(meter, &job.id).await?;
+        if job.goes_on(query, latest.as_ref()) {
+            return Ok(latest.map(|it| (job.id, it)));
         }
         api.delete_report(meter, &job.id).await?;
     }
-    let made = api.create_report(meter, SCHEDULED, query, Recurrence::Every(every)).await?;
-    Ok(made.id)
+    api.create_report(meter, SCHEDULED, query, Recurrence::Every(every)).await?;
+    Ok(None)
 }
 
 /// A report that is made at once, waited for; one that a run before asked for is gone on with.

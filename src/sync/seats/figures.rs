@@ -126,7 +126,7 @@ fn count(view: &TenantView, catalog: &Catalog) -> Vec<Counted> {
                 product: product.id.clone(),
                 plan: plan.service_id.plan().into(),
                 sku,
-                bought: units.enabled.saturating_add(units.warning),
+                bought: units.bought(),
                 consumed: units.consumed,
                 assigned: 0,
                 in_error: 0,

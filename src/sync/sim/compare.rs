@@ -21,13 +21,19 @@ pub(super) fn assigned(holdings: &Holdings) -> BTreeSet<(UserId, SkuId)> {
     holdings.iter().flat_map(of).collect()
 }
 
-/// How many licences of a tenant a mirror no longer has that it had and that are still there.
+/// How many licences of a tenant a mirror no longer has that it had and that are still there. One
+/// whose SKU is not listed gives no right.
 pub(super) fn lost(before: &Mirror, after: &Mirror, index: usize, truth: &Holdings) -> usize {
     let of = |mirror: &Mirror| {
         let view = mirror.tenant(tenant_id(index));
-        view.map(|it| assigned(&holdings(it))).unwrap_or_default()
+        let rights = view.map(|it| {
+            let held = assigned(&holdings(it)).into_iter();
+            held.filter(|(_, sku)| it.sku(*sku).is_some()).collect()
+        });
+        rights.unwrap_or_default()
     };
-    let (before, after, truth) = (of(before), of(after), assigned(truth));
+    let (before, after): (BTreeSet<_>, BTreeSet<_>) = (of(before), of(after));
+    let truth = assigned(truth);
     before.difference(&after).filter(|it| truth.contains(it)).count()
 }
 

@@ -29,7 +29,8 @@ impl World {
         let Some(view) = view else { return Ok(()) };
         let key = SourceKey::groups(tenant);
         let state = before.source(key).cloned().unwrap_or_default();
-        if !groups::is_time(view, &state, directory, SignedDuration::from_hours(1), started) {
+        if !groups::is_time(view, &state, directory, false, SignedDuration::from_hours(1), started)
+        {
             return Ok(());
         }
         let at_first = self.graph.state().tenants[index].now;
@@ -55,7 +56,7 @@ impl World {
         let state = self.graph.state();
         if state.tenants[index].now == at_first {
             // Nothing happened meanwhile: what Microsoft has now it had all the time.
-            let (after, truth) = (self.mirror().clone(), truth(&state.tenants[index]));
+            let (after, truth) = (self.mirror().clone(), truth(&state.tenants[index], view));
             let (before, after) = (known(&before, index), known(&after, index));
             let members = gone(&before.0, &after.0, &truth.0);
             let carried = gone(&before.1, &after.1, &truth.1);
@@ -139,8 +140,12 @@ fn known(mirror: &Mirror, index: usize) -> Known {
     (groups.iter().flat_map(here).collect(), groups.iter().flat_map(carried).collect())
 }
 
-/// What groups that carry something of ours are at Microsoft's.
-fn truth(tenant: &Tenant) -> Known {
+/// What groups that carry something of ours are at Microsoft's. Groups of a SKU that is not listed
+/// are not asked for.
+fn truth(tenant: &Tenant, view: &TenantView) -> Known {
+    let ours = |tenant: &Tenant, group: u8| -> Vec<SkuId> {
+        ours(tenant, group).into_iter().filter(|it| view.sku(*it).is_some()).collect()
+    };
     let carrying = || (0..GROUPS).filter(|it| !ours(tenant, *it).is_empty());
     let members =
         carrying().flat_map(|it| tenant.members(it).into_iter().map(move |user| (it, user)));

@@ -27,8 +27,10 @@ pub(super) struct Trouble {
     pub(super) busy: usize,
     /// A request or its answer takes so long that something else comes in between.
     pub(super) lag: usize,
-    /// A list that Microsoft calls complete is empty, though there is somebody.
+    /// A list that Microsoft calls complete is empty or cut short, though there is more.
     pub(super) empty: usize,
+    /// A user who is there is not found by name.
+    pub(super) unfound: usize,
 }
 
 /// Graph, as the real rounds see it.
@@ -197,7 +199,11 @@ impl DirectoryReads for Graph {
     async fn subscribed_skus(&self, _: &Meter, tenant: TenantId) -> Answer<Vec<Read<Sku>>> {
         let call = move |state: &mut State| {
             let tenant = state.call(tenant, false)?;
-            let skus = state.tenants[tenant].skus();
+            let mut skus = state.tenants[tenant].skus();
+            if state.lies() {
+                let cut = state.chance.below(skus.len());
+                skus.truncate(cut);
+            }
             Ok(skus.into_iter().map(|it| state.read(it)).collect())
         };
         self.on_its_way(call).await
@@ -294,7 +300,9 @@ impl DirectoryReads for Graph {
         let call = move |state: &mut State| {
             let tenant = state.call(tenant, false)?;
             let of = |state: &mut State, user: &UserId| {
-                let row = state.tenants[tenant].row(user_number(*user)).ok_or(BatchMiss::Gone);
+                let row = state.tenants[tenant].row(user_number(*user));
+                let found = !state.chance.once_in(state.trouble.unfound);
+                let row = row.filter(|_| found).ok_or(BatchMiss::Gone);
                 let odd = state.chance.once_in(state.trouble.odd);
                 (*user, if odd { Err(BatchMiss::Odd("odd".into())) } else { row })
             };

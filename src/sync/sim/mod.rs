@@ -179,6 +179,7 @@ impl World {
             odd: times(chance, 12),
             busy: times(chance, 4),
             empty: times(chance, 6),
+            unfound: times(chance, 6),
             lag: if self.beside == Beside::LookUps { times(chance, 3) } else { 0 },
         };
         self.graph.state().trouble = trouble;
@@ -476,7 +477,7 @@ fn planted_mistakes_are_caught() {
     ] {
         is_caught(mistake, 0);
     }
-    is_caught(Mistake::LateLookup, 33_000);
+    is_caught(Mistake::LateLookup, 60_800);
 }
 
 #[test]

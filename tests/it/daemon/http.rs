@@ -289,6 +289,7 @@ async fn operators_routes_and_files_are_theirs_alone() {
             ONE,
             BATCH,
             "/v1/licenses",
+            "/v1/licenses/export",
             "/v1/licenses/import",
             "/v1/licenses/overlap",
             "/v1/licenses/switch-plan",

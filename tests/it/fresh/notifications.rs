@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entitled::domain::{Commit, GraphSubscription, Outcome, TenantId, Trigger, Watched};
-use entitled::sandbox::{Faults, Options, story};
+use entitled::sandbox::{Faults, NewUser, Options, story};
 use entitled::store::RunFilter;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -97,6 +97,28 @@ async fn duplicates_late_ones_and_forged_ones_change_nothing() {
 }
 
 #[tokio::test]
+async fn who_joined_a_licensed_group_is_its_member_before_groups_are_due() {
+    let world = subscribed().await;
+    let (tenant, group) = (story::CONTOSO.tenant, story::BI_USERS);
+    let told = |it: &World| {
+        let mirror = it.mirror();
+        mirror.graph_subscriptions().of(contoso(), Watched::Groups).is_some()
+    };
+    world.until("a subscription to groups", told).await;
+    world.sync_tenant(tenant).await;
+    let user = world.microsoft(|it| it.add_user(tenant, NewUser::default())).unwrap();
+    world.microsoft(|it| it.add_member(tenant, group, user)).unwrap();
+    let (group, user) = (group.to_string().parse().unwrap(), user.to_string().parse().unwrap());
+    let is_member = |it: &World| {
+        let mirror = it.mirror();
+        let group = mirror.tenant(contoso()).unwrap().groups.groups.get(&group).cloned();
+        group.is_some_and(|it| it.members.get(user).is_some_and(|it| it.here))
+    };
+    world.until("the membership", is_member).await;
+    assert!(figure(&world, "notifications_total{outcome=\"group\"}").await >= 1);
+}
+
+#[tokio::test]
 async fn a_subscription_is_renewed_when_graph_asks_and_made_anew_when_it_is_gone() {
     let world = subscribed().await;
     let tenant = story::CONTOSO.tenant;
@@ -118,6 +140,16 @@ async fn a_subscription_is_renewed_when_graph_asks_and_made_anew_when_it_is_gone
     let of_it = RunFilter { tenant: Some(contoso()), limit: 1, ..RunFilter::default() };
     let run = world.daemon.store.runs(&of_it).unwrap().remove(0);
     assert_eq!((run.trigger, run.outcome), (Trigger::Notification, Outcome::Complete));
+}
+
+#[tokio::test]
+async fn once_switched_off_it_ends_them_and_only_asks() {
+    let mut world = subscribed().await;
+    let there = |it: &World| it.microsoft(|it| it.subscribers(story::CONTOSO.tenant));
+    assert!(there(&world) > 0);
+    world.reconfigure("").await;
+    world.until("the end of them", |it| subscription(it).is_none() && there(it) == 0).await;
+    assert_eq!(figure(&world, "graph_subscriptions_kept_total{outcome=\"failed\"}").await, 0);
 }
 
 #[tokio::test]

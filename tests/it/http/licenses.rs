@@ -10,14 +10,19 @@ use serde_json::{Value, json};
 use super::harness::*;
 use crate::tokens::{ANA, now};
 
-const DAY: i64 = 86_400;
+pub(super) const DAY: i64 = 86_400;
 
-fn sale() -> Value {
+pub(super) fn sale() -> Value {
     json!({ "product": PRODUCT, "kind": "user", "max": 2, "licensee": "Contoso (ana@contoso.example)",
         "period_end": "2026-12-22" })
 }
 
-async fn sent(world: &World, path: &str, key: Option<&str>, body: &Value) -> (u16, Value) {
+pub(super) async fn sent(
+    world: &World,
+    path: &str,
+    key: Option<&str>,
+    body: &Value,
+) -> (u16, Value) {
     let mut request = world.client.post(world.url(path)).bearer_auth(SELLER).body(body.to_string());
     if let Some(key) = key {
         request = request.header("Idempotency-Key", key);
@@ -27,7 +32,7 @@ async fn sent(world: &World, path: &str, key: Option<&str>, body: &Value) -> (u1
     (status, response.json().await.unwrap_or(Value::Null))
 }
 
-async fn issued(world: &World, body: &Value) -> LicenseId {
+pub(super) async fn issued(world: &World, body: &Value) -> LicenseId {
     let (status, row) = sent(world, "/v1/licenses", None, body).await;
     assert_eq!(status, 201, "{row}");
     row["id"].as_str().unwrap().parse().unwrap()

@@ -220,6 +220,24 @@ async fn a_page_token_that_dies_in_a_small_list_costs_one_new_beginning() {
 }
 
 #[tokio::test]
+async fn licensed_groups_whose_page_token_dies_are_read_anew_in_microsofts_own_pages() {
+    let it = Pretend::new().await;
+    let next = "https://graph.microsoft.com/v1.0/groups?$skiptoken=2";
+    let answers = vec![
+        page(&[], "@odata.nextLink", next),
+        refused(400, "Directory_ExpiredPageToken"),
+        ok(json!({ "value": [{ "id": user(7) }] })),
+    ];
+    it.get(&format!("{V1}/groups"), answers).await;
+    let (graph, of) = (it.microsoft.graph(), tenant(CUSTOMER));
+    let groups = graph.licensed_groups(&it.meter, of, SKU.parse().unwrap()).await.unwrap();
+    assert_eq!(groups.len(), 1);
+    let asked = it.requests("/groups").await;
+    let tops = |at: usize| asked[at].url.query_pairs().any(|(name, _)| name == "$top");
+    assert_eq!((asked.len(), tops(0), tops(2)), (3, true, false));
+}
+
+#[tokio::test]
 async fn another_tenants_answer_is_not_believed() {
     let it = Pretend::new().await;
     let body = |id: &str| ok(json!({ "value": [{ "id": id, "displayName": "Contoso" }] }));

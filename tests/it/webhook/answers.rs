@@ -171,6 +171,7 @@ async fn play(scene: &Scene, accept: AcceptChanges) -> (Vec<String>, WebhookEven
         clock,
         ledger: Ledger::default(),
         freshness: entitled::sync::freshness::Ages::default(),
+        groups_told: entitled::sync::notifications::GroupsTold::default(),
         reports: entitled::sync::reports::Desk::default(),
         lookups: entitled::sync::lookups::Lookups::default(),
         limits: Limits {

@@ -116,8 +116,8 @@ impl<'a> Words<'a> {
                     .into(),
             },
             SwitchAct::Raise => format!(
-                "raise its maximum to {}: there are more seats than places; a new period begins, and \
-                 what was not used of the old one is shown",
+                "raise its maximum to {}: there are more seats than places; unless its paid period lies \
+                 ahead, a new one begins, and what was not used of the old one is shown",
                 self.plan.too_small().unwrap_or_default()
             ),
             SwitchAct::Cover => {
@@ -284,6 +284,14 @@ impl<'a> Words<'a> {
                  needs"
                     .to_owned(),
             );
+        }
+        let anonymous = plan.anonymous();
+        if anonymous > 0 {
+            doubts.push(format!(
+                "{anonymous} users of the license are known by their number alone (packages tell no \
+                 names): whether they have seats nobody can tell, so ask the customer before the old \
+                 system ends"
+            ));
         }
         if self.hybrid == HybridMode::None {
             doubts.push(
