@@ -400,3 +400,10 @@ pub struct Knowledge {
     /// The cloud that the tenant lives in.
     pub cloud: Cloud,
 }
+
+impl Knowledge {
+    /// Both sources were read as far as this.
+    pub const fn of(read: Known, cloud: Cloud) -> Self {
+        Self { subscriptions: read, directory: read, licenses_forgotten: false, cloud }
+    }
+}

@@ -9,13 +9,15 @@ use entitled::decision::{
 };
 use entitled::domain::{
     CapabilityStatus, Channel, Cloud, Coverage, Host, HybridMode, Licence, LicenseKind, OnStale,
-    OverLimit, Party, Path, PathState, Plan, Policy, Product, Sku, SkuId, SkuMatch, Standing,
+    OverLimit, Path, PathState, Plan, Policy, Product, Sku, SkuId, SkuMatch, Standing,
     Subscription, SubscriptionId, SubscriptionStatus, TenantId, Units, UserId, Via,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
+
+use crate::samples;
 
 fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
@@ -172,19 +174,12 @@ fn subscription(n: u8, word: &str, trial: bool, ends: Option<i64>) -> Subscripti
         publisher: "p".into(),
         offer: "o".into(),
         plan: "s".into(),
-        name: "n".into(),
         status: SubscriptionStatus::from_word(word),
         quantity: Some(1),
-        beneficiary: Party::default(),
-        purchaser: Party::default(),
-        term_start: None,
         term_end: ends.map(at),
-        term_unit: None,
-        auto_renew: None,
         free_trial: trial,
-        allowed_operations: Vec::new(),
-        created: None,
         observed_at: at(-3),
+        ..samples::subscription(0)
     }
 }
 

@@ -35,6 +35,7 @@ mod power;
 mod recorded;
 mod reports;
 mod rights;
+mod samples;
 mod sandbox;
 mod store;
 mod sync;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use entitled::domain::{
     Access, Cause, Change, Cloud, Commit, Consent, Document, HeldBack, HeldSeat, Licence, Life,
     Mirror, OddRecord, Outcome, Party, RawRecord, Run, RunId, SeatOutcome, SeatRequest, Sku, SkuId,
-    SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
-    TenantUsers, Trigger, Unread, UserId, UserLicences, UserTable, UserWrites, Whose,
+    SourceKey, SourceState, Subscription, Tenant, TenantId, TenantUsers, Trigger, Unread, UserId,
+    UserLicences, UserTable, UserWrites, Whose,
 };
 use entitled::store::{
     ChangeFilter, Opened, RunFilter, Store, StoreError, StoreOptions, restore_into_empty,
@@ -25,6 +25,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use self::grouped::{days, licensed, uses};
+
+use crate::samples;
 
 fn now() -> Timestamp {
     "2026-11-22T02:00:00Z".parse().unwrap()
@@ -45,12 +47,7 @@ fn user(n: u128) -> UserId {
 fn subscription(n: u128) -> Subscription {
     let party = Party { tenant: Some(tenant(n % 3).as_uuid()), user: Some(user(n)) };
     Subscription {
-        id: SubscriptionId::from_uuid(Uuid::from_u128(0x50b0_0000 + n)),
-        publisher: "vizmaker".into(),
-        offer: "synoptic".into(),
-        plan: "team".into(),
         name: format!("Subscription {n}").into(),
-        status: SubscriptionStatus::Subscribed,
         quantity: Some(5),
         beneficiary: party,
         purchaser: party,
@@ -58,10 +55,10 @@ fn subscription(n: u128) -> Subscription {
         term_end: Some(at(24 * 30)),
         term_unit: Some("P1M".into()),
         auto_renew: Some(true),
-        free_trial: false,
         allowed_operations: vec!["Read".into(), "Update".into()],
         created: Some(now()),
         observed_at: now(),
+        ..samples::subscription(0x50b0_0000 + n)
     }
 }
 

@@ -37,12 +37,7 @@ fn users_over_the_maximum_are_warned_or_refused() {
 fn the_policy_refuses_where_the_license_does_not_say() {
     let product = visual();
     let known = Known::default();
-    let knowledge = Knowledge {
-        subscriptions: known,
-        directory: known,
-        licenses_forgotten: false,
-        cloud: Cloud::Public,
-    };
+    let knowledge = Knowledge::of(known, Cloud::Public);
     let policy = Policy { over_limit: OverLimit::Deny, ..Policy::default() };
     let users = Some(Users { max: 1, before: 1 });
     let check = |over_limit, reason| {
@@ -94,12 +89,7 @@ fn a_usage_right_is_what_its_word_says() {
         let plan = visual.plans.first().unwrap();
         let right = UsageRight { plan, state, as_of: now() - h(age_h) };
         let known = Known { last_complete: Some(now()), ..Known::default() };
-        let knowledge = Knowledge {
-            subscriptions: known,
-            directory: known,
-            licenses_forgotten: false,
-            cloud: Cloud::Public,
-        };
+        let knowledge = Knowledge::of(known, Cloud::Public);
         let evidence = [Evidence::UsageRight(right)];
         let question = asked(&visual, Host::Web);
         let it = decide(&question, &evidence, &knowledge, &Policy::default(), now());
@@ -165,12 +155,7 @@ fn in_a_national_cloud_only_a_package_counts() {
     }
     check(&commit, &visual(), "unlicensed/host_unsupported");
     let known = Known::default();
-    let knowledge = Knowledge {
-        subscriptions: known,
-        directory: known,
-        licenses_forgotten: false,
-        cloud: Cloud::National,
-    };
+    let knowledge = Knowledge::of(known, Cloud::National);
     let visual = visual();
     let check = |proof, reason| {
         let evidence = [Evidence::License(usable(LicenseKind::User, proof))];

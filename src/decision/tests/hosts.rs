@@ -26,8 +26,7 @@ fn decided(way: Way, host: Host, cloud: Cloud) -> Decision {
     let site = Some("https://bi.contoso.example");
     let question = Question { site, ..asked(&product, host) };
     let known = Known { last_complete: Some(now()), ..Known::default() };
-    let knowledge =
-        Knowledge { subscriptions: known, directory: known, licenses_forgotten: false, cloud };
+    let knowledge = Knowledge::of(known, cloud);
     let subscription = subscription(5, "Subscribed");
     let license = |proof| {
         let site = way == Way::PackageForSite;

@@ -208,12 +208,7 @@ pub(super) fn license() -> License<'static> {
 #[track_caller]
 pub(super) fn check_license(it: License<'_>, question: &Question<'_>, says: &str) -> Decision {
     let unread = Known::default();
-    let knowledge = Knowledge {
-        subscriptions: unread,
-        directory: unread,
-        licenses_forgotten: false,
-        cloud: Cloud::Public,
-    };
+    let knowledge = Knowledge::of(unread, Cloud::Public);
     let evidence = [Evidence::License(it)];
     let decision = decide(question, &evidence, &knowledge, &Policy::default(), now());
     assert_eq!(format!("{}/{}", decision.state, decision.reason), says, "{evidence:?}");

@@ -157,16 +157,11 @@ async fn where_graph_takes_no_subscription_delta_goes_on_and_one_is_made_later()
     let world = read().await;
     faults(&world, "notification.unverified=1");
     two_hours_later(&world).await;
-    let refused = || {
-        let asked = world.sandbox.requests();
+    let refused = |it: &World| {
+        let asked = it.sandbox.requests();
         asked.iter().any(|it| it.target.ends_with("/subscriptions") && it.status == 400)
     };
-    let tries = async {
-        while !refused() {
-            world.daemon.store.commit(Commit::default()).await.unwrap();
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), tries).await.expect("it never tried");
+    world.until("a try", refused).await;
     world
         .microsoft(|it| it.assign(story::CONTOSO.tenant, story::DAN.user, story::SYNOPTIC_SKU, &[]))
         .unwrap();

@@ -11,8 +11,8 @@ use entitled::config::{Caller, Permission, Secret, Tls};
 use entitled::domain::{
     CapabilityStatus, Catalog, Channel, Cloud, Commit, Consent, Coverage, Features, HybridMode,
     Licence, Outcome, Party, Path, PathState, Plan, Policy, Product, RawRecord, Sku, SkuId,
-    SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
-    TenantUsers, Units, UserId, UserLicences, UserTable, UserWrites, Via,
+    SourceKey, SourceState, Subscription, Tenant, TenantId, TenantUsers, Units, UserId,
+    UserLicences, UserTable, UserWrites, Via,
 };
 use entitled::http::ops::{OpsSettings, OpsState, registry, serve_ops};
 use entitled::http::public::{PublicSettings, PublicState, serve_public};
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::samples;
 use crate::tokens::{ANA, CONTOSO, Draft, PretendEntra, Version, now, rules};
 
 pub(crate) const PRODUCT: &str = "synoptic-panel";
@@ -308,22 +309,13 @@ fn sku() -> Sku {
 fn subscription(tenant: TenantId) -> Subscription {
     let party = Party { tenant: Some(tenant.as_uuid()), user: None };
     Subscription {
-        id: SubscriptionId::from_uuid(Uuid::from_u128(0x5ea7)),
-        publisher: "vizmaker".into(),
         offer: "suite".into(),
         plan: "seats".into(),
         name: "Wingtip's".into(),
-        status: SubscriptionStatus::Subscribed,
         quantity: Some(2),
         beneficiary: party,
         purchaser: party,
-        term_start: None,
-        term_end: None,
-        term_unit: None,
-        auto_renew: None,
-        free_trial: false,
-        allowed_operations: Vec::new(),
-        created: None,
         observed_at: now(),
+        ..samples::subscription(0x5ea7)
     }
 }

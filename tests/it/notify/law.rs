@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use entitled::config::{NotifyEndpoint, Secret};
-use entitled::domain::{
-    Cause, Change, Notice, NoticeWish, Party, RawRecord, SubscriptionId, SubscriptionStatus,
-};
+use entitled::domain::{Cause, Change, Notice, NoticeWish, RawRecord, SubscriptionStatus};
 use entitled::notify::{self, Patience};
 use entitled::store::{ChangeFilter, Guard, Store, StoreOptions};
 use jiff::Timestamp;
@@ -17,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+
+use crate::samples;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -85,27 +85,14 @@ impl Teller {
     }
 
     async fn change(&self, number: u8, status: u8, seats: u8) {
-        let id = SubscriptionId::from_uuid(Uuid::from_u128(u128::from(number) + 1));
         let words = ["PendingFulfillmentStart", "Subscribed", "Suspended", "Unsubscribed"];
         let after = entitled::domain::Subscription {
-            id,
-            publisher: "vizmaker".into(),
-            offer: "viz-suite".into(),
-            plan: "team".into(),
-            name: "n".into(),
             status: SubscriptionStatus::from_word(words[usize::from(status)]),
             quantity: Some(u64::from(seats)),
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term_start: None,
-            term_end: None,
-            term_unit: None,
-            auto_renew: None,
-            free_trial: false,
-            allowed_operations: Vec::new(),
-            created: None,
             observed_at: self.now(),
+            ..samples::subscription(u128::from(number) + 1)
         };
+        let id = after.id;
         let mirror = self.store.snapshot();
         let before = mirror.subscription(id).map(|it| &**it);
         if before.is_some_and(|it| it.says_the_same(&after)) {

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use entitled::domain::{
     Cause, Change, Commit, Licence, RawRecord, SeatOutcome, SeatRequest, SkuId, SourceKey,
-    SourceState, Subscription, SubscriptionId, SubscriptionStatus, TenantId, TenantUsers, UserId,
-    UserLicences, UserTable, UserWrites,
+    SourceState, Subscription, SubscriptionId, TenantId, TenantUsers, UserId, UserLicences,
+    UserTable, UserWrites,
 };
 use entitled::store::{ChangeFilter, Guard, Opened, Store, StoreOptions};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
+
+use crate::samples;
 
 /// So many users are replaced at once: more than one transaction carries.
 const USERS: u64 = 6_000;
@@ -30,25 +32,8 @@ fn user(n: u64) -> UserId {
 }
 
 fn subscription(n: u64) -> Subscription {
-    Subscription {
-        id: SubscriptionId::from_uuid(Uuid::from_u128(u128::from(n) + 1)),
-        publisher: "p".into(),
-        offer: "o".into(),
-        plan: "q".into(),
-        name: format!("number {n}").into(),
-        status: SubscriptionStatus::Subscribed,
-        quantity: None,
-        beneficiary: entitled::domain::Party::default(),
-        purchaser: entitled::domain::Party::default(),
-        term_start: None,
-        term_end: None,
-        term_unit: None,
-        auto_renew: None,
-        free_trial: false,
-        allowed_operations: Vec::new(),
-        created: None,
-        observed_at: Timestamp::UNIX_EPOCH,
-    }
+    let name = format!("number {n}").into();
+    Subscription { name, ..samples::subscription(u128::from(n) + 1) }
 }
 
 /// Seats are spread over subscriptions, so that no list of holders grows long.
