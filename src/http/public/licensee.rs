@@ -16,7 +16,9 @@ impl Public {
     /// where a token names one. The answer does not rest on it: what cannot be written now comes again.
     pub(super) async fn note_licensee(&self, asked: &Asked, decision: &Decision, now: Timestamp) {
         let Some((id, Showing::Typed(licensee))) = &asked.license else { return };
-        if !decision.usable || asked.product.hybrid != HybridMode::Licensee {
+        // Whoever was refused learns nothing here either: no look at the license, no moment more.
+        let refused = decision.license_refused || !decision.usable;
+        if refused || asked.product.hybrid != HybridMode::Licensee {
             return;
         }
         let (license, tenant) = (*id, asked.question().keyed_tenant());
