@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::ChangesArgs;
-use super::output::{Column, Printer};
+use super::output::{Column, Printer, moment};
 use super::remote::{Remote, pairs};
 
 /// Runs `changes`.
@@ -83,7 +83,7 @@ fn readable(mut row: Value) -> Value {
 fn short(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
-        Value::String(it) => it.clone(),
+        Value::String(it) => moment(it),
         Value::Array(list) => format!("{} of them", list.len()),
         Value::Object(_) => "…".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -108,5 +108,7 @@ mod tests {
         check(old, new, "status: Subscribed → Suspended");
         check(json!({"l": [1]}), json!({"l": []}), "l: 1 of them → 0 of them");
         check(json!("k1"), json!("k2"), "k1 → k2");
+        let end = |it: &str| json!({"end": it});
+        check(end("-"), end("2026-11-28T15:33:57.42Z"), "end: - → 2026-11-28 15:33:57Z");
     }
 }

@@ -39,9 +39,9 @@ pub async fn run(
                 printer.rows(&[row], &[], "")?;
             } else {
                 printer.line(&format!(
-                    "released: {} users lost seats that {} no longer saw; the tenant is read once \
+                    "released: {} seats that {} no longer saw are gone; the tenant is read once \
                      more, and who holds one after all has it again",
-                    number(&row, "/users_changed"),
+                    number(&row, "/held/seats"),
                     field(&row, "/held/run"),
                 ))?;
             }

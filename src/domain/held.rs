@@ -2,7 +2,6 @@
 //! one says the same or an operator lets go.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -30,20 +29,17 @@ impl HeldBack {
         self.users.get(&sku).is_some_and(|it| it.binary_search(&user).is_ok())
     }
 
-    /// Seats that users were read without.
-    pub fn seats(&self) -> usize {
-        self.users.values().map(|it| it.len()).sum()
-    }
-}
-
-impl fmt::Display for HeldBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "held back: {} of {} seats", self.seats(), self.total)?;
-        match self.skus.len() {
-            0 => {}
-            1 => f.write_str(" and a SKU")?,
-            more => write!(f, " and {more} SKUs")?,
-        }
-        write!(f, ", which {} no longer saw", self.run)
+    /// In words. So many seats of users and of SKUs are held, see
+    /// [`SourceState::held_back`](super::SourceState::held_back).
+    pub fn told(&self, seats: u32) -> String {
+        let skus = match self.skus.len() {
+            0 => String::new(),
+            1 => " and a SKU".to_owned(),
+            more => format!(" and {more} SKUs"),
+        };
+        format!(
+            "held back: {seats} of {} seats{skus}, which {} no longer saw",
+            self.total, self.run
+        )
     }
 }

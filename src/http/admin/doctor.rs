@@ -220,7 +220,7 @@ fn tenant(view: &TenantView, admin: &Admin, now: Timestamp) -> Option<Checked> {
             "wait for the next complete read, or `entitled tenants release {}` if it is right",
             it.id
         );
-        return Some(Checked::ill(what, Health::Fair, held.to_string(), next));
+        return Some(Checked::ill(what, Health::Fair, held.told(view.directory.held_back), next));
     }
     let limits = &admin.policy.directory;
     if !is_stale(read, limits, now) {

@@ -59,7 +59,7 @@ pub(super) fn tenant(view: &TenantView, limits: &Freshness, now: Timestamp) -> V
         "stale": is_stale(read.last_complete, limits, now),
         "users": view.users.len(),
         "error": read.last_error.as_deref(),
-        "held": view.held.as_deref().map_or(Value::Null, held),
+        "held": view.held.as_deref().map_or(Value::Null, |it| held(it, read.held_back)),
         "permissions": permissions(&view.access),
         "lacks": lacks(&view.access),
         "permissions_since": time(view.access.since),
@@ -88,12 +88,12 @@ fn lacks(access: &Access) -> Vec<&'static str> {
     needed.into_iter().chain(useful).map(Permission::as_str).collect()
 }
 
-/// What the brake holds.
-pub(super) fn held(it: &HeldBack) -> Value {
+/// What the brake holds, and of how many seats.
+pub(super) fn held(it: &HeldBack, seats: u32) -> Value {
     json!({
         "run": it.run.to_string(),
         "at": it.at.to_string(),
-        "seats": it.seats(),
+        "seats": seats,
         "of": it.total,
         "skus": it.skus.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })

@@ -64,8 +64,7 @@ async fn release(
         let Some((held, commit)) = released else { return (None, Err(nothing_held(tenant))) };
         let row = json!({
             "tenant": tenant.to_string(),
-            "held": rows::held(held),
-            "users_changed": commit.changes.iter().filter(|it| it.user.is_some()).count(),
+            "held": rows::held(held, view.directory.held_back),
             "by": by,
         });
         (Some(commit), Ok(row))

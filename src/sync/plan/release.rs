@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Cause, Change, Commit, Entity, Fact, HeldBack, Licence, Outcome, RunId, Sku, SkuId, SourceKey,
-    SourceState, TenantId, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
+    SourceState, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
 };
 
 /// What a run no longer had, while the brake holds it.
@@ -60,7 +60,7 @@ pub fn release(view: &TenantView, cause: &Cause, now: Timestamp) -> Option<Commi
     let mut commit = Commit {
         held: vec![(tenant, None)],
         sources: vec![(SourceKey::directory(tenant), freed(&view.directory))],
-        changes: vec![noted(tenant, held, cause, now)],
+        changes: vec![noted(view, held, cause, now)],
         ..Commit::default()
     };
     let mut lost: BTreeMap<UserId, Vec<SkuId>> = BTreeMap::new();
@@ -105,8 +105,9 @@ fn freed(state: &SourceState) -> SourceState {
 }
 
 /// Who let go of what.
-fn noted(tenant: TenantId, held: &HeldBack, cause: &Cause, at: Timestamp) -> Change {
+fn noted(view: &TenantView, held: &HeldBack, cause: &Cause, at: Timestamp) -> Change {
     let by = cause.operator().unwrap_or_else(|| cause.to_string());
+    let tenant = view.tenant.id;
     Change {
         at,
         cause: cause.clone(),
@@ -114,7 +115,7 @@ fn noted(tenant: TenantId, held: &HeldBack, cause: &Cause, at: Timestamp) -> Cha
         id: tenant.to_string().into(),
         tenant: Some(tenant),
         user: None,
-        before: Some(Fact::Words(held.to_string().into())),
+        before: Some(Fact::Words(held.told(view.directory.held_back).into())),
         after: Some(Fact::Words(format!("released by {by}").into())),
     }
 }
@@ -138,6 +139,7 @@ mod tests {
                 writes: UserWrites::Replace(view.users.clone()),
             }],
             held: vec![(view.tenant.id, view.held.as_deref().cloned())],
+            sources: vec![(SourceKey::directory(view.tenant.id), view.directory.clone())],
             ..Commit::default()
         });
         let commit = release(mirror.tenant(view.tenant.id).unwrap(), &OPS, Timestamp::UNIX_EPOCH);
@@ -148,10 +150,11 @@ mod tests {
 
     #[test]
     fn what_is_held_goes_with_an_entry_for_each_and_nothing_else_does() {
-        let (held, planned) = enumerate(&tenant(30), 1, &[1, 2]);
+        let (mut held, planned) = enumerate(&tenant(30), 1, &[1, 2]);
         assert_eq!(planned.held, Some((28, 30)));
+        held.directory.held_back = 28;
         let back = held.held.as_deref().unwrap();
-        assert_eq!((back.run, back.total, back.seats()), (RunId(1), 30, 28));
+        assert_eq!((back.run, back.total), (RunId(1), 30));
         assert!(back.holds(user(3), sku(1).id) && !back.holds(user(2), sku(1).id));
         let (after, commit) = released(&held);
         assert_eq!((present(&after), commit.changes.len()), (vec![1, 2], 1 + 28));
