@@ -162,7 +162,7 @@ struct Times {
 impl Times {
     /// Of a thread of this process. `None` where the system does not tell.
     ///
-    /// Source: Linux, `Documentation/scheduler/sched-stats.rst`, "/proc/<pid>/schedstat".
+    /// Source: Linux, `Documentation/scheduler/sched-stats.rst`, `/proc/<pid>/schedstat`.
     fn of(thread: i32) -> Option<Self> {
         let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
         let mut words = text.split_whitespace().map(str::parse);
