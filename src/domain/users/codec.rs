@@ -69,7 +69,7 @@ impl<'a> Bucket<'a> {
 
     /// Object ids are random, so the first byte tells about where one is: from there it is a step or
     /// two, on the same cache line or the next, where halving would touch one more each time.
-    pub(super) fn find(self, user: UserId) -> Option<&'a [u8]> {
+    pub(super) fn position(self, user: UserId) -> Option<usize> {
         let (id, [first, ..]) = (user.as_bytes(), *user.as_bytes());
         let mut at = (usize::from(first) * self.ids.len()) >> 8;
         while self.ids.get(at).is_some_and(|it| it < id) {
@@ -78,7 +78,12 @@ impl<'a> Bucket<'a> {
         while at > 0 && self.ids.get(at - 1).is_some_and(|it| it >= id) {
             at -= 1;
         }
-        if self.ids.get(at) == Some(id) { self.at(at) } else { None }
+        (self.ids.get(at) == Some(id)).then_some(at)
+    }
+
+    /// What this user holds, if he is in it.
+    pub(super) fn find(self, user: UserId) -> Option<&'a [u8]> {
+        self.at(self.position(user)?)
     }
 
     pub(super) fn users(self) -> impl Iterator<Item = UserId> {

@@ -18,10 +18,10 @@ use crate::domain::{
     Access, Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud,
     Commit, Consent, Coverage, Document, Entity, Fact, Grant, GroupId, HeldBack, HeldSeat, Holders,
     Impact, Licence, Life, Losers, OddRecord, Outcome, Packed, Party, Path, PathState, Permission,
-    ReadWrite, Run, RunId, Said, ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey,
-    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Terms, Trigger, Undocumented, Unfinished, Units, UserId, UserLicences, UserTable, UserWrites,
-    Via,
+    ReadWrite, Run, RunId, Said, Sequence, ServicePlan, ServicePlanId, Sku, SkuId, Source,
+    SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
+    TenantUsers, Terms, Trigger, Undocumented, Unfinished, Units, UserId, UserLicences, UserTable,
+    UserWrites, Via,
 };
 
 pub(super) fn text() -> BoxedStrategy<Arc<str>> {
@@ -323,11 +323,13 @@ fn read() -> BoxedStrategy<ReadWrite> {
     ];
     let users = vec((user_id(), said), 0..40);
     let numbers = any::<[u64; 3]>();
-    let laid = (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users);
-    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users)| {
+    let laid =
+        (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users, any::<bool>());
+    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users, sweep)| {
         let [catalog, seen, odd] = numbers;
         let passed_over = skus.into_iter().map(SkuId::from_uuid).collect();
-        let read = Unfinished { started, catalog, next, seen, odd, passed_over, parts };
+        let of = if sweep { Sequence::Sweep } else { Sequence::Enumeration };
+        let read = Unfinished { of, started, catalog, next, seen, odd, passed_over, parts };
         ReadWrite::LaidDown { tenant, read: Arc::new(read), users }
     });
     let cleared = tenant_id().prop_map(|tenant| ReadWrite::Cleared { tenant, parts: 4 });

@@ -55,6 +55,8 @@ struct World {
     beside: Beside,
     /// The SKUs that look-ups listed last.
     listed: Mutex<Listed>,
+    /// Whether a crash came: what only memory knew is gone.
+    crashed: AtomicBool,
     /// Whether Microsoft ever showed an empty list for a full one.
     lied: AtomicBool,
     /// Whether the clock was ever set back.
@@ -98,7 +100,8 @@ impl World {
         let tenants = if chance.once_in(4) { 2 } else { 1 };
         let tenants = (0..tenants).map(|_| Tenant::new(&mut chance)).collect();
         let part_rows = 1 + chance.next() % 16;
-        let sizes = Sizes { ask_max: chance.below(6), part_rows };
+        let loose_max = usize::try_from(part_rows % 5).unwrap();
+        let sizes = Sizes { ask_max: chance.below(6), part_rows, loose_max };
         // Each history begins at another hour: a tenant's sweep has one of its own.
         let hour = i64::try_from(chance.below(86_400)).unwrap();
         let now_s = Arc::new(AtomicI64::new(1_800_000_000 + hour));
@@ -120,6 +123,7 @@ impl World {
                 _ => Beside::Nothing,
             },
             listed: Mutex::default(),
+            crashed: AtomicBool::new(false),
             lied: AtomicBool::new(false),
             set_back: false,
             tell: false,
@@ -202,6 +206,9 @@ impl World {
     /// One round of the real code, and a commit that may be cut off by a crash. Look-ups come in
     /// between, as often as Graph makes others wait.
     fn round(&mut self, index: usize, full: bool) -> Result<(), String> {
+        if self.crashed.swap(false, Relaxed) {
+            self.order = Order::default();
+        }
         let (tenant, at_first) = (tenant_id(index), self.graph.state().tenants[index].now);
         let key = SourceKey::directory(tenant);
         let view = || view_of(&self.mirror(), tenant);
@@ -247,6 +254,7 @@ impl World {
             }
         };
         self.say(|| format!("round {id} of tenant {index}: {:?} {:?}", done.run, done.error));
+        self.say(|| format!("   writes {:?} {:?}", done.commit.users, done.commit.reads));
         self.say(|| {
             let state = self.graph.state();
             format!("   now {:?}\n   {:?}", state.trouble, state.tenants[index])
@@ -325,6 +333,7 @@ impl World {
             if chance.once_in(8) { chance.below(left.len() + 1) } else { left.len() }
         };
         let lost = left.split_off(kept);
+        self.crashed.fetch_or(!lost.is_empty(), Relaxed);
         for part in &left {
             self.desk.apply(part);
         }
@@ -474,6 +483,7 @@ fn planted_mistakes_are_caught() {
         Mistake::KeepDeadCursor,
         Mistake::OvertakeLookups,
         Mistake::WallClock,
+        Mistake::TrustOldPages,
     ] {
         is_caught(mistake, 0);
     }
