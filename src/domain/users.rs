@@ -325,9 +325,10 @@ mod tests {
     }
 
     fn licences() -> impl Strategy<Value = UserLicences> {
-        (prop::collection::vec(licence(), 0..4), prop::option::of(any::<u64>())).prop_map(
-            |(licences, missing)| UserLicences { licences, missing_since: missing.map(RunId) },
-        )
+        let marks = (prop::option::of(any::<u64>()), any::<bool>());
+        (prop::collection::vec(licence(), 0..4), marks).prop_map(|(licences, (missing, unread))| {
+            UserLicences { licences, missing_since: missing.map(RunId), unread }
+        })
     }
 
     fn user(n: u16) -> UserId {
@@ -393,6 +394,7 @@ mod tests {
                         paths: Vec::new(),
                     }],
                     missing_since: None,
+                    unread: false,
                 },
             )
         };
@@ -417,6 +419,7 @@ mod tests {
                 paths: Vec::new(),
             }],
             missing_since: Some(RunId(run)),
+            unread: true,
         };
         let table = UserTable::new([(user(1), held(1)), (user(1), held(2))]);
         assert_eq!((table.len(), table.get(user(1))), (1, Some(held(2))));

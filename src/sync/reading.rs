@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::freshness::NEWS;
 use crate::domain::{
-    Catalog, Licence, Mapping, Packed, Path, RollCall, Said, Sku, SkuId, TenantView, UserId,
+    Catalog, Licence, Mapping, Packed, Path, Plan, RollCall, Said, Sku, SkuId, TenantView, UserId,
     UserLicences, UserTable, sku_match,
 };
 use crate::microsoft::{AssignedLicence, UserRow};
@@ -49,6 +49,10 @@ pub fn merged(rows: impl IntoIterator<Item = Sku>) -> Vec<Sku> {
 pub struct Relevant {
     ours: BTreeSet<SkuId>,
     known: BTreeSet<SkuId>,
+    /// Named by the catalog or by an operator, whether the tenant lists them or not.
+    named: BTreeSet<SkuId>,
+    /// Whether the list had a row that could not be understood.
+    unsure: bool,
 }
 
 impl Relevant {
@@ -64,13 +68,13 @@ impl Relevant {
         catalog: &Catalog,
         mappings: &[Mapping],
     ) -> Self {
-        let mut relevant = Self::default();
+        let managed = |plan: &&Plan| plan.channel.is_managed_per_user();
+        let plans = || catalog.products().flat_map(|product| &product.plans).filter(managed);
+        let named = plans().flat_map(|it| it.sku_ids.iter().copied());
+        let mut relevant = Self { named: named.collect(), ..Self::default() };
         for sku in skus {
             relevant.known.insert(sku.id);
-            let mut plans = catalog.products().flat_map(|product| &product.plans);
-            if plans.any(|plan| {
-                plan.channel.is_managed_per_user() && sku_match(sku, plan, mappings).is_some()
-            }) {
+            if plans().any(|plan| sku_match(sku, plan, mappings).is_some()) {
                 relevant.ours.insert(sku.id);
             }
         }
@@ -92,6 +96,17 @@ impl Relevant {
         let listed = self.known.clone();
         let lacks = |it: &&Sku| it.missing_since.is_none() && !listed.contains(&it.id);
         self.extend(known.iter().filter(lacks));
+    }
+
+    /// The same after a list with a row that could not be understood, if there was one.
+    pub fn unless_whole(self, whole: bool) -> Self {
+        Self { unsure: !whole, ..self }
+    }
+
+    /// Whether nobody can say that it is not ours: it is not listed, though it should be, or the row
+    /// that says what it is could not be understood.
+    fn doubts(&self, sku: SkuId) -> bool {
+        !self.knows(sku) && (self.unsure || self.named.contains(&sku))
     }
 
     /// Whether licences of this SKU are kept.
@@ -168,7 +183,7 @@ impl Reading {
                 self.strange(&licences, relevant);
                 (!licences.is_empty(), Said::Holds(Packed::of(&UserLicences::new(licences))))
             }
-            Row::Ask => (row.assigned.is_some(), Said::Ask),
+            Row::Ask => (row.assigned.is_some() || may_hold(row, relevant), Said::Ask),
             Row::Removed => (false, Said::Removed),
         };
         let news = |at: &Timestamp| {
@@ -186,6 +201,25 @@ impl Reading {
         {
             self.name(row.id);
             self.put(row.id, said);
+        }
+    }
+
+    /// Takes in a row that was asked for by name. There is no better one: where it leaves out the
+    /// ways, what is assigned stands without them.
+    pub fn take_named(&mut self, row: &UserRow, relevant: &Relevant, mirrored: &TenantView) {
+        if row.states.is_some() || row.assigned.is_none() {
+            return self.take(row, relevant, mirrored);
+        }
+        let row = UserRow { states: Some(Vec::new()), ..row.clone() };
+        self.take(&row, relevant, mirrored);
+    }
+
+    /// A record about him could not be understood. What was known of him before, or was said,
+    /// stays; of whom nothing was, nobody says that he holds nothing.
+    pub fn take_odd(&mut self, user: UserId, mirrored: &TenantView) {
+        let said = self.said(user).is_some_and(|it| it != Said::Ask);
+        if !said && !mirrored.users.contains(user) {
+            self.put(user, Said::Holds(Packed::of(&UserLicences::unread())));
         }
     }
 
@@ -361,9 +395,17 @@ impl Reading {
 
 /// What of a user's licences is ours, once the list of SKUs is final.
 fn ours(licences: UserLicences, relevant: &Relevant) -> Option<UserLicences> {
+    let doubted = |it: &Licence| it.assigned && relevant.doubts(it.sku);
+    let unread = licences.unread || licences.licences.iter().any(doubted);
     let licences = licences.licences.into_iter();
     let ours = UserLicences::new(licences.filter(|it| relevant.is_ours(it.sku)));
+    let ours = UserLicences { unread, ..ours };
     Some(ours).filter(|it| !it.is_empty())
+}
+
+/// Whether a row that does not say what is assigned names ways to what may be ours.
+fn may_hold(row: &UserRow, relevant: &Relevant) -> bool {
+    row.states.iter().flatten().any(|(sku, _)| relevant.may_be_ours(*sku))
 }
 
 /// What a row says of a user, as [`Said`].
@@ -413,34 +455,4 @@ fn licences(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{CapabilityStatus, ServicePlan, ServicePlanId, Units};
-    use uuid::Uuid;
-
-    fn row(status: &str, enabled: u32, plan: u128) -> Sku {
-        let plan = ServicePlanId::from_uuid(Uuid::from_u128(plan));
-        Sku {
-            id: SkuId::from_uuid(Uuid::from_u128(1)),
-            part_number: "P".into(),
-            status: CapabilityStatus::from_word(status),
-            service_plans: vec![ServicePlan { id: plan, name: "N".into() }],
-            units: Units { enabled, consumed: 1, ..Units::default() },
-            next_lifecycle: None,
-            missing_since: None,
-        }
-    }
-
-    #[test]
-    fn a_sku_of_two_accounts_is_one_whatever_the_order() {
-        let (dead, alive) = (row("Suspended", 0, 9), row("Enabled", 5, 7));
-        let one = merged([dead.clone(), alive.clone()]);
-        assert_eq!(one, merged([alive.clone(), dead]));
-        assert_eq!((one.len(), &one[0].status), (1, &CapabilityStatus::Enabled));
-        assert_eq!((one[0].units.enabled, one[0].units.consumed), (5, 2));
-        assert_eq!(one[0].service_plans.len(), 2);
-        let unknown = row("Strange", 0, 7);
-        assert_eq!(merged([unknown, row("Deleted", 0, 7)])[0].status, CapabilityStatus::Deleted);
-        assert_eq!(merged([alive.clone()]), [alive]);
-    }
-}
+mod tests;

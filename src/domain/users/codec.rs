@@ -132,6 +132,7 @@ fn word(number: usize) -> [u8; WORD] {
 }
 
 const HAS_MISSING: u8 = 1;
+const UNREAD: u8 = 2;
 
 const ASSIGNED: u8 = 1;
 const LICENCE_HAS_PLANS: u8 = 2;
@@ -145,7 +146,7 @@ const PATH_HAS_PLANS: u8 = 32;
 /// The bytes of what one user holds.
 pub(in crate::domain) fn encode(it: &UserLicences) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
-    out.push(flag(it.missing_since.is_some(), HAS_MISSING));
+    out.push(flag(it.missing_since.is_some(), HAS_MISSING) | flag(it.unread, UNREAD));
     if let Some(RunId(run)) = it.missing_since {
         put_number(&mut out, run);
     }
@@ -235,7 +236,8 @@ pub(in crate::domain) fn decode(bytes: &[u8]) -> Option<UserLicences> {
     for _ in 0..count {
         licences.push(reader.licence()?);
     }
-    reader.0.is_empty().then_some(UserLicences { licences, missing_since })
+    let unread = flags & UNREAD != 0;
+    reader.0.is_empty().then_some(UserLicences { licences, missing_since, unread })
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -10,7 +10,7 @@ use super::{Mode, With, mode};
 use crate::domain::{
     OddRecord, Packed, RawRecord, Said, Sku, TenantId, TenantView, UserId, UserLicences,
 };
-use crate::microsoft::{BatchMiss, ErrorKind, MicrosoftError, Read};
+use crate::microsoft::{BatchMiss, ErrorKind, MicrosoftError, Read, UserRow};
 use crate::planted::{Mistake, planted};
 use crate::sync::lookups::order::Turn;
 use crate::sync::plan::Found;
@@ -86,8 +86,12 @@ impl<G: DirectoryReads> Reader<'_, G> {
     async fn read_by(&self, mode: Mode) -> Result<Complete, MicrosoftError> {
         let name = self.name().await;
         let mut odd = Vec::new();
-        let mut skus = self.skus(&mut odd).await?;
-        let mut relevant = Relevant::among(&skus, self.with.catalog, &self.view.mappings);
+        let (mut skus, whole) = self.skus(&mut odd).await?;
+        let among = |skus: &[Sku], whole| {
+            let relevant = Relevant::among(skus, self.with.catalog, &self.view.mappings);
+            relevant.unless_whole(whole)
+        };
+        let mut relevant = among(&skus, whole);
 
         let from = self.view.directory.cursor.as_deref().filter(|_| mode != Mode::Enumerate);
         let (delta, cursor) = match from {
@@ -103,8 +107,9 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let of_sweep = swept.iter().flat_map(|it| &it.reading.strangers);
         if told.strangers.iter().chain(of_sweep).count() > 0 {
             // Somebody holds a SKU that the list did not have yet: it was made in between.
-            skus = self.skus(&mut odd).await?;
-            relevant = Relevant::among(&skus, self.with.catalog, &self.view.mappings);
+            let (again, whole) = self.skus(&mut odd).await?;
+            relevant = among(&again, whole);
+            skus = again;
         }
         if mode != Mode::Enumerate && swept.is_none() && self.names_new_skus(&skus, &relevant) {
             // Who held one before it was listed, or while its record could not be understood, was
@@ -245,8 +250,9 @@ impl<G: DirectoryReads> Reader<'_, G> {
         }
     }
 
-    /// All SKUs, with the moment at which each will next change its status.
-    async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<Vec<Sku>, MicrosoftError> {
+    /// All SKUs, with the moment at which each will next change its status; and whether each row
+    /// of the list was understood.
+    async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<(Vec<Sku>, bool), MicrosoftError> {
         let records = self.graph().subscribed_skus(&self.gauge.meter, self.tenant).await?;
         let before = odd.len();
         let mut skus = merged(records.into_iter().filter_map(|it| self.understood(it, odd)));
@@ -272,7 +278,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             let of = lifecycles.iter().filter(|(id, at)| *id == sku.id && *at > self.begun.started);
             sku.next_lifecycle = of.map(|(_, at)| *at).min();
         }
-        Ok(skus)
+        Ok((skus, odd.len() == before))
     }
 
     /// So many users whose rows did not say what they hold that they are read sooner page by page
@@ -317,7 +323,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             match answer {
                 Ok(row) => {
                     reading.seen = reading.seen.saturating_sub(1);
-                    reading.take(&row, relevant, self.view);
+                    reading.take_named(&row, relevant, self.view);
                 }
                 // One who is there may not be found for a while: only delta says that he is gone,
                 // and a sweep, which is due soon then, that he is not listed.
@@ -326,16 +332,37 @@ impl<G: DirectoryReads> Reader<'_, G> {
                     reading.unfound.insert(user);
                     left.insert(user);
                 }
-                Err(BatchMiss::Odd(why)) => odd.push(self.odd(why, user.to_string().into())),
+                Err(BatchMiss::Odd(why)) => {
+                    odd.push(self.odd(why, user.to_string().into()));
+                    reading.take_odd(user, self.view);
+                }
             }
         }
         left.extend(reading.to_ask());
         for user in left {
-            // Nothing was said about him after all: what is known stays.
-            let known = self.view.users.get(user).map(|it| UserLicences::new(it.licences));
-            reading.put(user, Said::Holds(Packed::of(&known.unwrap_or_default())));
+            // Nothing was said about him after all: what is known stays, and nothing known is not
+            // nothing held.
+            let known = self.view.users.get(user);
+            let known = known.map(|it| UserLicences { missing_since: None, ..it });
+            let holds = Packed::of(&known.unwrap_or_else(UserLicences::unread));
+            reading.put(user, Said::Holds(holds));
         }
         Ok(())
+    }
+
+    /// Takes in a row about a user, understood or not.
+    pub(super) fn take(
+        &self,
+        reading: &mut Reading,
+        row: Read<UserRow>,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) {
+        let id = row.odd_user();
+        match self.understood(row, odd) {
+            Some(row) => reading.take(&row, relevant, self.view),
+            None => id.into_iter().for_each(|user| reading.take_odd(user, self.view)),
+        }
     }
 
     pub(super) fn understood<T>(&self, record: Read<T>, odd: &mut Vec<OddRecord>) -> Option<T> {

@@ -123,8 +123,8 @@ impl<G: DirectoryReads> Reader<'_, G> {
         loop {
             let from = next.as_ref().map_or(from, DeltaFrom::Next);
             let page = self.graph().delta_page(&self.gauge.meter, self.tenant, from).await?;
-            for row in page.rows.into_iter().filter_map(|it| self.understood(it, odd)) {
-                reading.take(&row, relevant, self.view);
+            for row in page.rows {
+                self.take(&mut reading, row, relevant, odd);
             }
             self.gauge.page(reading.seen).await;
             match page.end {
@@ -225,8 +225,8 @@ impl<G: DirectoryReads> Reader<'_, G> {
         loop {
             let page =
                 self.graph().users_page(&self.gauge.meter, self.tenant, next.as_ref()).await?;
-            for row in page.records.into_iter().filter_map(|it| self.understood(it, odd)) {
-                list.take(&row, relevant, self.view);
+            for row in page.records {
+                self.take(&mut list, row, relevant, odd);
             }
             self.gauge.page(list.seen).await;
             let Some(link) = page.next else { return Ok(list) };
