@@ -99,6 +99,7 @@ impl Relevant {
     }
 
     /// The same after a list with a row that could not be understood, if there was one.
+    #[must_use]
     pub fn unless_whole(self, whole: bool) -> Self {
         Self { unsure: !whole, ..self }
     }
@@ -167,6 +168,7 @@ impl Reading {
     }
 
     /// The same, if it is laid down part by part.
+    #[must_use]
     pub fn in_parts(self) -> Self {
         Self { fresh: Some(BTreeSet::new()), ..self }
     }
@@ -323,14 +325,18 @@ impl Reading {
         let of_list = |user: &UserId| self.said(*user).is_some();
         let unsaid = changes.users.iter().filter(|(user, _)| !of_list(user));
         let unsaid: Vec<_> = unsaid.map(|(user, said)| (*user, said.clone())).collect();
-        unsaid.into_iter().for_each(|(user, said)| self.put(user, said));
+        for (user, said) in unsaid {
+            self.put(user, said);
+        }
     }
 
     /// Whoever a list did not name is asked for: he may have come while it was interrupted, where it
     /// had already been.
     pub fn ask_for_unnamed(&mut self) {
         let unnamed: Vec<UserId> = self.unnamed().collect();
-        unnamed.into_iter().for_each(|user| self.put(user, Said::Ask));
+        for user in unnamed {
+            self.put(user, Said::Ask);
+        }
     }
 
     /// He was not found by name either, whom a list did not name: then he is not there. False if a

@@ -20,6 +20,7 @@ use crate::sync::upstream::DirectoryReads;
 use crate::sync::{Begun, apart};
 
 /// Everything a run read, to its end.
+#[derive(Default)]
 pub(super) struct Complete {
     pub(super) found: Found,
     pub(super) cursor: Arc<str>,
@@ -129,21 +130,35 @@ impl<G: DirectoryReads> Reader<'_, G> {
             self.ask(swept, &relevant, &mut odd).await?;
         }
 
-        let seen = told.seen.saturating_add(swept.as_ref().map_or(0, |it| it.seen));
-        skus.retain(|it| relevant.is_ours(it.id));
         let full = swept.is_some() || mode == Mode::Enumerate;
+        let listed = (skus, relevant, name);
         let odd_count = odd_before.saturating_add(u64::try_from(odd.len()).unwrap_or(u64::MAX));
-        // One of the records that could not be understood may be a user: absence proves nothing in
-        // this run.
-        let keeps = odd_count > 0;
+        let read = self.complete(mode, told, swept, listed, odd_count).await;
+        Ok(Complete { cursor, full, odd, parts, ..read })
+    }
+
+    /// What was read, as it is to be planned.
+    async fn complete(
+        &self,
+        mode: Mode,
+        mut told: Reading,
+        mut swept: Option<Reading>,
+        (mut skus, mut relevant, name): (Vec<Sku>, Relevant, Option<Arc<str>>),
+        odd_count: u64,
+    ) -> Complete {
+        skus.retain(|it| relevant.is_ours(it.id));
         relevant.keep_unlisted(&self.view.skus);
-        let ours = relevant.clone();
+        let seen = told.seen.saturating_add(swept.as_ref().map_or(0, |it| it.seen));
         let mut unfound = !told.unfound.is_empty();
         unfound |= swept.as_ref().is_some_and(|it| !it.unfound.is_empty());
         let gone = told.removed_in_words().into_keys().collect();
         let mut changed_at = std::mem::take(&mut told.changed_at);
         changed_at.extend(swept.iter_mut().flat_map(|it| std::mem::take(&mut it.changed_at)));
+        let ours = relevant.clone();
         let found = apart(seen, move || {
+            // One of the records that could not be understood may be a user: absence proves nothing
+            // in this run.
+            let keeps = odd_count > 0;
             let mut found = Found { skus, name, ..Found::default() };
             if mode == Mode::Enumerate {
                 found.told = told.removed_in_words();
@@ -154,21 +169,17 @@ impl<G: DirectoryReads> Reader<'_, G> {
             }
             found
         });
-        let (found, overtaken) = (found.await, false);
-        Ok(Complete {
+        let found = found.await;
+        Complete {
             found,
-            cursor,
-            full,
             seen,
-            odd,
             odd_count,
-            parts,
             relevant,
-            overtaken,
             gone,
             unfound,
             changed_at,
-        })
+            ..Complete::default()
+        }
     }
 
     /// What was read, made as new as what look-ups found since: whomever it would change although

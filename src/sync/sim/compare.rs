@@ -53,7 +53,7 @@ pub(super) fn differs(view: &TenantView, truth: &Holdings, skus: &[Sku]) -> Resu
     if has != *truth {
         return Err(format!("mirror {has:?}\n truth {truth:?}"));
     }
-    if *view.skus != *skus { Err(format!("SKUs {:?}", view.skus)) } else { Ok(()) }
+    if *view.skus == *skus { Ok(()) } else { Err(format!("SKUs {:?}", view.skus)) }
 }
 
 /// Whether two mirrors say the same of every tenant.

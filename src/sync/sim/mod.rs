@@ -28,7 +28,7 @@ use self::compare::{lost, overlooked, same};
 use self::desk::Desk;
 use self::graph::{Graph, Trouble};
 use self::tenant::{OURS, Tenant, sku_id, tenant_id};
-use super::directory::{Sizes, With, round, view_of};
+use super::directory::{Round, Sizes, With, round, view_of};
 use super::lookups::look::{Listed, Looked, look};
 use super::lookups::order::Order;
 use super::progress::Gauge;
@@ -254,16 +254,31 @@ impl World {
                 }
             }
         };
-        self.say(|| format!("round {id} of tenant {index}: {:?} {:?}", done.run, done.error));
+        let failed = done.error.is_some();
+        self.done(done, (index, at_first))?;
+        while let Some(under_way) = &mut looking {
+            steps.next().ok_or("the look-up waits for something")?;
+            if let Some(looked) = under_way.as_mut().now_or_never() {
+                looking = None;
+                self.looked(looked, (index, at_first))?;
+            }
+        }
+        if failed { Ok(()) } else { self.follow(index, &begun) }
+    }
+
+    /// A round has ended.
+    fn done(&self, done: Round, (index, at_first): (usize, u64)) -> Result<(), String> {
+        let Round { commit, run, error, turn, .. } = done;
         self.say(|| {
-            let Commit { users, skus, reads, .. } = &done.commit;
-            format!("   writes {users:?} {skus:?} {reads:?}")
-        });
-        self.say(|| {
+            let Commit { users, skus, reads, .. } = &commit;
             let state = self.graph.state();
-            format!("   now {:?}\n   {:?}", state.trouble, state.tenants[index])
+            let (trouble, tenant) = (state.trouble, &state.tenants[index]);
+            format!(
+                "round of tenant {index}: {run:?} {error:?}\n   writes {users:?} {skus:?} \
+                 {reads:?}\n   now {trouble:?}\n   {tenant:?}"
+            )
         });
-        if done.error.is_some() && !(done.commit.users.is_empty() && done.commit.skus.is_empty()) {
+        if error.is_some() && !(commit.users.is_empty() && commit.skus.is_empty()) {
             return Err("a failed read changes what users hold".into());
         }
         for part in self.desk.kept() {
@@ -274,20 +289,12 @@ impl World {
             let mut mirror = self.mirror();
             *mirror = mirror.applied(&part);
         }
-        let whole = done.error.is_none() && done.run.full;
-        self.apply(done.commit, true, (index, at_first))?;
-        drop(done.turn);
-        if whole {
+        self.apply(commit, true, (index, at_first))?;
+        drop(turn);
+        if error.is_none() && run.full {
             self.nobody_is_overlooked((index, at_first))?;
         }
-        while let Some(under_way) = &mut looking {
-            steps.next().ok_or("the look-up waits for something")?;
-            if let Some(looked) = under_way.as_mut().now_or_never() {
-                looking = None;
-                self.looked(looked, (index, at_first))?;
-            }
-        }
-        if done.error.is_none() { self.follow(index, &begun) } else { Ok(()) }
+        Ok(())
     }
 
     /// A look-up has ended.
