@@ -48,6 +48,7 @@ pub struct MicrosoftError {
     held: bool,
     perhaps_done: bool,
     nothing_given: bool,
+    address_unverified: bool,
 }
 
 fn request_note(id: Option<&str>) -> String {
@@ -67,6 +68,7 @@ impl MicrosoftError {
             held: false,
             perhaps_done: false,
             nothing_given: false,
+            address_unverified: false,
         };
         Self { again: error.is_transient(), ..error }
     }
@@ -165,6 +167,19 @@ impl MicrosoftError {
     /// Whether the tenant gave our app nothing at all.
     pub(crate) fn is_nothing_given(&self) -> bool {
         self.nothing_given
+    }
+
+    /// The same error, of a subscription that Graph did not make because our address did not prove
+    /// that it is ours.
+    #[must_use]
+    pub(crate) fn address_unverified(mut self) -> Self {
+        self.address_unverified = true;
+        self
+    }
+
+    /// Whether our address for change notifications did not prove that it is ours.
+    pub(crate) fn is_address_unverified(&self) -> bool {
+        self.address_unverified
     }
 
     pub(crate) fn may_try_again(&self) -> bool {
