@@ -203,6 +203,16 @@ async fn a_tenant_that_lets_us_read_its_users_only_shows_their_usage_rights() {
     assert_eq!(ask(&world, ONE).await, "unknown no_consent -");
     until(&world, "his right", |it| rights(it) == 1).await;
     assert_eq!(ask(&world, ONE).await, YES);
+    // They are read again though the directory cannot be, and before they are old.
+    let read_at = |world: &World| {
+        let mirror = world.mirror();
+        let rights = &mirror.tenant(TENANT.to_string().parse().unwrap()).unwrap().rights;
+        rights.get(ONE.to_string().parse().unwrap()).unwrap().read_at
+    };
+    let before = read_at(&world);
+    world.advance(SignedDuration::from_mins(31));
+    assert_eq!(world.sync_tenant(TENANT).await.outcome, Outcome::Failed);
+    assert!(read_at(&world) > before);
     // Nothing else was ever read: who shows no right is not known to have none.
     assert_eq!(ask(&world, NOBODY).await, "unknown no_consent -");
 }
