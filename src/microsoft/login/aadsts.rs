@@ -107,6 +107,14 @@ pub(super) fn refusal(
             MicrosoftError::new(kind, says(&format!("Entra answers {status} `{word}`: {check}")))
         }
     };
+    // Trouble with a time in it is waited for as throttling is: to try sooner is a waste.
+    let error = match (error.kind(), error.asked_wait()) {
+        (ErrorKind::Transient, Some(wait)) => {
+            let what = format!("{error}, and asks us to wait {} s", wait.as_secs());
+            MicrosoftError::new(ErrorKind::Throttled, what).asking(asked)
+        }
+        _ => error,
+    };
     let error = match code {
         Some(code) if NOTHING_GIVEN.contains(&code) => error.nothing_given(),
         Some(_) | None => error,

@@ -103,11 +103,14 @@ async fn a_throttled_token_endpoint_is_waited_for() {
     let it = Pretend::without_tokens().await;
     organization(&it, CUSTOMER).await;
     let busy = ResponseTemplate::new(429).insert_header("Retry-After", "17");
-    let answers = vec![busy, ok(token(&ROLES, &json!(3600)))];
+    // Trouble with a time in it, with Entra's code and without.
+    let down = raw(503, "<html>").insert_header("Retry-After", "30");
+    let coded = entra(400, 90_033).insert_header("Retry-After", "20");
+    let answers = vec![busy, down, coded, ok(token(&ROLES, &json!(3600)))];
     it.answer("POST", &token_path(CUSTOMER), answers).await;
     ask(&it, CUSTOMER).await.unwrap();
-    assert_eq!(it.slept_s(), [17.0]);
-    assert_eq!(it.meter.throttled(), Duration::from_secs(17));
+    assert_eq!(it.slept_s(), [17.0, 30.0, 20.0]);
+    assert_eq!(it.meter.throttled(), Duration::from_secs(67));
 }
 
 #[tokio::test]
