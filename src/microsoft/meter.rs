@@ -26,6 +26,7 @@ pub struct Meter {
     throttled_ms: AtomicU64,
     hook: Option<Hook>,
     urgent: bool,
+    operators: bool,
     permits: Mutex<Permits>,
 }
 
@@ -60,6 +61,16 @@ impl Meter {
     #[must_use]
     pub fn urgent(self) -> Self {
         Self { urgent: true, ..self }
+    }
+
+    /// The meter of an operator's order: he may have mended what failed a moment ago, so it is tried.
+    #[must_use]
+    pub fn of_an_operator(self) -> Self {
+        Self { operators: true, ..self }
+    }
+
+    pub(crate) fn is_operators(&self) -> bool {
+        self.operators
     }
 
     pub(crate) fn is_urgent(&self) -> bool {
