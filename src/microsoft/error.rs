@@ -48,6 +48,7 @@ pub struct MicrosoftError {
     held: bool,
     perhaps_done: bool,
     nothing_given: bool,
+    credential_refused: bool,
     address_unverified: bool,
 }
 
@@ -68,6 +69,7 @@ impl MicrosoftError {
             held: false,
             perhaps_done: false,
             nothing_given: false,
+            credential_refused: false,
             address_unverified: false,
         };
         Self { again: error.is_transient(), ..error }
@@ -167,6 +169,18 @@ impl MicrosoftError {
     /// Whether the tenant gave our app nothing at all.
     pub(crate) fn is_nothing_given(&self) -> bool {
         self.nothing_given
+    }
+
+    /// The same error, of a token that Entra refused for our own credential: it would in any tenant.
+    #[must_use]
+    pub(crate) fn credential_refused(mut self) -> Self {
+        self.credential_refused = true;
+        self
+    }
+
+    /// Whether Entra refused our own credential, whatever the tenant.
+    pub(crate) fn is_credential_refused(&self) -> bool {
+        self.credential_refused
     }
 
     /// The same error, of a subscription that Graph did not make because our address did not prove
