@@ -99,8 +99,10 @@ fn trust(rights: &Value) -> String {
     let refusal = says("/refused").map_or_else(String::new, |why| {
         format!("\nlast refusal, at {}: {why}", field(rights, "/refused_at"))
     });
+    let off = rights.pointer("/switched_off") == Some(&Value::Bool(true));
+    let off = if off { "\n[sync.directory] rights is \"off\": nobody's are read" } else { "" };
     let users = number(rights, "/users");
-    format!("usage rights: {users} users have some; {trusted}{refusal}\n")
+    format!("usage rights: {users} users have some; {trusted}{refusal}{off}\n")
 }
 
 /// The line of `status` while proposals wait.
@@ -113,6 +115,13 @@ pub(super) fn status_lines(it: &Value) -> Vec<String> {
         lines.push(format!(
             "plans' names   {waiting} wait for your word: `entitled tenants learn T` of {}",
             tenants.join(", ")
+        ));
+    }
+    let hidden = number(it, "/hidden");
+    if hidden > 0 {
+        lines.push(format!(
+            "usage rights   switched off, and {hidden} tenants have licences that only they would show: who \
+             holds them is unknown (reason rights_off); [sync.directory] rights reads them"
         ));
     }
     let refused = number(it, "/unreadable");
@@ -136,6 +145,8 @@ mod tests {
         let lines = status_lines(&waits);
         assert!(lines[0].contains("2 wait") && lines[0].ends_with("of t1"), "{lines:?}");
         assert!(lines[1].contains("1 tenants do not let us"), "{lines:?}");
+        let off = status_lines(&json!({"switched_off": true, "hidden": 3}));
+        assert!(off[0].contains("off, and 3 tenants have licences"), "{off:?}");
         let check = |rights: Value, words: &str| {
             let line = trust(&rights);
             assert!(line.contains(words), "{line}");
@@ -146,5 +157,6 @@ mod tests {
             "refused": "no", "refused_at": "z"});
         check(proven.clone(), "seen by app a at y");
         check(proven, "last refusal, at z: no");
+        check(json!({"users": 0, "switched_off": true}), "is \"off\": nobody's are read");
     }
 }

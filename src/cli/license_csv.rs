@@ -2,11 +2,13 @@
 //!
 //! Source: `visuals-and-isv.md` section 4.2.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::output::Printer;
 use super::{Advised, Exit, environment};
@@ -17,7 +19,7 @@ use crate::domain::Product;
 ///
 /// Source: visuals-and-isv.md section 4.2.
 const IDS_MAX: usize = 40;
-/// How long a plan's display name may be.
+/// How long a plan's display name may be, in the UTF-16 units that Dataverse counts.
 const NAME_MAX: usize = 300;
 /// How long an address may be.
 const LINK_MAX: usize = 2048;
@@ -105,9 +107,10 @@ fn files(product: &Product, solution: &Solution) -> Result<Files, Advised> {
             |what: String, next: &str| Err(advised(format!("plan {service_id}: {what}"), next));
         let default = || format!("{} {}", product.name, service_id.plan());
         let name = plan.name.as_ref().map_or_else(default, ToString::to_string);
-        if name.trim().is_empty() || name.chars().count() > NAME_MAX {
-            let what = format!("its name must have 1 to {NAME_MAX} characters");
-            return lacks(what, "shorten `name` of the plan");
+        let name = name.trim().to_owned();
+        if !is_display_name(&name) {
+            let what = format!("its name must be one line of 1 to {NAME_MAX} characters");
+            return lacks(what, "set or shorten `name` of the plan");
         }
         let ids = service_id.publisher().len().saturating_add(service_id.offer().len());
         if ids > IDS_MAX {
@@ -116,9 +119,10 @@ fn files(product: &Product, solution: &Solution) -> Result<Files, Advised> {
             );
             return lacks(what, "look up the Service ID in Partner Center, on the plan's overview");
         }
-        let Some(link) = plan.more_info.as_ref().filter(|it| it.as_str().len() <= LINK_MAX) else {
-            let what =
-                format!("it needs an address of at most {LINK_MAX} characters to read more at");
+        let Some(link) = plan.more_info.as_ref().filter(|it| is_link(it)) else {
+            let what = format!(
+                "it needs an address of the web of at most {LINK_MAX} characters to read more at"
+            );
             return lacks(what, "set `more_info` of the plan: who has no licence is sent there");
         };
         if plan.apps.is_empty() {
@@ -130,9 +134,23 @@ fn files(product: &Product, solution: &Solution) -> Result<Files, Advised> {
             return lacks(what, "use the unique name with its prefix, such as cts_trackerapp");
         }
         definition.push([service_id.to_string(), name, link.to_string()]);
-        mapping.extend(plan.apps.iter().map(|app| [service_id.to_string(), app.clone()]));
+        // Dataverse does not tell names apart by their case alone.
+        let mut named = BTreeSet::new();
+        let apps = plan.apps.iter().filter(|app| named.insert(app.to_ascii_lowercase()));
+        mapping.extend(apps.map(|app| [service_id.to_string(), app.clone()]));
     }
     Ok(Files { definition: csv(&definition), mapping: csv(&mapping) })
+}
+
+/// Whether it can be shown in the message to who has no licence. A line break would be one in the
+/// file, which not every reader of CSV takes.
+fn is_display_name(text: &str) -> bool {
+    let length = text.encode_utf16().count();
+    (1..=NAME_MAX).contains(&length) && !text.chars().any(char::is_control)
+}
+
+fn is_link(url: &Url) -> bool {
+    matches!(url.scheme(), "https" | "http") && url.as_str().len() <= LINK_MAX
 }
 
 /// Dataverse names are plain.
@@ -152,7 +170,7 @@ fn csv<const N: usize>(rows: &[[String; N]]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use crate::config::SolutionPlan;
     use crate::domain::HybridMode;
@@ -229,6 +247,62 @@ mod tests {
         check(with(plan("contoso.tracker.gold", None, &["my app"])), "`my app` is no unique name");
         let long = format!("contoso.{}.gold", "x".repeat(41));
         check(with(plan(&long, None, &["a"])), "40 characters");
-        check(with(plan("c.t.g", Some(&"x".repeat(301)), &["a"])), "1 to 300 characters");
+        check(with(plan("c.t.g", None, &["a", ""])), "`` is no unique name");
+        let link = |text: &str| SolutionPlan { more_info: Some(text.parse().unwrap()), ..good() };
+        check(with(link("mailto:sales@contoso.test")), "to read more at");
+        check(with(link(&format!("https://contoso.test/{}", "x".repeat(2048)))), "read more at");
+        let name = |text: &str| with(plan("c.t.g", Some(text), &["a"]));
+        for bad in ["", "  ", &"x".repeat(301), &"\u{1f3c5}".repeat(151), "Gold\nSilver", "a\tb"] {
+            check(name(bad), "one line of 1 to 300 characters");
+        }
+        for good in ["x", &"x".repeat(300), &"\u{e9}".repeat(300), &"\u{1f3c5}".repeat(150)] {
+            assert!(files(&product(), &name(good)).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_name_holds_every_row_has_its_columns_and_reads_back() {
+        let names = [
+            "Gold, \"Silver\", Bronze",
+            "\"",
+            "\"\"quoted\"\"",
+            ",",
+            "caf\u{e9} \u{91d1} \u{1f3c5} \u{5d0}",
+            "=1+1;x|y",
+            " padded ",
+            "it's 'so'",
+        ];
+        let plans: Vec<_> = (0..1_000_usize)
+            .map(|n| SolutionPlan {
+                more_info: Some(
+                    format!("https://contoso.test/a,b?q=\"{n}\"&\u{e9}").parse().unwrap(),
+                ),
+                ..plan(
+                    &format!("contoso.tracker.plan{n}"),
+                    names.get(n % (names.len() + 1)).copied(),
+                    &["cts_trackerapp", "CTS_TrackerApp", "cts_admin"],
+                )
+            })
+            .collect();
+        let solution = Solution { install: Install::Licensed, plans };
+        let files = files(&product(), &solution).unwrap();
+        // The header to the letter, one record a line, UTF-8 without a mark before it.
+        let text = String::from_utf8(files.definition.clone()).unwrap();
+        assert!(text.starts_with("ServiceID,Display name,More info URL\n"), "{text}");
+        assert_eq!(text.lines().count(), 1_001);
+        let text = String::from_utf8(files.mapping.clone()).unwrap();
+        assert!(text.starts_with("Service ID,Component name\n"), "{text}");
+        let (definition, mapping) = (rows(&files.definition), rows(&files.mapping));
+        assert_eq!((definition.len(), mapping.len()), (1_001, 2_001), "an app named twice is one");
+        for (n, (row, plan)) in definition[1..].iter().zip(&solution.plans).enumerate() {
+            let id = plan.service_id.to_string();
+            let default = format!("Tracker, \"Pro\" plan{n}");
+            let name = plan.name.as_deref().map_or(default.as_str(), str::trim);
+            let link = plan.more_info.as_ref().unwrap().as_str();
+            assert_eq!(row[..], [id.as_str(), name, link]);
+            let apps = [&mapping[1 + 2 * n], &mapping[2 + 2 * n]];
+            assert_eq!(apps.map(|it| it[0].as_str()), [id.as_str(), id.as_str()]);
+            assert_eq!(apps.map(|it| it[1].as_str()), ["cts_trackerapp", "cts_admin"]);
+        }
     }
 }

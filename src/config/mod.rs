@@ -140,6 +140,7 @@ impl Config {
             ),
             directory: fresh(self.sync.directory.max_age, self.sync.directory.trust_for),
             reports: fresh(self.sync.reports.max_age, self.sync.reports.trust_for),
+            usage_rights: self.sync.directory.rights.is_some(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
+use uuid::Uuid;
 
 use super::section::Section;
 use super::solution::{self, Solution, SolutionPlan};
@@ -30,6 +31,34 @@ struct Seen {
     services: BTreeSet<ServiceId>,
     skus: BTreeSet<SkuId>,
     service_plans: BTreeSet<ServicePlanId>,
+    /// What each GUID was first said to be.
+    guids: BTreeMap<Uuid, (Guid, ServiceId)>,
+}
+
+/// What a GUID of the catalog is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guid {
+    Named,
+    Sku,
+    ServicePlan,
+}
+
+impl Guid {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Named => "service_id",
+            Self::Sku => "sku_ids",
+            Self::ServicePlan => "service_plan_ids",
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Named => "a part of the Service ID",
+            Self::Sku => "a SKU",
+            Self::ServicePlan => "a service plan",
+        }
+    }
 }
 
 fn product(
@@ -108,6 +137,11 @@ fn plan(
     if !service_plan_ids.iter().all(|it| seen.service_plans.insert(*it)) {
         it.warning("service_plan_ids", twice);
     }
+    if let Some((id, channel)) = service_id.as_ref().zip(channel) {
+        let managed = channel.is_managed_per_user();
+        let ids = (&*sku_ids, &*service_plan_ids);
+        check_guids(it, id, if managed { ids } else { (&[], &[]) }, seen);
+    }
     let in_solution = solution::plan(it, channel, service_id.as_ref());
     let channel = channel?;
     check_effect(it, channel, coverage);
@@ -140,6 +174,36 @@ fn check_service_id(
         && id.publisher() != publisher
     {
         it.warning("service_id", format!("it begins with `{}`, not with publisher.id `{publisher}`; Partner Center shows the Service ID on the plan's overview", id.publisher()));
+    }
+}
+
+/// A GUID that is one thing of this plan and another of another plan's is a slip of the pen: a usage
+/// right that carries it would count for both.
+///
+/// Source: graph-licensing.md section 0.1: identifiers of usage rights are seen as
+/// `mscrm.<guid>.<guid>`, and nobody says what the GUIDs are.
+fn check_guids(
+    it: &mut Section<'_>,
+    id: &ServiceId,
+    (skus, service_plans): (&[SkuId], &[ServicePlanId]),
+    seen: &mut Seen,
+) {
+    let named = id.as_str().split('.').filter_map(|part| part.parse().ok());
+    let named = named.map(|guid| (guid, Guid::Named));
+    let skus = skus.iter().map(|it| (it.as_uuid(), Guid::Sku));
+    let service_plans = service_plans.iter().map(|it| (it.as_uuid(), Guid::ServicePlan));
+    for (guid, is) in named.chain(skus).chain(service_plans) {
+        let (was, of) = seen.guids.entry(guid).or_insert_with(|| (is, id.clone()));
+        if *was != is && of != id {
+            let message = format!(
+                "{guid} is {} here and {} of plan `{of}`: a licence that is called by it would \
+                 count for both; look up what it is and remove the other (entitled tenants learn T \
+                 shows what a tenant's SKUs are)",
+                is.what(),
+                was.what()
+            );
+            it.problem(is.key(), message);
+        }
     }
 }
 

@@ -228,7 +228,7 @@ pub(super) fn upstreams(microsoft: &Arc<Microsoft>, clock: &Clock) -> Upstreams 
 pub(super) fn consent_link(config: &Config) -> ConsentLink {
     ConsentLink {
         login: config.microsoft.login.clone(),
-        graph: config.microsoft.graph.clone(),
+        scope: microsoft::graph_scope(&config.microsoft.graph),
         client_id: config.identity.client_id.clone(),
         public_url: config.listen.public_url.clone(),
     }

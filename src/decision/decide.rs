@@ -172,7 +172,7 @@ fn decided(question: &Question<'_>, verdict: &Verdict<'_>, now: Timestamp) -> De
         notice: verdict.notice,
         as_of: verdict.as_of,
         stale: verdict.stale,
-        check_after_s: check_after_s(verdict.state, valid_until, now),
+        check_after_s: check_after_s(verdict.state, verdict.reason, valid_until, now),
         valid_until,
         seat: verdict.seat.filter(|_| usable),
         license_refused: question.license_refused,
@@ -191,7 +191,7 @@ fn nothing_found(
 ) -> Decision {
     let sources = relevant(question, knowledge, policy);
     let sources = || sources.iter().flatten();
-    let unread = sources().filter_map(|(known, limits)| why_unread(*known, limits, now));
+    let unread = sources().filter_map(|(known, limits)| why_unread(*known, limits, policy, now));
     let forgotten = knowledge.licenses_forgotten.then_some(Reason::NotRecorded);
     let unread = unread.chain(forgotten).min();
     let (state, reason) = match unread {
@@ -218,7 +218,7 @@ fn nothing_found(
         notice: None,
         as_of: if never { None } else { Some(oldest.unwrap_or(now)) },
         stale: sources().any(is_old),
-        check_after_s: check_after_s(state, valid_until, now),
+        check_after_s: check_after_s(state, reason, valid_until, now),
         valid_until,
         seat: None,
         license_refused: question.license_refused,
@@ -248,7 +248,7 @@ pub(super) fn relevant<'p>(
 }
 
 /// Why it is not known what a source holds; `None` if it is.
-fn why_unread(known: Known, limits: &Freshness, now: Timestamp) -> Option<Reason> {
+fn why_unread(known: Known, limits: &Freshness, policy: &Policy, now: Timestamp) -> Option<Reason> {
     if known.refused {
         Some(Reason::NoConsent)
     } else if known.last_complete.is_none() {
@@ -256,7 +256,7 @@ fn why_unread(known: Known, limits: &Freshness, now: Timestamp) -> Option<Reason
     } else if known.unread {
         Some(Reason::RecordUnread)
     } else if known.rights_unread {
-        Some(Reason::RightsUnread)
+        Some(if policy.usage_rights { Reason::RightsUnread } else { Reason::RightsOff })
     } else {
         is_distrusted(known.last_complete, limits, now).then_some(Reason::Stale)
     }
@@ -288,13 +288,14 @@ fn valid_until(usable: bool, end: Option<Timestamp>, now: Timestamp) -> Timestam
     end.filter(|end| *end > now).map_or(until, |end| until.min(end))
 }
 
-fn check_after_s(state: State, valid_until: Timestamp, now: Timestamp) -> u64 {
+fn check_after_s(state: State, reason: Reason, valid_until: Timestamp, now: Timestamp) -> u64 {
+    let refused_for = REFUSED_FOR.as_secs().unsigned_abs();
     let after = match state {
         State::Active | State::Trial | State::Grace => CHECK_AFTER_S,
+        // Nothing is on its way that would tell.
+        State::Unknown if reason == Reason::RightsOff => refused_for,
         State::Pending | State::Unknown => CHECK_SOON_AFTER_S,
-        State::Suspended | State::Expired | State::Unlicensed => {
-            REFUSED_FOR.as_secs().unsigned_abs()
-        }
+        State::Suspended | State::Expired | State::Unlicensed => refused_for,
     };
     let valid_s = valid_until.duration_since(now).as_secs();
     u64::try_from(valid_s).map_or(0, |valid_s| after.min(valid_s))

@@ -114,20 +114,24 @@ impl Trail {
                 is_stale(known.last_complete, limits, now),
                 is_distrusted(known.last_complete, limits, now),
             );
-            let says = source_says(known, stale, distrusted);
+            let says = source_says(known, policy, stale, distrusted);
             Some(SourceStep { source, last_complete: known.last_complete, says })
         });
         Self { steps: steps.collect(), sources: sources.collect() }
     }
 }
 
-const fn source_says(known: Known, stale: bool, distrusted: bool) -> &'static str {
+const fn source_says(known: Known, policy: &Policy, stale: bool, distrusted: bool) -> &'static str {
     match (known.refused, known.last_complete.is_some()) {
         (true, false) => "never read: there is no consent (rule 7)",
         (true, true) => "may not be read any more: what was found keeps counting (rules 7 and 8)",
         (false, false) => "never completely read (rule 7)",
         (false, true) if known.unread => {
             "read, but something in it that could be a right could not be understood (rule 7)"
+        }
+        (false, true) if known.rights_unread && !policy.usage_rights => {
+            "read, but it does not list the tenant's licences, and usage rights are switched off: \
+             [sync.directory] rights (rule 7)"
         }
         (false, true) if known.rights_unread => {
             "read, but it does not list the tenant's licences, and this user's usage rights were \

@@ -106,6 +106,8 @@ said!(
             "Microsoft lists something that could hold a right and that this version cannot read.";
         RightsUnread = "rights_unread",
             "The tenant has licences that its directory does not list, and what this user holds of them was not read yet.";
+        RightsOff = "rights_off",
+            "The tenant has licences that its directory does not list, and by this daemon's configuration nobody reads who holds them.";
         NotRecorded = "not_recorded",
             "The journal does not reach back that far: which licenses the publisher had sold by then is not known.";
         LicenseNotRecognized = "license_not_recognized",

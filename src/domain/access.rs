@@ -37,8 +37,24 @@ words!(
 );
 
 impl Permission {
-    /// The permission that holds all of them.
-    pub const OVER_ALL: &str = "Directory.Read.All";
+    /// The permissions that hold all of them.
+    const OVER_ALL: [&str; 2] = ["Directory.Read.All", "Directory.ReadWrite.All"];
+
+    /// Whether a role gives this permission: it itself, one that may write too, or one over all.
+    /// `GroupMember.Read.All` is not among them, since it does not show what a group is licensed for.
+    ///
+    /// Source: graph-licensing.md sections 1.1, 1.2 and 10.3.
+    fn is_in(self, role: &str) -> bool {
+        let wider = match self {
+            Self::UserRead => Some("User.ReadWrite.All"),
+            // Which writing role shows the SKUs is told of `Organization` alone.
+            Self::LicenseAssignmentRead => None,
+            Self::OrganizationRead => Some("Organization.ReadWrite.All"),
+            Self::GroupRead => Some("Group.ReadWrite.All"),
+        };
+        let names = [self.as_str()].into_iter().chain(wider).chain(Self::OVER_ALL);
+        names.into_iter().any(|it| it.eq_ignore_ascii_case(role))
+    }
 
     /// What it is for, in words for the customer's administrator.
     pub const fn purpose(self) -> &'static str {
@@ -79,8 +95,7 @@ impl Access {
         let mut access = Self { grants: [Grant::Missing; Permission::ALL.len()], since: None };
         for role in roles {
             for permission in Permission::ALL {
-                let names = [permission.as_str(), Permission::OVER_ALL];
-                if names.iter().any(|it| it.eq_ignore_ascii_case(role)) {
+                if permission.is_in(role) {
                     access = access.with(*permission, Grant::Granted);
                 }
             }
@@ -194,6 +209,15 @@ mod tests {
         assert_eq!(words(&[]), all);
         assert_eq!(words(&["Mail.Read"]), all);
         assert_eq!(words(&["directory.read.all"]), "");
+        assert_eq!(words(&["Directory.ReadWrite.All"]), "");
+        assert_eq!(
+            words(&["User.ReadWrite.All", "Organization.ReadWrite.All"]),
+            "LicenseAssignment.Read.All Group.Read.All"
+        );
+        assert_eq!(
+            words(&["Group.ReadWrite.All", "GroupMember.Read.All"]),
+            "User.Read.All LicenseAssignment.Read.All Organization.Read.All"
+        );
         assert_eq!(
             words(&["User.Read.All", "Organization.Read.All"]),
             "LicenseAssignment.Read.All Group.Read.All"
@@ -212,6 +236,7 @@ mod tests {
         };
         check(&["Directory.Read.All"], None);
         check(&["User.Read.All", "Organization.Read.All"], None);
+        check(&["User.ReadWrite.All", "Organization.ReadWrite.All"], None);
         check(&["User.Read.All", "LicenseAssignment.Read.All"], None);
         check(&["User.Read.All", "Group.Read.All"], Some(Permission::LicenseAssignmentRead));
         check(&["LicenseAssignment.Read.All"], Some(Permission::UserRead));

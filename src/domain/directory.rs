@@ -359,6 +359,8 @@ impl UserLicences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Channel, Coverage, Features};
+    use jiff::SignedDuration;
     use uuid::Uuid;
 
     fn licence(assigned: bool, paths: &[(Via, &str)]) -> Licence {
@@ -390,6 +392,52 @@ mod tests {
         check(true, &[(group, "Disabled")], true);
         check(true, &[(group, "SomethingNew")], true);
         check(false, &[(group, "Error")], false);
+    }
+
+    #[test]
+    fn an_id_counts_in_its_own_place_only() {
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let sku = |id: Uuid, part_number: &str, service_plan: Uuid, name: &str| Sku {
+            id: SkuId::from_uuid(id),
+            part_number: part_number.into(),
+            status: CapabilityStatus::Enabled,
+            service_plans: vec![ServicePlan {
+                id: ServicePlanId::from_uuid(service_plan),
+                name: name.into(),
+            }],
+            units: Units::default(),
+            next_lifecycle: None,
+            missing_since: None,
+        };
+        let plan = |service_id: &str, skus: &[Uuid], service_plans: &[Uuid]| Plan {
+            service_id: service_id.parse().unwrap(),
+            channel: Channel::Appsource,
+            coverage: Coverage::Tenant,
+            features: Features::from([]),
+            sku_ids: skus.iter().map(|it| SkuId::from_uuid(*it)).collect(),
+            service_plan_ids: service_plans
+                .iter()
+                .map(|it| ServicePlanId::from_uuid(*it))
+                .collect(),
+            release_after: SignedDuration::ZERO,
+        };
+        let inside = SkuMatch::ServicePlan(ServicePlanId::from_uuid(two));
+        let check = |sku: &Sku, plan: &Plan, found| {
+            assert_eq!(sku.matches(plan), found, "{sku:?} {plan:?}");
+        };
+        let it = sku(one, "X", two, "Y");
+        check(&it, &plan("a.b.c", &[one], &[]), Some(SkuMatch::Sku));
+        check(&it, &plan("a.b.c", &[two], &[]), None);
+        check(&it, &plan("a.b.c", &[], &[two]), Some(inside));
+        check(&it, &plan("a.b.c", &[], &[one]), None);
+        // A plan that is called by a GUID is found by its whole name only, never by that id.
+        let named = plan(&format!("a.b.{one}"), &[], &[]);
+        check(&it, &named, None);
+        check(&sku(two, &one.to_string(), two, &one.to_string()), &named, None);
+        check(&sku(two, "X", two, &format!("A.B.{one}")), &named, Some(inside));
+        check(&sku(two, &format!("a.b.{one}"), one, "Y"), &named, Some(SkuMatch::Sku));
+        // Nor is a plan whose SKU it is found by its being a part of another's name.
+        check(&sku(two, &format!("a.b.{one}"), two, "Y"), &plan("x.y.z", &[one], &[]), None);
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub struct Policy {
     pub directory: Freshness,
     /// Of the licence report.
     pub reports: Freshness,
+    /// Whether users' usage rights are read; what was read before they were switched off counts on,
+    /// and grows old.
+    pub usage_rights: bool,
 }
 
 impl Default for Policy {
@@ -73,6 +76,7 @@ impl Default for Policy {
                 max_age: SignedDuration::from_hours(48),
                 trust_for: SignedDuration::from_hours(7 * 24),
             },
+            usage_rights: true,
         }
     }
 }

@@ -57,7 +57,8 @@ impl Right {
         id.is_some_and(|it| it.publisher().eq_ignore_ascii_case(publisher))
     }
 
-    /// Samples of Microsoft's look like `mscrm.<guid>.<guid>`.
+    /// Samples of Microsoft's look like `mscrm.<guid>.<guid>`, of unknown kinds. A GUID that is one
+    /// thing of this plan and another of the next is refused in the configuration.
     fn names_an_id_of(&self, plan: &Plan) -> bool {
         self.identifier.split('.').any(|part| {
             part.parse().is_ok_and(|it| plan.sku_ids.contains(&it))

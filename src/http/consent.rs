@@ -24,8 +24,8 @@ const NAME: &str = "state";
 pub struct ConsentLink {
     /// Entra.
     pub login: Url,
-    /// Microsoft Graph: whose permissions are consented to.
-    pub graph: Url,
+    /// What is consented to: the scope that tokens are asked for.
+    pub scope: String,
     /// Our app.
     pub client_id: String,
     /// What the outside calls us.
@@ -67,13 +67,12 @@ impl Consents {
         let link = &self.link;
         let back = below(link.public_url.as_ref()?, ROUTE.trim_start_matches('/'))?;
         let mut to = below(&link.login, &format!("{tenant}/v2.0/adminconsent"))?;
-        let scope = format!("{}/.default", link.graph.as_str().trim_end_matches('/'));
         let until = now.as_second().saturating_add(GOOD_FOR.as_secs());
         let state = State { tenant: tenant.as_uuid(), until };
         let state = self.seal.as_ref()?.seal(NAME, &state)?;
         to.query_pairs_mut()
             .append_pair("client_id", &link.client_id)
-            .append_pair("scope", &scope)
+            .append_pair("scope", &link.scope)
             .append_pair("redirect_uri", back.as_str())
             .append_pair("state", &state);
         Some(to)
@@ -99,7 +98,7 @@ mod tests {
     fn consents(public_url: Option<&str>) -> Consents {
         let link = ConsentLink {
             login: "https://login.test".parse().unwrap(),
-            graph: "https://graph.test/".parse().unwrap(),
+            scope: "https://graph.test/.default".to_owned(),
             client_id: "app 1".to_owned(),
             public_url: public_url.map(|it| it.parse().unwrap()),
         };

@@ -48,6 +48,8 @@ pub struct MicrosoftError {
     held: bool,
     perhaps_done: bool,
     nothing_given: bool,
+    credential_refused: bool,
+    address_unverified: bool,
 }
 
 fn request_note(id: Option<&str>) -> String {
@@ -67,6 +69,8 @@ impl MicrosoftError {
             held: false,
             perhaps_done: false,
             nothing_given: false,
+            credential_refused: false,
+            address_unverified: false,
         };
         Self { again: error.is_transient(), ..error }
     }
@@ -165,6 +169,31 @@ impl MicrosoftError {
     /// Whether the tenant gave our app nothing at all.
     pub(crate) fn is_nothing_given(&self) -> bool {
         self.nothing_given
+    }
+
+    /// The same error, of a token that Entra refused for our own credential: it would in any tenant.
+    #[must_use]
+    pub(crate) fn credential_refused(mut self) -> Self {
+        self.credential_refused = true;
+        self
+    }
+
+    /// Whether Entra refused our own credential, whatever the tenant.
+    pub(crate) fn is_credential_refused(&self) -> bool {
+        self.credential_refused
+    }
+
+    /// The same error, of a subscription that Graph did not make because our address did not prove
+    /// that it is ours.
+    #[must_use]
+    pub(crate) fn address_unverified(mut self) -> Self {
+        self.address_unverified = true;
+        self
+    }
+
+    /// Whether our address for change notifications did not prove that it is ours.
+    pub(crate) fn is_address_unverified(&self) -> bool {
+        self.address_unverified
     }
 
     pub(crate) fn may_try_again(&self) -> bool {

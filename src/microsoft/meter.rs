@@ -26,6 +26,7 @@ pub struct Meter {
     throttled_ms: AtomicU64,
     hook: Option<Hook>,
     urgent: bool,
+    operators: bool,
     permits: Mutex<Permits>,
 }
 
@@ -62,6 +63,16 @@ impl Meter {
         Self { urgent: true, ..self }
     }
 
+    /// The meter of an operator's order: he may have mended what failed a moment ago, so it is tried.
+    #[must_use]
+    pub fn of_an_operator(self) -> Self {
+        Self { operators: true, ..self }
+    }
+
+    pub(crate) fn is_operators(&self) -> bool {
+        self.operators
+    }
+
     pub(crate) fn is_urgent(&self) -> bool {
         self.urgent
     }
@@ -77,15 +88,21 @@ impl Meter {
     }
 
     /// What the tenant permits, as far as this run was told; it reads one tenant only. A token says
-    /// all, and a refused request knows better: a permission may be gone before the token is.
+    /// all it can, and an answer knows better: a permission may be gone before the token is, and a
+    /// role that we do not know may give what the token seems to lack.
     pub fn access(&self) -> Access {
         let Permits { token, answers } = *self.permits();
-        answers.all().fold(token.unwrap_or_default(), |access, (permission, grant)| match grant {
-            Grant::Missing => access.with(permission, grant),
-            Grant::Granted if access.grant(permission) == Grant::Unknown => {
-                access.with(permission, grant)
-            }
-            Grant::Granted | Grant::Unknown => access,
+        let said = token.unwrap_or_default();
+        // Another permission shows the SKUs too: that they come is then no word on this one.
+        let explained = |permission| {
+            permission == Permission::LicenseAssignmentRead
+                && said.grant(permission) == Grant::Missing
+                && said.grant(Permission::OrganizationRead) == Grant::Granted
+        };
+        answers.all().fold(said, |access, (permission, grant)| match grant {
+            Grant::Granted if explained(permission) => access,
+            Grant::Granted | Grant::Missing => access.with(permission, grant),
+            Grant::Unknown => access,
         })
     }
 
@@ -128,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_knows_better_than_the_token_and_an_answer_better_than_nothing() {
+    fn an_answer_knows_better_than_the_token() {
         let meter = Meter::new();
         assert_eq!(meter.access(), Access::default());
         meter.answered(Some(Permission::GroupRead), Grant::Granted);
@@ -137,8 +154,22 @@ mod tests {
         assert_eq!(meter.access().grant(Permission::UserRead), Grant::Unknown);
         meter.permitted_by_token(Access::of_roles(["User.Read.All"]));
         assert_eq!(meter.access().grant(Permission::UserRead), Grant::Granted);
-        assert_eq!(meter.access().grant(Permission::GroupRead), Grant::Missing);
+        assert_eq!(meter.access().grant(Permission::GroupRead), Grant::Granted, "by another role");
         meter.answered(Some(Permission::UserRead), Grant::Missing);
+        meter.answered(Some(Permission::GroupRead), Grant::Missing);
         assert_eq!(meter.access().missing().count(), Permission::ALL.len());
+    }
+
+    #[test]
+    fn skus_that_another_permission_shows_say_nothing_of_their_own() {
+        let sku = Permission::LicenseAssignmentRead;
+        let grant = |roles: &[&str]| {
+            let meter = Meter::new();
+            meter.permitted_by_token(Access::of_roles(roles.iter().copied()));
+            meter.answered(Some(sku), Grant::Granted);
+            meter.access().grant(sku)
+        };
+        assert_eq!(grant(&["User.Read.All", "Organization.Read.All"]), Grant::Missing);
+        assert_eq!(grant(&["User.Read.All", "Something.New"]), Grant::Granted);
     }
 }

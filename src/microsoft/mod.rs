@@ -26,7 +26,7 @@ pub use self::error::{ErrorKind, MicrosoftError};
 pub use self::graph::{
     AssignedLicence, BatchMiss, DeltaFrom, DeltaPage, Graph, GroupRow, MadeGraphSubscription,
     MemberKind, MemberRow, NewGraphSubscription, Organization, PageEnd, Removed, RightRow,
-    RightsOf, UserRow,
+    RightsOf, UserRow, graph_scope,
 };
 pub use self::json::Read;
 pub use self::keys::EntraKeySource;

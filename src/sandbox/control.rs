@@ -153,9 +153,11 @@ enum Command {
         tenant: Uuid,
         roles: Option<Roles>,
     },
-    /// The tenant lives in a government's cloud.
+    /// The tenant lives in a government's cloud, and Entra refuses us by this AADSTS code; without
+    /// one it is not found (90002).
     Nationalize {
         tenant: Uuid,
+        code: Option<u32>,
     },
     /// Any JSON object with an `id`; returned byte by byte.
     Subscription(Box<RawValue>),
@@ -306,7 +308,9 @@ fn apply(world: &mut World, command: Command) -> Result<Value, ControlError> {
         C::SkuShown { tenant, sku, shown } => world.sku_shown(tenant, sku, shown)?,
         C::ForeignApp(switch) => world.set_foreign_app(matches!(switch, Switch::On)),
         C::Consent { tenant, roles } => world.consent(tenant, consented(roles)?)?,
-        C::Nationalize { tenant } => world.nationalize(tenant)?,
+        C::Nationalize { tenant, code } => {
+            world.nationalize(tenant, code.unwrap_or(entra::NOT_FOUND))?;
+        }
         C::Subscription(text) => {
             return Ok(json!({"subscription": world.upsert_subscription(text.get())?}));
         }

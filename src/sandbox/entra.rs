@@ -25,6 +25,17 @@ pub(crate) const MARKETPLACE: &str = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7";
 /// Lifetime of app tokens, one second short of an hour as Entra has it.
 const APP_TOKEN_S: i64 = 3_599;
 
+/// There is no such tenant, or it lives in another cloud.
+pub(crate) const NOT_FOUND: u32 = 90_002;
+/// How else Entra refuses a token for a tenant that lives in another cloud.
+///
+/// Source: graph-licensing.md sections 10.4 and 11.
+const ELSEWHERE: [(u32, &str); 3] = [
+    (90_038, "The tenant belongs to a national cloud, with which this one does not federate."),
+    (900_382, "A confidential client is not supported in a cross cloud request."),
+    (900_432, "A confidential client is not supported in a cross cloud request."),
+];
+
 /// Which claims a token has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum TokenVersion {
@@ -124,7 +135,7 @@ fn metadata(world: &mut World, tenant: &str, two: bool) -> Reply {
         (false, None) if tenant == "consumers" || tenant == PERSONAL => PERSONAL.to_owned(),
         (false, None) => return no_tenant(world, tenant),
     };
-    let national = known.is_some_and(|id| world.tenant(id).is_some_and(|it| it.national));
+    let national = known.is_some_and(|id| world.tenant(id).is_some_and(|it| it.national.is_some()));
     let (region, cloud, graph) = if national {
         (json!("USGov"), "microsoftonline.us", "graph.microsoft.us")
     } else {
@@ -154,7 +165,20 @@ fn metadata(world: &mut World, tenant: &str, two: bool) -> Reply {
 
 fn no_tenant(world: &mut World, tenant: &str) -> Reply {
     let text = format!("Tenant '{tenant}' not found. Check that the tenant identifier is right.");
-    refusal(world, 400, "invalid_request", 90_002, &text)
+    refusal(world, 400, "invalid_request", NOT_FOUND, &text)
+}
+
+/// Whether a tenant of another cloud may be refused by this code.
+pub(crate) fn says_elsewhere(code: u32) -> bool {
+    code == NOT_FOUND || ELSEWHERE.iter().any(|it| it.0 == code)
+}
+
+/// A tenant of another cloud.
+fn elsewhere(world: &mut World, tenant: Uuid, code: u32) -> Reply {
+    match ELSEWHERE.iter().find(|it| it.0 == code) {
+        Some((code, text)) => refusal(world, 400, "invalid_request", *code, text),
+        None => no_tenant(world, &tenant.to_string()),
+    }
 }
 
 /// An error of the token endpoint. Source: graph-licensing.md 10.4.
@@ -202,8 +226,8 @@ fn token(world: &mut World, ask: &Ask, tenant: &str, two: bool) -> Reply {
     let Some(tenant) = tenant.parse().ok().filter(|id| world.tenant(*id).is_some()) else {
         return no_tenant(world, tenant);
     };
-    if world.tenant(tenant).is_some_and(|it| it.national) {
-        return no_tenant(world, &tenant.to_string()).about(tenant);
+    if let Some(code) = world.tenant(tenant).and_then(|it| it.national) {
+        return elsewhere(world, tenant, code).about(tenant);
     }
     let basic = basic(ask);
     let client = field("client_id").or(basic.as_ref().map(|(id, _)| id.as_str()));

@@ -97,7 +97,7 @@ impl Upstreams {
     /// Our credential, and the marketplace that it opens.
     pub async fn marketplace(&self) -> Checked {
         let what = "marketplace (credential, SaaS fulfillment API)";
-        let meter = Meter::new().urgent();
+        let meter = Meter::new().urgent().of_an_operator();
         match within(self.microsoft.marketplace().list_page(&meter, None)).await {
             Ok(_) => Checked::good(what, "it gives us a token and lists subscriptions"),
             Err(error) => failed(what, &error),
@@ -107,14 +107,14 @@ impl Upstreams {
     /// The licence report's API: whether it knows our app, and has licences to tell of. It explains and
     /// decides nothing, so no answer of its own is a failure.
     pub async fn partner_center(&self) -> Checked {
-        let meter = Meter::new().urgent();
+        let meter = Meter::new().urgent().of_an_operator();
         report(within(self.microsoft.partner_center().licence_query(&meter)).await)
     }
 
     /// A tenant's directory: its token, what it permits, and whether Graph answers.
     pub async fn graph(&self, tenant: TenantId) -> Checked {
         let what = format!("Graph (tenant {tenant})");
-        let meter = Meter::new().urgent();
+        let meter = Meter::new().urgent().of_an_operator();
         let answered = within(self.microsoft.graph().subscribed_skus(&meter, tenant)).await;
         permits(what, tenant, answered.err(), &meter.access())
     }

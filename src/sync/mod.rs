@@ -70,8 +70,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Share;
 use crate::domain::{
-    Catalog, Cause, Channel, Commit, Outcome, Run, RunId, SourceKey, SourceState, TenantId,
-    TenantView, Trigger,
+    Catalog, Cause, Channel, Commit, Grant, Outcome, Permission, Run, RunId, SourceKey,
+    SourceState, TenantId, TenantView, Trigger,
 };
 use crate::microsoft::{ErrorKind, Meter, Microsoft, MicrosoftError};
 use crate::store::{Store, StoreError};
@@ -304,6 +304,17 @@ async fn apart<T: Send + 'static>(records: u64, work: impl FnOnce() -> T + Send 
             Err(_cancelled) => std::future::pending().await,
         },
     }
+}
+
+/// Whether a tenant lets us read its users, as far as this work was told, or else runs before it.
+fn reads_users(sources: &Sources, tenant: TenantId, meter: &Meter) -> bool {
+    let told = meter.access().grant(Permission::UserRead);
+    let known = || {
+        let view = directory::view_of(&sources.store.mirror(), tenant);
+        view.access.grant(Permission::UserRead)
+    };
+    let grant = if told == Grant::Unknown { known() } else { told };
+    grant == Grant::Granted
 }
 
 /// How long a source rests after a run.

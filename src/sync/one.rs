@@ -10,11 +10,11 @@ use tracing::{error, warn};
 
 use super::progress::Gauge;
 use super::{
-    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, reports, rights,
-    subscriptions,
+    Begun, End, Sources, SyncError, Tally, directory, ended, failure, groups, reads_users, reports,
+    rights, subscriptions,
 };
 use crate::domain::{Outcome, Run, SourceKey};
-use crate::microsoft::ErrorKind;
+use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::store::StoreError;
 
 /// One run, from its first request to its commit. A panic inside it is that run's failure: it must
@@ -44,6 +44,9 @@ async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performe
             let read = Box::pin(directory::run(sources, tenant, &mut begun, gauge)).await?;
             if read.1.is_none() {
                 groups::follow(sources, &begun).await?;
+            }
+            let failure = read.1.as_ref().map(MicrosoftError::kind);
+            if rights::are_spared(failure, || reads_users(sources, tenant, &gauge.meter)) {
                 rights::follow(sources, &begun).await?;
             }
             read

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::lanes::Place;
-use crate::domain::{Run, SourceKey};
+use crate::domain::{Run, SourceKey, Trigger};
 use crate::microsoft::{Meter, Step};
 
 /// How far a run is.
@@ -56,6 +56,14 @@ impl Gauge {
     /// The gauge of a run that has a place among others.
     pub(crate) fn at(self, place: Place) -> Self {
         Self { place: Some(place), ..self }
+    }
+
+    /// The gauge of a run that an operator asked for, unless it was something else that woke it.
+    pub(crate) fn woken_by(self, trigger: Trigger) -> Self {
+        match trigger {
+            Trigger::Manual => Self { meter: self.meter.of_an_operator(), ..self },
+            Trigger::Start | Trigger::Schedule | Trigger::Webhook | Trigger::Notification => self,
+        }
     }
 
     /// For something that a person waits for and nobody watches.

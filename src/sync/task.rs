@@ -372,7 +372,7 @@ impl Scheduler {
                 started: (self.sources.clock)(),
             };
             let span = info_span!("run", run.id = %id, run.source = %key.source, tenant.id = key.tenant.map(tracing::field::display));
-            let gauge = Gauge::new(key, next.progress).at(place);
+            let gauge = Gauge::new(key, next.progress).woken_by(begun.trigger).at(place);
             let run = self.runs.spawn(one(self.sources.clone(), begun, gauge).instrument(span));
             if key.source == Source::Reports {
                 self.report = Some(run);

@@ -234,7 +234,7 @@ async fn who_takes_the_consent_back_keeps_what_is_known_until_it_is_too_old() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_of_a_government_cloud_is_recognized_and_answered_by_rule_6() {
     let world = known().await;
-    world.microsoft(|it| it.nationalize(LITWARE)).unwrap();
+    world.microsoft(|it| it.nationalize(LITWARE, 90_002)).unwrap();
     world.advance(SignedDuration::from_hours(2));
     let run = world.sync_tenant(LITWARE).await;
     assert!(run.error.as_deref().unwrap_or_default().contains("government cloud"), "{run:?}");

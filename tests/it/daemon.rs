@@ -2,6 +2,7 @@
 //! at the command line, a visual at the public listener, a monitor at the ops listener.
 
 mod alone;
+mod clouds;
 mod contract;
 mod harness;
 mod http;

@@ -43,9 +43,18 @@ async fn customer(shown: Shown) -> World {
 
 /// State, reason and proof of an answer to a server.
 async fn ask(world: &World, user: Uuid) -> String {
+    words(&asked(world, user).await)
+}
+
+/// An answer to a server.
+async fn asked(world: &World, user: Uuid) -> Value {
     let body = json!({ "product": SYNOPTIC, "host": "web", "tenant": TENANT, "user": user });
     let (status, answer) = world.post("/v1/entitlements", CALLER_KEY, &body).await;
     assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+fn words(answer: &Value) -> String {
     let text = |field: &str| answer[field].as_str().unwrap_or("-").to_owned();
     format!("{} {} {}", text("state"), text("reason"), text("proof"))
 }
@@ -194,6 +203,16 @@ async fn a_tenant_that_lets_us_read_its_users_only_shows_their_usage_rights() {
     assert_eq!(ask(&world, ONE).await, "unknown no_consent -");
     until(&world, "his right", |it| rights(it) == 1).await;
     assert_eq!(ask(&world, ONE).await, YES);
+    // They are read again though the directory cannot be, and before they are old.
+    let read_at = |world: &World| {
+        let mirror = world.mirror();
+        let rights = &mirror.tenant(TENANT.to_string().parse().unwrap()).unwrap().rights;
+        rights.get(ONE.to_string().parse().unwrap()).unwrap().read_at
+    };
+    let before = read_at(&world);
+    world.advance(SignedDuration::from_mins(31));
+    assert_eq!(world.sync_tenant(TENANT).await.outcome, Outcome::Failed);
+    assert!(read_at(&world) > before);
     // Nothing else was ever read: who shows no right is not known to have none.
     assert_eq!(ask(&world, NOBODY).await, "unknown no_consent -");
 }
@@ -275,8 +294,7 @@ async fn switched_off_nobody_asks_for_usage_rights() {
         it.sku_units(TENANT, story::SYNOPTIC_SKU, units).unwrap();
         it.add_user(TENANT, NewUser { id: Some(ONE), ..NewUser::default() }).unwrap();
     });
-    let tenant = format!("[[tenant]]\nid = \"{TENANT}\"\n");
-    world.reconfigure(&format!("[sync.directory]\nrights = \"off\"\n{tenant}")).await;
+    world.reconfigure(&switched_off()).await;
     world.sync_tenant(TENANT).await;
     // A look-up that finds something shows that it was over.
     world.microsoft(|it| it.assign(TENANT, ONE, story::SYNOPTIC_SKU, &[]).unwrap());
@@ -286,5 +304,33 @@ async fn switched_off_nobody_asks_for_usage_rights() {
     world.advance(SignedDuration::from_mins(2));
     assert_eq!(ask(&world, ONE).await, "active seat_direct seat");
     let asked = world.sandbox.requests();
+    assert!(asked.iter().all(|it| !it.target.contains("/beta/")));
+}
+
+/// The directory's part of a configuration without usage rights.
+fn switched_off() -> String {
+    format!("[sync.directory]\nrights = \"off\"\n[[tenant]]\nid = \"{TENANT}\"\n")
+}
+
+#[tokio::test]
+async fn switched_off_what_only_they_show_stays_unknown_and_nobody_is_looked_up_for_an_old_one() {
+    let mut world = both_have_rights(Shown::ByRights).await;
+    world.reconfigure(&switched_off()).await;
+    let before = world.sandbox.requests().len();
+    world.advance(SignedDuration::from_mins(59));
+    world.sync_tenant(TENANT).await;
+    world.advance(SignedDuration::from_mins(59));
+    // It grows old, and no look-up could make it younger.
+    let old = asked(&world, ONE).await;
+    assert_eq!((words(&old).as_str(), &old["stale"]), (YES, &Value::Bool(true)));
+    let wanted = |metrics: &str| metrics.contains("entitled_lookups_wanted_total{wish=");
+    assert!(!wanted(&world.ops("/metrics").await.1));
+    // A "no" is looked up as any other is, and says that nobody reads what would turn it.
+    assert_eq!(ask(&world, NOBODY).await, "unknown rights_off -");
+    assert!(wanted(&world.ops("/metrics").await.1));
+    let status = cli(&world, &["status"]).await.remove(0);
+    assert_eq!(status["usage_rights"]["switched_off"], true);
+    assert_eq!(status["usage_rights"]["hidden"], 1);
+    let asked = world.sandbox.requests().split_off(before);
     assert!(asked.iter().all(|it| !it.target.contains("/beta/")));
 }

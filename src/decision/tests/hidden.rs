@@ -120,6 +120,32 @@ fn before_a_user_was_read_it_was_not_known_whether_he_holds_none() {
 }
 
 #[test]
+fn where_usage_rights_are_switched_off_it_stays_unknown_and_nobody_need_ask_soon() {
+    let on = Policy::default();
+    let off = Policy { usage_rights: false, ..on };
+    let visual = visual();
+    let says = |commit: &Commit, policy, says| {
+        check_question(commit, &asked(&visual, Host::Web), policy, says)
+    };
+    let lines = vec![line("p.panel.team", Some(5), Some(5))];
+    let mut commit = Commit { reported: vec![(tenant(1), lines)], ..read_tenant() };
+    // That nobody looks is no word on whether he holds one.
+    let never = says(&commit, &on, NEVER);
+    let decision = says(&commit, &off, "unknown/rights_off");
+    let none = says(&read_tenant(), &off, NONE);
+    assert_eq!((never.check_after_s, never.check_after_s < none.check_after_s), (60, true));
+    assert_eq!(decision.check_after_s, none.check_after_s, "no look-up will tell");
+    // What was read before they were switched off counts on, and so does what else is known.
+    rights(&mut commit, 9, &[]);
+    says(&commit, &off, NONE);
+    rights(&mut commit, 9, &["p.panel.team"]);
+    says(&commit, &off, "active/seat_path_unknown");
+    commit.tenants[0].consent = Consent::Revoked;
+    commit.rights.clear();
+    says(&commit, &off, "unknown/no_consent");
+}
+
+#[test]
 fn where_the_directory_lists_the_plan_it_knows_who_holds_it() {
     let listed = |licences| {
         let skus = vec![sku(5, "Enabled", "p.panel.team"), sku(6, "Enabled", "m365.e5")];

@@ -13,8 +13,8 @@ use super::rows::{text, time};
 use super::socket::Operator;
 use super::{Admin, Shared, lines, needed, unreadable};
 use crate::domain::{
-    Catalog, Change, Commit, Mapping, MappingState, MappingWrite, Mirror, SourceKey, TenantId,
-    TenantView, Trigger,
+    Catalog, Change, Commit, Mapping, MappingState, MappingWrite, Mirror, Plan, Policy, SourceKey,
+    TenantId, TenantView, Trigger,
 };
 use crate::http::problem::Problem;
 
@@ -52,6 +52,7 @@ async fn rights(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Val
         "refused": source.refused.as_ref().map(|(why, _)| &**why),
         "refused_at": time(source.refused.as_ref().map(|(_, at)| *at)),
         "learned_at": time(source.learned_at),
+        "switched_off": !admin.policy.usage_rights,
     })))
 }
 
@@ -130,9 +131,11 @@ fn row(catalog: &Catalog, tenant: TenantId, it: &Mapping) -> Value {
 }
 
 /// For `status`: what waits for an operator, whose rights are known, and where they are not read.
-pub(super) fn status(mirror: &Mirror) -> Value {
+pub(super) fn status(mirror: &Mirror, catalog: &Catalog, policy: &Policy) -> Value {
     let mut waiting: BTreeMap<TenantId, usize> = BTreeMap::new();
-    let (mut users, mut refused) = (0_usize, 0_usize);
+    let (mut users, mut refused, mut hidden) = (0_usize, 0_usize, 0_usize);
+    let managed = |it: &&Plan| it.channel.is_managed_per_user();
+    let plans = || catalog.products().flat_map(|it| &it.plans).filter(managed);
     for view in mirror.tenants() {
         let proposed = view.mappings.iter().filter(|it| it.state == MappingState::Proposed).count();
         if proposed > 0 {
@@ -140,6 +143,7 @@ pub(super) fn status(mirror: &Mirror) -> Value {
         }
         users = users.saturating_add(view.rights.holders());
         refused += usize::from(view.rights_source.refused.is_some());
+        hidden += usize::from(!policy.usage_rights && plans().any(|it| mirror.hides(view, it)));
     }
     json!({
         "proposed": waiting.values().sum::<usize>(),
@@ -148,5 +152,7 @@ pub(super) fn status(mirror: &Mirror) -> Value {
         })).collect::<Vec<_>>(),
         "users": users,
         "unreadable": refused,
+        "switched_off": !policy.usage_rights,
+        "hidden": hidden,
     })
 }

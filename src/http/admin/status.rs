@@ -63,7 +63,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
         "seats_taken": taken(&mirror),
         "groups": super::groups::status(&mirror),
-        "usage_rights": super::learn::status(&mirror),
+        "usage_rights": super::learn::status(&mirror, &admin.catalog, &admin.policy),
         "seats": super::figures::status(&admin),
         "covered_twice": covered_twice,
         "licenses": licenses(&LicenseFigures::of(&mirror, &admin.policy, now)),

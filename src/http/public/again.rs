@@ -12,8 +12,10 @@ impl Public {
     /// Asks for a look-up of the user if that could turn this answer, and has the answer say when
     /// it pays to ask again. Nobody waits for it.
     pub(super) fn look_again(&self, asked: &Asked, decision: Decision, now: Timestamp) -> Decision {
-        // Usage rights are read again for those who ask; all others' grow old.
-        let old_right = decision.stale && decision.proof == Some(EvidenceKind::UsageRight);
+        // Usage rights are read again for those who ask; all others' grow old, and all grow old
+        // where they are switched off.
+        let by_right = decision.proof == Some(EvidenceKind::UsageRight);
+        let old_right = decision.stale && by_right && self.policy.usage_rights;
         if decision.usable && !old_right || !self.could_turn(asked, decision.reason) {
             return decision;
         }
@@ -37,10 +39,11 @@ impl Public {
         let mirror = self.store.mirror();
         let tenant = asked.tenant.and_then(|it| mirror.tenant(it));
         // One that was never read may have consented all the same: its first look says so. Usage
-        // rights need its users only.
+        // rights, if they are read, need its users only.
         tenant.is_some_and(|it| {
             let lets_us = matches!(it.tenant.consent, Consent::Granted | Consent::Unknown)
-                || it.access.grant(Permission::UserRead) == Grant::Granted;
+                || self.policy.usage_rights
+                    && it.access.grant(Permission::UserRead) == Grant::Granted;
             it.tenant.cloud == Cloud::Public && lets_us
         })
     }

@@ -82,7 +82,7 @@ impl Graph {
         tokens: Arc<TokenSource>,
     ) -> Result<Self, MicrosoftError> {
         let base = Base::new(url.clone(), INSIDE);
-        let resource = Resource { scope: scope_of(url), by_roles: true };
+        let resource = Resource { scope: graph_scope(url), by_roles: true };
         let (requests, limits) = (Requests::new(base.clone())?, Limits::new(pace.now()));
         Ok(Self { base, requests, http, pace, tokens, resource, limits })
     }
@@ -442,11 +442,27 @@ const CLOUDS: [&str; 4] = [
     "microsoftgraph.chinacloudapi.cn",
 ];
 
-/// The scope of this cloud's Graph. Any other host, such as a stand-in on loopback, speaks for the
-/// public one.
+/// The scope of this cloud's Graph: what tokens are asked for and administrators consent to. Any
+/// other host, such as a stand-in on loopback, speaks for the public one.
 ///
-/// Source: graph-licensing.md section 11.
-fn scope_of(url: &Url) -> String {
+/// Source: graph-licensing.md sections 10.1, 10.2 and 11.
+pub fn graph_scope(url: &Url) -> String {
     let host = CLOUDS.into_iter().find(|it| url.host_str() == Some(it));
     format!("https://{}/.default", host.unwrap_or("graph.microsoft.com"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cloud_has_its_scope_and_a_stand_in_that_of_the_public_one() {
+        for (graph, scope) in [
+            ("https://graph.microsoft.com/", "https://graph.microsoft.com/.default"),
+            ("https://graph.microsoft.us", "https://graph.microsoft.us/.default"),
+            ("http://127.0.0.1:9000/graph", "https://graph.microsoft.com/.default"),
+        ] {
+            assert_eq!(graph_scope(&graph.parse().unwrap()), scope, "{graph}");
+        }
+    }
 }

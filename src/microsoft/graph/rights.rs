@@ -103,7 +103,9 @@ impl Graph {
 /// One page of a user's rights. A row without identifier or state makes the whole list one that was
 /// not read: what is missing in it might be the row that counts.
 fn page(graph: &Graph, user: UserId, body: &Value) -> Result<Page, String> {
-    let rows = json::list(body, "value")?.ok_or("it has no `value`")?;
+    // An empty list says something; `null` does not.
+    let rows =
+        body.get("value").and_then(Value::as_array).ok_or("it has no `value` with a list")?;
     let next = match body.get("@odata.nextLink") {
         None | Some(Value::Null) => None,
         Some(Value::String(link)) if link.trim().is_empty() => None,

@@ -15,7 +15,7 @@ use crate::microsoft::http::Answer;
 use crate::microsoft::json as read;
 use crate::microsoft::meter::Meter;
 
-const CREATE: Endpoint = background("POST /subscriptions");
+pub(super) const CREATE: Endpoint = background("POST /subscriptions");
 const RENEW: Endpoint = background("PATCH /subscriptions/{id}");
 const DELETE: Endpoint = background("DELETE /subscriptions/{id}");
 
@@ -59,8 +59,8 @@ impl Graph {
     /// # Errors
     ///
     /// [`ErrorKind::Consent`] when the tenant does not let us, or has too many already;
-    /// [`ErrorKind::Unreadable`] when Graph got no good answer at our addresses; otherwise as
-    /// [`Graph::subscribed_skus`].
+    /// [`ErrorKind::Unreadable`] when Graph got no good answer at our addresses, and marked as that;
+    /// otherwise as [`Graph::subscribed_skus`].
     pub async fn subscribe(
         &self,
         meter: &Meter,

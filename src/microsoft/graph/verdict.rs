@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::subscriptions::CREATE;
 use crate::domain::TenantId;
 use crate::microsoft::error::{ErrorKind, MicrosoftError};
 use crate::microsoft::http::Answer;
@@ -30,6 +31,14 @@ pub(super) enum Linked {
     /// The link to a next delta round.
     Cursor,
 }
+
+/// A subscription's addresses did not answer as they should within ten seconds. What else is wrong
+/// with the request comes under other codes, such as `ExtensionError`.
+///
+/// Source: graph-licensing.md section 6 (400); the code as reported by users since 2024, e.g.
+/// github.com/splunk/azure-functions-splunk/issues/26. The older `InvalidRequest` (2018 to 2020)
+/// also stood for much else: it is taken for no word on the address.
+const VALIDATION: &str = "ValidationError";
 
 /// Nothing for a success; otherwise what it means.
 ///
@@ -90,6 +99,10 @@ pub(super) fn of_status(
         }
         400 if linked == Linked::Cursor => {
             says(ErrorKind::Resync, "it no longer takes its own cursor".into())
+        }
+        400 if endpoint == CREATE.name && has(VALIDATION) => {
+            let what = "it got no good answer at our address for change notifications".into();
+            says(ErrorKind::Unreadable, what).address_unverified()
         }
         300..=399 => {
             says(ErrorKind::Refused, "redirects are not followed; check [microsoft]".into())
@@ -171,6 +184,29 @@ mod tests {
         }
         check(501, "NotImplemented", Linked::No, ErrorKind::Unreadable);
         check(302, "", Linked::No, ErrorKind::Refused);
+    }
+
+    #[test]
+    fn only_a_failed_validation_of_a_new_subscription_speaks_of_our_address() {
+        let token = Token::for_tests(&["User.Read.All"]);
+        let tenant = TenantId::from_uuid(Uuid::from_u128(1)).unwrap();
+        let check = |endpoint, status: u16, code: &str, ours: bool| {
+            let asked = Asked { endpoint, tenant, token: &token, linked: Linked::No };
+            let message = "Subscription validation request failed.";
+            let codes = codes(&json!({ "error": { "code": code, "message": message } }));
+            let error = of_status(status, &codes, "JSON", asked);
+            assert_eq!(error.is_address_unverified(), ours, "{endpoint} {status} {code}");
+        };
+        check(CREATE.name, 400, "ValidationError", true);
+        check(CREATE.name, 400, "validationError", true);
+        check(CREATE.name, 400, "ExtensionError", false);
+        check(CREATE.name, 400, "InvalidRequest", false);
+        check(CREATE.name, 400, "Request_BadRequest", false);
+        check(CREATE.name, 400, "", false);
+        check(CREATE.name, 403, "ValidationError", false);
+        check(CREATE.name, 503, "ValidationError", false);
+        check("PATCH /subscriptions/{id}", 400, "ValidationError", false);
+        check("GET /users", 400, "ValidationError", false);
     }
 
     #[test]

@@ -52,6 +52,11 @@ const CODES: &[(u32, ErrorKind, &str)] = &[
 /// keeps our app out, whatever it gave.
 const NOTHING_GIVEN: [u32; 7] = [65001, 65004, 700_016, 7_000_229, 90_094, 90_095, 90_099];
 
+/// Codes that speak of our app's credential alone: they would come for every tenant. Those that
+/// speak of a scope or of an account may come for one resource or tenant only.
+const OUR_CREDENTIAL: [u32; 8] =
+    [7_000_215, 7_000_222, 7_000_218, 700_027, 700_024, 700_211, 700_213, 700_236];
+
 /// In our own tenant there is nobody to ask for consent: the ids in the configuration are wrong.
 #[rustfmt::skip]
 const AT_HOME: &[(u32, &str)] = &[
@@ -107,8 +112,17 @@ pub(super) fn refusal(
             MicrosoftError::new(kind, says(&format!("Entra answers {status} `{word}`: {check}")))
         }
     };
+    // Trouble with a time in it is waited for as throttling is: to try sooner is a waste.
+    let error = match (error.kind(), error.asked_wait()) {
+        (ErrorKind::Transient, Some(wait)) => {
+            let what = format!("{error}, and asks us to wait {} s", wait.as_secs());
+            MicrosoftError::new(ErrorKind::Throttled, what).asking(asked)
+        }
+        _ => error,
+    };
     let error = match code {
         Some(code) if NOTHING_GIVEN.contains(&code) => error.nothing_given(),
+        Some(code) if OUR_CREDENTIAL.contains(&code) => error.credential_refused(),
         Some(_) | None => error,
     };
     error.of_request(answer.request_id())
@@ -168,6 +182,7 @@ mod tests {
             let nothing = NOTHING_GIVEN.contains(&code);
             assert_eq!(error.is_nothing_given(), nothing, "{code}");
             assert!(!nothing || kind == Consent, "{code}");
+            assert!(!error.is_credential_refused() || kind == Credential, "{code}");
         }
     }
 

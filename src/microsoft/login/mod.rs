@@ -4,6 +4,7 @@ mod aadsts;
 mod azure;
 mod certificate;
 mod cloud;
+mod refused;
 mod secret;
 mod sign_in;
 
@@ -20,6 +21,7 @@ use serde_json::Value;
 use url::Url;
 
 use self::certificate::Certificate;
+use self::refused::RefusedCredential;
 pub use self::sign_in::{Departure, SignIn};
 use super::error::{ErrorKind, MicrosoftError};
 use super::http::{Http, Outgoing};
@@ -176,6 +178,7 @@ pub(crate) struct TokenSource {
     home: TenantId,
     proof: Proof,
     slots: Mutex<HashMap<(TenantId, String), Arc<Slot>>>,
+    refused: RefusedCredential,
 }
 
 /// A credential, read and found usable.
@@ -214,6 +217,7 @@ impl TokenSource {
             home: settings.tenant,
             proof,
             slots: Mutex::default(),
+            refused: RefusedCredential::default(),
         })
     }
 
@@ -223,7 +227,8 @@ impl TokenSource {
     }
 
     /// A token for this resource in this tenant: the one at hand, or a new one. However many ask
-    /// at once, one request goes out. The flag says whether it was at hand.
+    /// at once, one request goes out; while Entra refuses our credential, one a minute for all
+    /// tenants. The flag says whether it was at hand.
     ///
     /// # Errors
     ///
@@ -247,7 +252,11 @@ impl TokenSource {
         {
             return Err(failure.clone());
         }
+        if let Some(refusal) = self.refused.standing(meter, now) {
+            return Err(refusal);
+        }
         let fetched = self.fetch(meter, tenant, resource).await;
+        self.refused.heard(&fetched, self.pace.now());
         slot.fetches.fetch_add(1, SeqCst);
         match fetched {
             Ok(token) => {

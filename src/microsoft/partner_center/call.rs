@@ -178,6 +178,12 @@ fn refusal(answer: &Answer, says: impl Fn(ErrorKind, &str) -> MicrosoftError) ->
         str::to_ascii_lowercase,
     );
     let has = |any: &[&str]| any.iter().any(|it| text.contains(it));
+    // It speaks of lengths that are exceeded, and of no quota.
+    if has(&["invalid report parameters", "invalid query parameters"]) {
+        let what = "it does not take the parameters that it was asked with; please report this to \
+                    the makers of entitled";
+        return says(ErrorKind::Rejected, what);
+    }
     let of_the_hour = has(&["execute now", "executenow", "60 min", "per hour", "an hour"]);
     if has(&["quota", "limit", "maximum", "exceed"]) || of_the_hour {
         if of_the_hour {
@@ -237,5 +243,11 @@ mod tests {
         check("Maximum number of active reports reached", ErrorKind::Rejected, None);
         check("Invalid table name ISVLicense", ErrorKind::Rejected, None);
         check("Invalid QueryId", ErrorKind::Rejected, None);
+        let long = "Invalid report parameters for creation - Report name length exceeds maximum \
+                    length 256";
+        check(long, ErrorKind::Rejected, None);
+        let body = json!({"statusCode": 400, "message": long}).to_string();
+        let error = refusal(&answer(400, &body), |kind, what| MicrosoftError::new(kind, what));
+        assert!(!error.to_string().contains("quota"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use super::subscription::Subscription;
 use super::tenant::{SkuUnits, TenantSku};
 use super::{World, WorldError};
 use crate::sandbox::chance::Chance;
+use crate::sandbox::entra;
 use crate::sandbox::faults::Faults;
 
 impl World {
@@ -123,10 +124,13 @@ impl World {
     /// metadata say where it is.
     ///
     /// # Errors
-    /// No such tenant.
-    pub fn nationalize(&mut self, tenant: Uuid) -> Result<(), WorldError> {
+    /// No such tenant, or no code that says so.
+    pub fn nationalize(&mut self, tenant: Uuid, code: u32) -> Result<(), WorldError> {
+        if !entra::says_elsewhere(code) {
+            return Err(WorldError::Word(code.to_string(), "AADSTS code of another cloud"));
+        }
         self.edit(tenant, |tenant, _| {
-            tenant.national = true;
+            tenant.national = Some(code);
             Ok(())
         })
     }

@@ -242,8 +242,8 @@ pub(crate) struct Tenant {
     pub(crate) name: String,
     /// Application permissions; `None`: our app is not in this tenant.
     pub(crate) consent: Option<Vec<String>>,
-    /// Whether it lives in a government's cloud.
-    pub(crate) national: bool,
+    /// By which AADSTS code its cloud refuses us, if it lives in a government's.
+    pub(crate) national: Option<u32>,
     pub(crate) skus: Vec<TenantSku>,
     pub(crate) groups: Vec<Group>,
     pub(crate) users: Vec<User>,
@@ -265,7 +265,7 @@ impl Tenant {
             id,
             name: name.to_owned(),
             consent,
-            national: false,
+            national: None,
             skus: Vec::new(),
             groups: Vec::new(),
             users: Vec::new(),

@@ -16,12 +16,12 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use super::look::{Listed, Looked, look};
 use super::queue::{End, Next};
 use super::{AlsoLook, OutcomeLabel};
-use crate::domain::{Commit, Grant, Permission, SourceKey, TenantId, Trigger, UserId};
+use crate::domain::{Commit, SourceKey, TenantId, Trigger, UserId};
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::sync::directory::{Sizes, With, view_of};
 use crate::sync::freshness::Way;
 use crate::sync::progress::Gauge;
-use crate::sync::{Sources, SyncError, SyncHandle};
+use crate::sync::{Sources, SyncError, SyncHandle, reads_users};
 
 /// Batches under way at once, each of another tenant.
 const BATCHES_AT_ONCE: usize = 32;
@@ -136,7 +136,7 @@ impl Worker {
             Err(SyncError::Microsoft(error))
                 if error.kind() == ErrorKind::Consent
                     && !self.also.is_empty()
-                    && self.reads_users(tenant, gauge) =>
+                    && reads_users(&self.sources, tenant, &gauge.meter) =>
             {
                 Vec::new()
             }
@@ -146,17 +146,6 @@ impl Worker {
             self.write(also.look(&gauge.meter, tenant, users).await?).await?;
         }
         Ok(changed)
-    }
-
-    /// Whether the tenant lets us read its users, as far as this look-up was told, or else runs.
-    fn reads_users(&self, tenant: TenantId, gauge: &Gauge) -> bool {
-        let told = gauge.meter.access().grant(Permission::UserRead);
-        let known = || {
-            let view = view_of(&self.sources.store.mirror(), tenant);
-            view.access.grant(Permission::UserRead)
-        };
-        let grant = if told == Grant::Unknown { known() } else { told };
-        grant == Grant::Granted
     }
 
     async fn look(

@@ -1,7 +1,8 @@
 //! Which subscriptions to make, to renew, to make anew. Pure: time is an argument.
 //!
-//! A failed one is tried again later and costs nothing but freshness. When Graph cannot verify our
-//! address for several tenants in a row the address is at fault, and all rest.
+//! A failed one is tried again later and costs nothing but freshness. When Graph says several times
+//! in a row that it cannot verify our address, the address is at fault, and all rest; any other
+//! refusal concerns the one subscription only.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -57,11 +58,23 @@ impl Deed {
     }
 }
 
+/// What somebody should hear of a failure: not of each of thousands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing: it is tried again.
+    Nothing,
+    /// Graph cannot verify our address.
+    Address,
+    /// Graph takes what we ask for as wrong; it will hardly take it the next time.
+    Refusal,
+}
+
 /// What failed lately.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     of: HashMap<Key, (u32, Timestamp)>,
     unverified: u32,
+    refusal_heard: bool,
     all_rest_until: Option<Timestamp>,
 }
 
@@ -76,6 +89,7 @@ impl Failures {
         self.of.remove(&key);
         if found_us {
             (self.unverified, self.all_rest_until) = (0, None);
+            self.refusal_heard = false;
         }
     }
 
@@ -84,8 +98,8 @@ impl Failures {
         self.of.len()
     }
 
-    /// It failed. Whether somebody should hear of it: not of each of thousands.
-    pub(super) fn failed(&mut self, key: Key, error: &MicrosoftError, now: Timestamp) -> bool {
+    /// It failed. What somebody should hear of it.
+    pub(super) fn failed(&mut self, key: Key, error: &MicrosoftError, now: Timestamp) -> Heard {
         let times = self.of.get(&key).map_or(0, |it| it.0).saturating_add(1);
         let doubled = AGAIN.saturating_mul(1_i32.checked_shl(times.min(10)).unwrap_or(i32::MAX));
         let asked = error.asked_wait().and_then(|it| SignedDuration::try_from(it).ok());
@@ -103,14 +117,17 @@ impl Failures {
             | ErrorKind::Locked => asked.unwrap_or(doubled).max(doubled).min(AGAIN_MAX),
         };
         self.of.insert(key, (times, now.saturating_add(rest).unwrap_or(now)));
-        if error.kind() != ErrorKind::Unreadable {
-            return false;
+        if !error.is_address_unverified() {
+            let refused = error.kind() == ErrorKind::Unreadable && !self.refusal_heard;
+            self.refusal_heard |= refused;
+            return if refused { Heard::Refusal } else { Heard::Nothing };
         }
         self.unverified = self.unverified.saturating_add(1);
         if self.unverified >= UNVERIFIED_MAX {
             self.all_rest_until = now.saturating_add(UNVERIFIED_REST).ok();
         }
-        self.unverified == 1 || self.unverified == UNVERIFIED_MAX
+        let heard = self.unverified == 1 || self.unverified == UNVERIFIED_MAX;
+        if heard { Heard::Address } else { Heard::Nothing }
     }
 }
 
@@ -297,7 +314,7 @@ mod tests {
         let transient = MicrosoftError::new(ErrorKind::Transient, "x");
         let mut rests = Vec::new();
         for _ in 0..12 {
-            assert!(!failures.failed(key, &transient, at(0)), "nobody needs to hear of it");
+            assert_eq!(failures.failed(key, &transient, at(0)), Heard::Nothing);
             let minutes = (0..1_000).find(|it| {
                 !failures.rests(key, at(0).saturating_add(SignedDuration::from_mins(*it)).unwrap())
             });
@@ -309,15 +326,37 @@ mod tests {
             !failures.rests(other, at(0)) && !failures.rests(key, at(-24)),
             "the clock is back"
         );
-        let unverified = MicrosoftError::new(ErrorKind::Unreadable, "x");
+        let unverified = MicrosoftError::new(ErrorKind::Unreadable, "x").address_unverified();
         let told: Vec<_> = (3..9_u128)
             .map(|it| failures.failed((tenant(it), Watched::Users), &unverified, at(0)))
             .collect();
-        assert_eq!(told, [true, false, true, false, false, false]);
+        let (address, nothing) = (Heard::Address, Heard::Nothing);
+        assert_eq!(told, [address, nothing, address, nothing, nothing, nothing]);
         assert!(failures.rests(other, at(0)) && !failures.rests(other, at(1)));
         failures.over(key, false);
         assert!(failures.rests(other, at(0)), "renewing one says nothing of the address");
         failures.over(key, true);
         assert!(!failures.rests(other, at(0)) && !failures.rests(key, at(0)));
+    }
+
+    #[test]
+    fn a_refusal_that_says_nothing_of_our_address_concerns_one_subscription_only() {
+        let mut failures = Failures::default();
+        let refused = MicrosoftError::new(ErrorKind::Unreadable, "x");
+        let unverified = refused.clone().address_unverified();
+        let key = |n: u128| (tenant(n), Watched::Users);
+        let mut fails = |n, error| failures.failed(key(n), error, at(0));
+        let told: Vec<_> = (1..9).map(|it| fails(it, &refused)).collect();
+        assert_eq!(told[..3], [Heard::Refusal, Heard::Nothing, Heard::Nothing]);
+        assert!(told[3..].iter().all(|it| *it == Heard::Nothing));
+        // Nor does it make the count of addresses begin anew, or count with them.
+        let told = [&unverified, &refused, &unverified].map(|error| fails(20, error));
+        assert_eq!(told, [Heard::Address, Heard::Nothing, Heard::Nothing]);
+        assert!((1..9).all(|it| failures.rests(key(it), at(0))), "each waits by itself");
+        assert!(!failures.rests(key(30), at(0)), "nobody else does");
+        assert_eq!(failures.failed(key(21), &unverified, at(0)), Heard::Address);
+        assert!(failures.rests(key(30), at(0)), "the third time in a row");
+        failures.over(key(1), true);
+        assert_eq!(failures.failed(key(2), &refused, at(0)), Heard::Refusal, "heard anew");
     }
 }

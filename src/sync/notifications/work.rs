@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::due::{Deed, Failures, Key, LIFE, due};
+use super::due::{Deed, Failures, Heard, Key, LIFE, due};
 use super::nudges::Work;
 use super::{Address, Notifications};
 use crate::domain::{
@@ -150,16 +150,8 @@ impl Worker {
             }
             Err(SyncError::Microsoft(error)) => {
                 self.notifications.kept("failed");
-                if self.failures.failed(key, &error, (self.sources.clock)()) {
-                    let error = &error as &dyn Error;
-                    warn!(
-                        error,
-                        tenant.id = %key.0,
-                        "Microsoft takes no subscription to change notifications: it must reach \
-                         [listen] public_url from outside within ten seconds; the schedule goes on \
-                         without; [sync.directory] notifications = false ends these tries"
-                    );
-                }
+                let heard = self.failures.failed(key, &error, (self.sources.clock)());
+                told(heard, key, &error);
             }
             Err(error) => {
                 self.notifications.kept("failed");
@@ -168,6 +160,28 @@ impl Worker {
                 warn!(error = &error as &dyn Error, "A subscription could not be written down");
             }
         }
+    }
+}
+
+fn told(heard: Heard, key: Key, error: &MicrosoftError) {
+    let error = error as &dyn Error;
+    match heard {
+        Heard::Nothing => {}
+        Heard::Address => warn!(
+            error,
+            tenant.id = %key.0,
+            "Microsoft takes no subscription to change notifications: it must reach [listen] \
+             public_url from outside within ten seconds; the schedule goes on without; \
+             [sync.directory] notifications = false ends these tries"
+        ),
+        Heard::Refusal => warn!(
+            error,
+            tenant.id = %key.0,
+            watched = key.1.as_str(),
+            "Microsoft refuses a subscription to change notifications, and not because of our \
+             address; it is tried again, further refusals are only counted \
+             (graph_subscriptions_failing), and the schedule goes on without"
+        ),
     }
 }
 

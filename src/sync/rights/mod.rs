@@ -4,7 +4,8 @@
 //! Read a user at a time, so only of users who matter: whoever was refused (or stands on a right
 //! that has grown old) is looked up at once, with his licences ([`UsageRights`] is what
 //! [`lookups`](super::lookups) also looks at); whoever has rights is looked at again after each
-//! `[sync.directory] rights`, with his tenant's directory ([`follow`]).
+//! `[sync.directory] rights`, with his tenant's directory ([`follow`]), though that could not be read
+//! for a reason of its own ([`are_spared`]).
 //!
 //! A failed, throttled or forbidden read changes nothing: what is known keeps counting and grows
 //! old. What an empty answer means is settled in [`plan`]; what names are learned in [`learn`].
@@ -69,6 +70,33 @@ impl AlsoLook for UsageRights {
             pass.over(users, true).await
         }
         .boxed()
+    }
+}
+
+/// Whether a run over the directory that failed so, or did not, says nothing against reading usage
+/// rights: they need the tenant's users only, no SKUs and no delta.
+///
+/// Source: graph-licensing.md sections 3 and 10.3.
+pub(super) fn are_spared(failure: Option<ErrorKind>, reads_users: impl FnOnce() -> bool) -> bool {
+    match failure {
+        None
+        | Some(
+            ErrorKind::Resync
+            | ErrorKind::RestartSequence
+            | ErrorKind::NotFound
+            | ErrorKind::Unreadable
+            | ErrorKind::Refused
+            | ErrorKind::Rejected,
+        ) => true,
+        Some(ErrorKind::Consent) => reads_users(),
+        // It concerns all of the tenant's reads, or all of ours.
+        Some(
+            ErrorKind::Transient
+            | ErrorKind::Throttled
+            | ErrorKind::Credential
+            | ErrorKind::National
+            | ErrorKind::Locked,
+        ) => false,
     }
 }
 
@@ -329,4 +357,27 @@ fn is_news(view: &TenantView, proposal: &Mapping) -> bool {
         known.state == MappingState::Proposed
             && (known.users, &known.evidence) != (proposal.users, &proposal.evidence)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_directory_alone_lets_usage_rights_be_read() {
+        let check = |failure, reads_users, spared| {
+            assert_eq!(are_spared(failure, || reads_users), spared, "{failure:?}");
+        };
+        check(None, false, true);
+        // The SKUs may not be read, the users may.
+        check(Some(ErrorKind::Consent), true, true);
+        check(Some(ErrorKind::Consent), false, false);
+        for alone in [ErrorKind::Resync, ErrorKind::RestartSequence, ErrorKind::Unreadable] {
+            check(Some(alone), false, true);
+        }
+        for all in [ErrorKind::Transient, ErrorKind::Throttled, ErrorKind::Credential] {
+            check(Some(all), true, false);
+        }
+        check(Some(ErrorKind::National), true, false);
+    }
 }

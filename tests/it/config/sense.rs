@@ -212,3 +212,48 @@ fn an_endpoint_that_is_told_has_a_link_a_real_secret_and_known_types() {
     let keyed = [&env(good)[..], &[("ENTITLED_NOTIFY__1__SECRET", good)]].concat();
     one_problem(read(&twice, &keyed), "notify[1].name", "names must differ");
 }
+
+#[test]
+fn a_guid_that_is_one_thing_of_a_plan_and_another_of_the_next_is_refused() {
+    const GUID: &str = "5b000000-aaaa-4bbb-8ccc-ddddeeeeffff";
+    let plan = |service_id: &str, lines: &str| {
+        format!(
+            "[[product.plan]]\nservice_id = \"{service_id}\"\nchannel = \"appsource\"\n{lines}\n"
+        )
+    };
+    let catalog = |plans: [String; 2]| {
+        let [one, two] = plans;
+        with(&format!("[visuals]\naudience = [\"x\"]\n[[product]]\nid = \"p\"\n{one}{two}"))
+    };
+    let list = |key: &str, guid: &str| format!("{key} = [\"{guid}\"]");
+    let (sku, service_plan) = (list("sku_ids", GUID), list("service_plan_ids", GUID));
+    let named = format!("vizmaker.offer.{}", GUID.to_uppercase());
+    let check = |one, two, key: &str, says: &str| {
+        one_problem(catalog([one, two]), &format!("product[0].plan[1].{key}"), says);
+    };
+    check(
+        plan(&named, ""),
+        plan("vizmaker.offer.pro", &sku),
+        "sku_ids",
+        "is a SKU here and a part of the Service ID of plan `vizmaker.offer.5b000000",
+    );
+    check(
+        plan("vizmaker.offer.pro", &service_plan),
+        plan(&format!("vizmaker.{GUID}.team"), ""),
+        "service_id",
+        "is a part of the Service ID here and a service plan of plan `vizmaker.offer.pro`",
+    );
+    check(
+        plan("vizmaker.offer.pro", &sku),
+        plan("vizmaker.offer.team", &list("service_plan_ids", &GUID.replace('-', ""))),
+        "service_plan_ids",
+        "is a service plan here and a SKU of plan",
+    );
+    // Of one plan, for who does not know what it is; and what plans of one offer share.
+    let both = format!("{sku}\n{service_plan}");
+    let fine = |one, two| assert!(catalog([one, two]).is_ok());
+    fine(plan(&named, &both), plan("vizmaker.offer.pro", ""));
+    fine(plan(&format!("vizmaker.{GUID}.a"), ""), plan(&format!("vizmaker.{GUID}.b"), ""));
+    let twice = catalog([plan("vizmaker.offer.a", &sku), plan("vizmaker.offer.b", &sku)]);
+    warned(twice, "product[0].plan[1].sku_ids", "count for both");
+}

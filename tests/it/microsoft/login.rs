@@ -99,15 +99,43 @@ async fn a_refusal_says_what_to_do_and_nothing_private() {
 }
 
 #[tokio::test]
+async fn a_credential_that_entra_refuses_is_not_tried_for_every_tenant() {
+    let it = Pretend::without_tokens().await;
+    organization(&it, CUSTOMER).await;
+    let answers = vec![entra(401, 7_000_222), ok(token(&ROLES, &json!(3600)))];
+    it.answer("POST", &token_path(CUSTOMER), answers).await;
+    it.answer("POST", &token_path(HOME), vec![entra(401, 7_000_222)]).await;
+    let sent = async || it.requests("/token").await.len();
+    assert_eq!(ask(&it, CUSTOMER).await.unwrap_err().kind(), ErrorKind::Credential);
+    for of in [CUSTOMER, HOME] {
+        let error = ask(&it, of).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Credential);
+        assert!(error.to_string().contains("make a new one"), "{error}");
+    }
+    assert_eq!(sent().await, 1, "the second and the third were not sent");
+    it.pass(Duration::from_secs(61));
+    ask(&it, HOME).await.unwrap_err();
+    ask(&it, CUSTOMER).await.unwrap_err();
+    assert_eq!(sent().await, 2);
+    it.pass(Duration::from_secs(61));
+    ask(&it, CUSTOMER).await.unwrap();
+    ask(&it, HOME).await.unwrap_err();
+    assert_eq!(sent().await, 4, "it was good again, so the next tenant is asked at once");
+}
+
+#[tokio::test]
 async fn a_throttled_token_endpoint_is_waited_for() {
     let it = Pretend::without_tokens().await;
     organization(&it, CUSTOMER).await;
     let busy = ResponseTemplate::new(429).insert_header("Retry-After", "17");
-    let answers = vec![busy, ok(token(&ROLES, &json!(3600)))];
+    // Trouble with a time in it, with Entra's code and without.
+    let down = raw(503, "<html>").insert_header("Retry-After", "30");
+    let coded = entra(400, 90_033).insert_header("Retry-After", "20");
+    let answers = vec![busy, down, coded, ok(token(&ROLES, &json!(3600)))];
     it.answer("POST", &token_path(CUSTOMER), answers).await;
     ask(&it, CUSTOMER).await.unwrap();
-    assert_eq!(it.slept_s(), [17.0]);
-    assert_eq!(it.meter.throttled(), Duration::from_secs(17));
+    assert_eq!(it.slept_s(), [17.0, 30.0, 20.0]);
+    assert_eq!(it.meter.throttled(), Duration::from_secs(67));
 }
 
 #[tokio::test]
@@ -228,6 +256,7 @@ async fn what_entra_says_comes_through_the_identity_library_unchanged() {
     let error = ask(&it, CUSTOMER).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Credential);
     assert!(error.to_string().contains("upload its public part"), "{error}");
+    it.pass(Duration::from_mins(1));
     let error = ask(&it, CUSTOMER).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transient);
     assert_eq!(it.requests("/token").await.len(), 5, "four tries are ours, none the library's");
