@@ -87,8 +87,9 @@ fn the_shipped_example_is_right_and_its_values_are_the_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let shipped = example(folder.path());
     assert_eq!(shipped.warnings, []);
-    // Where there is a default, the example shows it, but for these believable values.
-    let chosen = ["listen.public_url", "visuals.audience"];
+    // Where there is a default, the example shows it, but for these believable values, and one
+    // that follows from them.
+    let chosen = ["listen.public_url", "visuals.audience", "sync.directory.notifications"];
     let own: BTreeMap<_, _> =
         shipped.settings.iter().map(|it| (it.key.as_str(), &it.value)).collect();
     let defaults = with("").unwrap().settings;
