@@ -220,7 +220,7 @@ fn ate_others(bytes: &[u8], separator: u8) -> bool {
         Quoted,
         Closing,
     }
-    let odd = bytes.iter().filter(|it| **it == b'"').count() % 2 == 1;
+    let odd = bytes.iter().fold(false, |odd, it| odd ^ (*it == b'"'));
     let end = bytes.iter().fold(At::Start, |at, it| match (at, *it) {
         (At::Start | At::Closing, b'"') => At::Quoted,
         (At::Quoted, b'"') => At::Closing,
