@@ -33,6 +33,8 @@ pub(crate) enum Mistake {
     OvertakeLookups,
     /// A look-up writes what it read, whatever a run wrote meanwhile.
     LateLookup,
+    /// A sweep that is gone on with takes its old pages for new ones.
+    TrustOldPages,
     /// How old something is, is taken from the clock alone, which may have been set back.
     WallClock,
     /// A row of the list of groups that could not be understood counts as a group that carries nothing.

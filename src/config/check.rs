@@ -31,7 +31,7 @@ fn notifications(config: &Config, report: &mut Report) {
         it.scheme() == "https"
             || it.host_str().is_some_and(|it| ["127.0.0.1", "localhost"].contains(&it))
     };
-    if config.sync.directory.notifications
+    if config.sync.directory.notifications == Some(true)
         && !config.listen.public_url.as_ref().is_some_and(reachable)
     {
         report.warning(

@@ -43,8 +43,9 @@ pub struct DirectorySchedule {
     /// The brake: a removal of more than this share of a tenant's seats, and of more than 5, in
     /// one run needs a second complete read.
     pub remove_limit: Share,
-    /// Whether Graph is asked to notify of changes; takes effect with a `listen.public_url`.
-    pub notifications: bool,
+    /// Whether Graph is asked to notify of changes; takes effect with a `listen.public_url`. `None`:
+    /// where that is an https address, which is what Graph takes.
+    pub notifications: Option<bool>,
     /// How often known usage rights are read again, and how long an empty answer waits for a second
     /// one; `None`: they are not read.
     pub rights: Option<SignedDuration>,
@@ -106,7 +107,7 @@ impl DirectorySchedule {
                 "at 100% nothing ever brakes a mass removal; \"20%\" is the default",
             );
         }
-        let notifications = it.or("notifications", false);
+        let notifications = it.optional("notifications");
         let SourceSchedule { every, max_age, trust_for } = times;
         let Often(rights) = it.or("rights", Often(Some(SignedDuration::from_mins(30))));
         if let Some(rights) = rights {

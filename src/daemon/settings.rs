@@ -112,8 +112,10 @@ pub(super) fn notifications(
     sync: &SyncHandle,
     cancel: &CancellationToken,
 ) -> (Notifications, impl Future<Output = ()> + Send + use<>) {
-    let address = config.listen.public_url.as_ref().map(Address::below);
-    let address = address.filter(|_| config.sync.directory.notifications);
+    let wanted = config.sync.directory.notifications;
+    let url = config.listen.public_url.as_ref();
+    let url = url.filter(|it| wanted.unwrap_or(it.scheme() == "https"));
+    let address = url.map(Address::below);
     let notifications = Notifications::new(address, sources.groups_told.clone());
     let (sources, sync, cancel) = (sources.clone(), sync.clone(), cancel.clone());
     let worker = notifications::worker(sources, sync, notifications.clone(), cancel);

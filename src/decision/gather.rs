@@ -58,8 +58,10 @@ pub fn gather<'a>(
         seated(view, question, &mut pieces);
         shown(view, question, &mut pieces);
         // Who was found to hold something there needs no word on what was not read.
-        knowledge.directory.rights_unread =
-            pieces.len() == before && rights_are_unread(mirror, view, question);
+        if pieces.len() == before {
+            knowledge.directory.unread = user_is_unread(view, question);
+            knowledge.directory.rights_unread = rights_are_unread(mirror, view, question);
+        }
     }
     (pieces, knowledge)
 }
@@ -68,6 +70,12 @@ pub fn gather<'a>(
 fn holds_unread(mirror: &Mirror, question: &Question<'_>) -> bool {
     let Some(tenant) = question.keyed_tenant() else { return false };
     mirror.unread().any(|it| it.could_speak_for(tenant, question.product))
+}
+
+/// Whether something about the user could not be understood, and it could have spoken.
+fn user_is_unread(view: &TenantView, question: &Question<'_>) -> bool {
+    let held = question.user.and_then(|user| view.users.get(user));
+    held.is_some_and(|it| it.unread)
 }
 
 /// Whether the tenant has licences that only the user's own usage rights would show, and they were

@@ -322,6 +322,8 @@ pub struct UserLicences {
     pub licences: Vec<Licence>,
     /// The complete read that no longer had this user, while the brake waits for a second one.
     pub missing_since: Option<RunId>,
+    /// Something was said of what he holds that could not be understood, and it may be a licence.
+    pub unread: bool,
 }
 
 impl UserLicences {
@@ -340,12 +342,17 @@ impl UserLicences {
         }
         licences.sort_unstable();
         licences.dedup_by(|a, b| a.sku == b.sku);
-        Self { licences, missing_since: None }
+        Self { licences, missing_since: None, unread: false }
+    }
+
+    /// Those of a user of whom nothing could be understood.
+    pub fn unread() -> Self {
+        Self { unread: true, ..Self::default() }
     }
 
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.licences.is_empty()
+        self.licences.is_empty() && !self.unread
     }
 }
 

@@ -97,13 +97,13 @@ pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
 pub use run::{Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use series::{Between, Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
-pub use unfinished::{Packed, ReadWrite, Said, Unfinished};
+pub use unfinished::{Packed, ReadWrite, Said, Sequence, Unfinished};
 pub use unread::{Unread, Whose};
 pub use usage::{
     InvalidQuantity, InvalidUsageId, Quantity, USAGE_WINDOW, UsageAnswer, UsageEvent, UsageId,
     UsageKey, UsageState, UsageWrite, hour_of, is_dimension,
 };
-pub use users::{BadBucket, UserTable};
+pub use users::{BadBucket, RollCall, UserTable};
 pub use uses::{Day, Pseudonym, USES_KEPT, UseTable, UseWrite, date_of, day_of};
 pub use watched::{
     ClientState, GraphSubscription, GraphSubscriptionWrite, GraphSubscriptions, Watched,

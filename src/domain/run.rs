@@ -309,7 +309,8 @@ impl Change {
         before: Option<UserLicences>,
         after: Option<UserLicences>,
     ) -> Self {
-        let fact = |it: UserLicences| Fact::User(Box::new(it));
+        // That something could not be read is no part of what somebody holds.
+        let fact = |it: UserLicences| Fact::User(Box::new(UserLicences { unread: false, ..it }));
         Self {
             at,
             cause,

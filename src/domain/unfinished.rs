@@ -1,5 +1,5 @@
-//! A tenant's first enumeration that is under way: what was read so far waits on disk, with the
-//! link to the page after it, until the last page has come. Nobody is told of it before.
+//! A long reading of a tenant that is under way: what was read so far waits on disk, with the link
+//! to the page after it, until the last page has come. Nobody is told of it before.
 
 use std::sync::Arc;
 
@@ -22,6 +22,11 @@ impl Packed {
     pub fn unpack(&self) -> UserLicences {
         // Only bytes that can be read get in.
         decode_licences(&self.0).unwrap_or_default()
+    }
+
+    /// Whether the user holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.unpack().is_empty()
     }
 
     /// The bytes, as on disk.
@@ -50,9 +55,20 @@ pub enum Said {
     Ask,
 }
 
-/// How far an enumeration is.
+/// Which of the two sequences that name every user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// The first one of `/users/delta`: it ends with a cursor.
+    Enumeration,
+    /// The list `/users`.
+    Sweep,
+}
+
+/// How far a long reading is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
+    /// What is read.
+    pub of: Sequence,
     /// When it began: what its first pages said was true then.
     pub started: Timestamp,
     /// The [`Catalog::fingerprint`](super::Catalog::fingerprint) by which users were chosen.
@@ -65,11 +81,11 @@ pub struct Unfinished {
     pub odd: u64,
     /// SKUs that were listed and not ours: what users hold of them was not kept.
     pub passed_over: Vec<SkuId>,
-    /// In how many parts the users were laid down.
+    /// In how many parts the users were laid down: fewer than [`u32::MAX`].
     pub parts: u32,
 }
 
-/// A step of an enumeration.
+/// A step of a long reading.
 #[derive(Clone, Debug)]
 pub enum ReadWrite {
     /// It is so far, and these users came since the part before; a later part counts more.

@@ -5,16 +5,18 @@
 //! decoded only where it hits. The store writes the very same bytes to disk.
 
 mod codec;
+mod roll_call;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use self::codec::Bucket;
-use super::{UserId, UserLicences};
+use super::{Packed, UserId, UserLicences};
 
 pub use self::codec::BadBucket;
 pub(super) use self::codec::{decode as decode_licences, encode as encode_licences};
+pub use self::roll_call::RollCall;
 
 /// What the users of one tenant hold: a persistent table. A copy with changes shares every bucket
 /// that did not change.
@@ -159,6 +161,13 @@ impl UserTable {
     /// Whether this user holds anything.
     pub fn contains(&self, user: UserId) -> bool {
         self.buckets.get(self.bucket_of(user)).is_some_and(|it| Bucket::of(it).find(user).is_some())
+    }
+
+    /// Whether this is what the user holds, or holds nothing, to the byte.
+    pub fn is(&self, user: UserId, holds: &Packed) -> bool {
+        let bucket = self.buckets.get(self.bucket_of(user));
+        let here = bucket.and_then(|it| Bucket::of(it).find(user));
+        here.map_or_else(|| holds.is_empty(), |it| it == holds.bytes())
     }
 
     /// How many users hold anything.
@@ -316,9 +325,10 @@ mod tests {
     }
 
     fn licences() -> impl Strategy<Value = UserLicences> {
-        (prop::collection::vec(licence(), 0..4), prop::option::of(any::<u64>())).prop_map(
-            |(licences, missing)| UserLicences { licences, missing_since: missing.map(RunId) },
-        )
+        let marks = (prop::option::of(any::<u64>()), any::<bool>());
+        (prop::collection::vec(licence(), 0..4), marks).prop_map(|(licences, (missing, unread))| {
+            UserLicences { licences, missing_since: missing.map(RunId), unread }
+        })
     }
 
     fn user(n: u16) -> UserId {
@@ -384,6 +394,7 @@ mod tests {
                         paths: Vec::new(),
                     }],
                     missing_since: None,
+                    unread: false,
                 },
             )
         };
@@ -408,6 +419,7 @@ mod tests {
                 paths: Vec::new(),
             }],
             missing_since: Some(RunId(run)),
+            unread: true,
         };
         let table = UserTable::new([(user(1), held(1)), (user(1), held(2))]);
         assert_eq!((table.len(), table.get(user(1))), (1, Some(held(2))));

@@ -111,7 +111,7 @@ pub(crate) fn list<'a>(value: &'a Value, key: &str) -> Result<Option<&'a [Value]
 /// A list of ids that may be absent or `null`.
 pub(crate) fn ids<T: std::str::FromStr>(value: &Value, key: &str) -> Result<Vec<T>, String> {
     let one = |it: &Value| it.as_str().and_then(|it| it.trim().parse().ok());
-    let items = list(value, key)?.unwrap_or_default().iter().map(one);
+    let items = list(value, key)?.unwrap_or_default().iter().filter(|it| !it.is_null()).map(one);
     items.collect::<Option<_>>().ok_or_else(|| format!("its `{key}` holds something else than ids"))
 }
 

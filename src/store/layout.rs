@@ -3,7 +3,7 @@
 
 use crate::domain::{
     ActivationId, DealId, EventId, GroupId, LicenseId, NoteKey, NoticeNumber, ProductId, RunId,
-    SkuId, SourceKey, SubscriptionId, TenantId, UsageId, UserId, Watched,
+    Sequence, SkuId, SourceKey, SubscriptionId, TenantId, UsageId, UserId, Watched,
 };
 
 /// One table: a tree of the engine.
@@ -342,7 +342,26 @@ pub(super) fn users(tenant: TenantId, bucket: usize) -> Key {
     [tenant.as_bytes(), &bucket_number(bucket)[..]].concat()
 }
 
-/// How far an enumeration is: part 0; its users: the parts from 1 on.
+/// How far a long reading is, by where it lies: part 0 if an enumeration, the last part if a sweep.
+/// That there are two places and not a field keeps what older programs wrote readable.
+pub(super) fn unfinished_head(tenant: TenantId, of: Sequence) -> Key {
+    let part = match of {
+        Sequence::Enumeration => 0,
+        Sequence::Sweep => u32::MAX,
+    };
+    unfinished(tenant, part)
+}
+
+/// Which reading the head under the number of this part is of, if it is one.
+pub(super) fn head_of(part: [u8; 4]) -> Option<Sequence> {
+    match u32::from_be_bytes(part) {
+        0 => Some(Sequence::Enumeration),
+        u32::MAX => Some(Sequence::Sweep),
+        _ => None,
+    }
+}
+
+/// The users of a long reading: the parts from 1 on.
 pub(super) fn unfinished(tenant: TenantId, part: u32) -> Key {
     key(Kind::Unfinished, &[tenant.as_bytes(), &part.to_be_bytes()])
 }

@@ -284,12 +284,13 @@ fn of_reports(
     Ok(())
 }
 
-/// How far an enumeration is; what its users hold stays on disk.
+/// How far a long reading is; what its users hold stays on disk.
 fn unfinished(commit: &mut Commit, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
     let mut parts = Parts(key).skip(1)?;
     let tenant = parts.tenant()?;
-    if parts.0 == [0; 4] {
-        let read = record::decode::<UnfinishedV1>(Kind::Unfinished, payload)?.try_into()?;
+    let part = parts.0.first_chunk().copied().ok_or_else(short_key)?;
+    if let Some(of) = layout::head_of(part) {
+        let read = record::decode::<UnfinishedV1>(Kind::Unfinished, payload)?.of(of)?;
         let (read, users) = (Arc::new(read), Vec::new());
         commit.reads.push(ReadWrite::LaidDown { tenant, read, users });
     } else {

@@ -18,7 +18,8 @@ use super::record::{
 };
 use crate::domain::{
     AskedWrite, Commit, DeliveryWrite, EventState, EventWrite, GraphSubscriptionWrite, Holders,
-    Mirror, OddRecord, ReadWrite, SubscriptionId, TenantId, UsageWrite, UserTable, UserWrites,
+    Mirror, OddRecord, ReadWrite, Sequence, SubscriptionId, TenantId, UsageWrite, UserTable,
+    UserWrites,
 };
 
 /// How many records that nobody understood are kept; the oldest goes first.
@@ -204,15 +205,22 @@ impl Plan {
     fn read(&mut self, it: &ReadWrite) -> Result<(), StoreError> {
         match it {
             ReadWrite::LaidDown { tenant, read, users } => {
-                let (head, part) =
-                    (layout::unfinished(*tenant, 0), layout::unfinished(*tenant, read.parts));
-                let facts = Table::Facts;
-                self.put(facts, head, Kind::Unfinished, &UnfinishedV1::from(&**read))?;
+                let (facts, part) = (Table::Facts, layout::unfinished(*tenant, read.parts));
+                for of in [Sequence::Enumeration, Sequence::Sweep] {
+                    let head = layout::unfinished_head(*tenant, of);
+                    if of == read.of {
+                        self.put(facts, head, Kind::Unfinished, &UnfinishedV1::from(&**read))?;
+                    } else {
+                        self.set(facts, head, Kind::Unfinished, None);
+                    }
+                }
                 self.put(facts, part, Kind::Unfinished, &PartV1::from(users.as_slice()))?;
             }
             ReadWrite::Cleared { tenant, parts } => {
-                for part in 0..=*parts {
-                    let key = layout::unfinished(*tenant, part);
+                let heads = [Sequence::Enumeration, Sequence::Sweep];
+                let heads = heads.map(|of| layout::unfinished_head(*tenant, of));
+                let parts = (1..=*parts).map(|part| layout::unfinished(*tenant, part));
+                for key in heads.into_iter().chain(parts) {
                     self.set(Table::Facts, key, Kind::Unfinished, None);
                 }
             }

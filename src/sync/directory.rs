@@ -6,6 +6,7 @@
 //! delta never tells: changed assignment paths and removals that it lost.
 
 mod reader;
+mod sequences;
 mod unfinished;
 
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ pub(super) struct With<'a, G> {
     pub(super) limits: Limits,
     /// The time.
     pub(super) clock: &'a Clock,
-    /// How far an earlier run was in the tenant's first enumeration.
+    /// How far an earlier run was in a reading of the whole tenant.
     pub(super) unfinished: Option<Arc<Unfinished>>,
     /// Where a long reading is laid down while it is under way.
     pub(super) desk: &'a dyn Desk,
@@ -90,12 +91,14 @@ pub(super) struct Sizes {
     /// Users who are asked for by name at most; of more a list is read, which costs one unit for a
     /// thousand users where a name costs one.
     pub(super) ask_max: usize,
-    /// Rows of a first enumeration after which it is laid down how far it is.
+    /// Rows of a long reading after which it is laid down how far it is.
     pub(super) part_rows: u64,
+    /// Users of a long reading who are kept loose before they are packed away.
+    pub(super) loose_max: usize,
 }
 
 impl Sizes {
-    pub(super) const REAL: Self = Self { ask_max: 1_000, part_rows: 4_000 };
+    pub(super) const REAL: Self = Self { ask_max: 1_000, part_rows: 4_000, loose_max: 4_000 };
 }
 
 /// What a round comes to: to be committed as a whole, or not at all.

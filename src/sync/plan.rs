@@ -84,7 +84,7 @@ pub(crate) fn directory(
         if let Some(enumerated) = found.enumerated {
             if view.users.is_empty() && writes.is_empty() {
                 // Nobody is there who could lose anything: what was read is taken as it is.
-                for (user, licences) in enumerated.iter() {
+                for (user, licences) in enumerated.iter().filter(|it| !it.1.licences.is_empty()) {
                     planner.note_user(user, None, Some(licences));
                 }
                 whole = (!enumerated.is_empty()).then_some(enumerated);
@@ -247,10 +247,11 @@ impl Planner<'_> {
                 continue;
             }
             let missed = before.licences.iter().filter(|it| skus.contains(&it.sku)).cloned();
+            let unread = after.as_ref().is_some_and(|it| it.unread);
             let rest = after.into_iter().flat_map(|it| it.licences);
             let rest = rest.filter(|it| !skus.contains(&it.sku));
             let kept = UserLicences::new(rest.chain(missed));
-            let marked = UserLicences { missing_since: Some(self.begun.id), ..kept };
+            let marked = UserLicences { missing_since: Some(self.begun.id), unread, ..kept };
             self.missing.user(user, &skus);
             self.put(user, Some(before), Some(marked), writes);
         }
@@ -295,9 +296,10 @@ impl Planner<'_> {
             return;
         }
         writes.insert(user, after.clone());
-        let licences = |it: &Option<UserLicences>| it.as_ref().map(|it| it.licences.clone());
+        let licences =
+            |it: &Option<UserLicences>| it.as_ref().map_or_else(Vec::new, |it| it.licences.clone());
         if licences(&before) == licences(&after) {
-            return; // only the brake's mark went
+            return; // only a mark came or went
         }
         self.note_user(user, before, after);
     }

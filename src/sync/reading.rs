@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::freshness::NEWS;
 use crate::domain::{
-    Catalog, Licence, Mapping, Packed, Path, Said, Sku, SkuId, TenantView, UserId, UserLicences,
-    UserTable, sku_match,
+    Catalog, Licence, Mapping, Packed, Path, Plan, RollCall, Said, Sku, SkuId, TenantView, UserId,
+    UserLicences, UserTable, sku_match,
 };
 use crate::microsoft::{AssignedLicence, UserRow};
 use crate::planted::{Mistake, planted};
@@ -49,6 +49,10 @@ pub fn merged(rows: impl IntoIterator<Item = Sku>) -> Vec<Sku> {
 pub struct Relevant {
     ours: BTreeSet<SkuId>,
     known: BTreeSet<SkuId>,
+    /// Named by the catalog or by an operator, whether the tenant lists them or not.
+    named: BTreeSet<SkuId>,
+    /// Whether the list had a row that could not be understood.
+    unsure: bool,
 }
 
 impl Relevant {
@@ -64,13 +68,13 @@ impl Relevant {
         catalog: &Catalog,
         mappings: &[Mapping],
     ) -> Self {
-        let mut relevant = Self::default();
+        let managed = |plan: &&Plan| plan.channel.is_managed_per_user();
+        let plans = || catalog.products().flat_map(|product| &product.plans).filter(managed);
+        let named = plans().flat_map(|it| it.sku_ids.iter().copied());
+        let mut relevant = Self { named: named.collect(), ..Self::default() };
         for sku in skus {
             relevant.known.insert(sku.id);
-            let mut plans = catalog.products().flat_map(|product| &product.plans);
-            if plans.any(|plan| {
-                plan.channel.is_managed_per_user() && sku_match(sku, plan, mappings).is_some()
-            }) {
+            if plans().any(|plan| sku_match(sku, plan, mappings).is_some()) {
                 relevant.ours.insert(sku.id);
             }
         }
@@ -94,6 +98,18 @@ impl Relevant {
         self.extend(known.iter().filter(lacks));
     }
 
+    /// The same after a list with a row that could not be understood, if there was one.
+    #[must_use]
+    pub fn unless_whole(self, whole: bool) -> Self {
+        Self { unsure: !whole, ..self }
+    }
+
+    /// Whether nobody can say that it is not ours: it is not listed, though it should be, or the row
+    /// that says what it is could not be understood.
+    fn doubts(&self, sku: SkuId) -> bool {
+        !self.knows(sku) && (self.unsure || self.named.contains(&sku))
+    }
+
     /// Whether licences of this SKU are kept.
     pub fn is_ours(&self, sku: SkuId) -> bool {
         self.ours.contains(&sku)
@@ -114,8 +130,10 @@ impl Relevant {
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// What was said about each user of concern: those with a licence that may be ours, and those
-    /// whom the mirror knows.
-    pub users: BTreeMap<UserId, Said>,
+    /// whom the mirror knows. Of a list only what was said lately.
+    users: BTreeMap<UserId, Said>,
+    /// What a list said before that.
+    list: Option<List>,
     /// Rows read.
     pub seen: u64,
     /// SKUs assigned to somebody that the list of SKUs did not name.
@@ -128,7 +146,33 @@ pub struct Reading {
     fresh: Option<BTreeSet<UserId>>,
 }
 
+/// A list of all users, as it differs from the mirror: what did not change is shared with it, so
+/// that the memory which reading takes hangs on what changed and not on how many there are.
+#[derive(Clone, Debug)]
+struct List {
+    /// Whom the mirror had, and who of them was named.
+    known: RollCall,
+    /// The mirror's table with what the list said.
+    table: UserTable,
+    /// How many users' words may wait before they go into the table.
+    loose_max: usize,
+    /// How many do, about.
+    loose: usize,
+}
+
 impl Reading {
+    /// A list of all users, over what the mirror has of them.
+    pub fn of_list(mirrored: &UserTable, loose_max: usize) -> Self {
+        let (known, table) = (RollCall::of(mirrored.clone()), mirrored.clone());
+        Self { list: Some(List { known, table, loose_max, loose: 0 }), ..Self::default() }
+    }
+
+    /// The same, if it is laid down part by part.
+    #[must_use]
+    pub fn in_parts(self) -> Self {
+        Self { fresh: Some(BTreeSet::new()), ..self }
+    }
+
     /// Takes in one row; a later one about the same user replaces an earlier one.
     pub fn take(&mut self, row: &UserRow, relevant: &Relevant, mirrored: &TenantView) {
         self.seen = self.seen.saturating_add(1);
@@ -141,7 +185,7 @@ impl Reading {
                 self.strange(&licences, relevant);
                 (!licences.is_empty(), Said::Holds(Packed::of(&UserLicences::new(licences))))
             }
-            Row::Ask => (row.assigned.is_some(), Said::Ask),
+            Row::Ask => (row.assigned.is_some() || may_hold(row, relevant), Said::Ask),
             Row::Removed => (false, Said::Removed),
         };
         let news = |at: &Timestamp| {
@@ -151,8 +195,40 @@ impl Reading {
         if let Some(at) = row.changed.filter(news) {
             self.changed_at.insert(row.id, at);
         }
-        if concerns || self.users.contains_key(&row.id) || mirrored.users.contains(row.id) {
+        let earlier = self.list.as_ref().is_some_and(|it| it.table.contains(row.id));
+        if concerns
+            || earlier
+            || self.users.contains_key(&row.id)
+            || mirrored.users.contains(row.id)
+        {
+            self.name(row.id);
             self.put(row.id, said);
+        }
+    }
+
+    /// Takes in a row that was asked for by name. There is no better one: where it leaves out the
+    /// ways, what is assigned stands without them.
+    pub fn take_named(&mut self, row: &UserRow, relevant: &Relevant, mirrored: &TenantView) {
+        if row.states.is_some() || row.assigned.is_none() {
+            return self.take(row, relevant, mirrored);
+        }
+        let row = UserRow { states: Some(Vec::new()), ..row.clone() };
+        self.take(&row, relevant, mirrored);
+    }
+
+    /// A record about him could not be understood. What was known of him before, or was said,
+    /// stays; of whom nothing was, nobody says that he holds nothing.
+    pub fn take_odd(&mut self, user: UserId, mirrored: &TenantView) {
+        let said = self.said(user).is_some_and(|it| it != Said::Ask);
+        if !said && !mirrored.users.contains(user) {
+            self.put(user, Said::Holds(Packed::of(&UserLicences::unread())));
+        }
+    }
+
+    /// A row of a list names him.
+    fn name(&mut self, user: UserId) {
+        if let Some(list) = &mut self.list {
+            list.known.call(user);
         }
     }
 
@@ -161,7 +237,31 @@ impl Reading {
         if let Some(fresh) = &mut self.fresh {
             fresh.insert(user);
         }
+        let holds = matches!(said, Said::Holds(_));
         self.users.insert(user, said);
+        if let Some(list) = self.list.as_mut().filter(|_| holds) {
+            list.loose = list.loose.saturating_add(1);
+            // A table that grows is written anew each time it is an eighth larger, not more often.
+            if list.loose > list.loose_max.max(list.table.len() / 8) {
+                self.fold();
+            }
+        }
+    }
+
+    /// Puts what was said lately into the table. Who is to be asked for, or is gone, stays.
+    fn fold(&mut self) {
+        let Some(list) = &mut self.list else { return };
+        list.loose = 0;
+        let mut writes = Vec::new();
+        self.users.retain(|user, said| {
+            let Said::Holds(holds) = said else { return true };
+            list.known.call(*user);
+            if !list.table.is(*user, holds) {
+                writes.push((*user, Some(holds.unpack())));
+            }
+            false
+        });
+        list.table = list.table.patched(&writes);
     }
 
     fn strange(&mut self, licences: &[Licence], relevant: &Relevant) {
@@ -169,26 +269,85 @@ impl Reading {
         self.strangers.extend(assigned.filter(|sku| !relevant.knows(*sku)));
     }
 
-    /// A reading that is laid down part by part.
-    pub fn in_parts() -> Self {
-        Self { fresh: Some(BTreeSet::new()), ..Self::default() }
+    /// What was said of a user, if anything was.
+    pub fn said(&self, user: UserId) -> Option<Said> {
+        if let Some(said) = self.users.get(&user) {
+            return Some(said.clone());
+        }
+        let list = self.list.as_ref()?;
+        if list.known.knows(user) && !list.known.was_called(user) {
+            return None;
+        }
+        match list.table.get(user) {
+            None if !list.known.knows(user) => None,
+            holds => Some(Said::Holds(Packed::of(&holds.unwrap_or_default()))),
+        }
+    }
+
+    /// Whom a list did not name, though the mirror knows them.
+    fn unnamed(&self) -> impl Iterator<Item = UserId> {
+        let unnamed = self.list.iter().flat_map(|it| it.known.not_called());
+        unnamed.filter(|user| !self.users.contains_key(user))
     }
 
     /// What was said since the part before.
     pub fn part(&mut self) -> Vec<(UserId, Said)> {
         let fresh = self.fresh.as_mut().map(std::mem::take).unwrap_or_default();
-        let said = |user: UserId| Some((user, self.users.get(&user)?.clone()));
-        fresh.into_iter().filter_map(said).collect()
+        let nothing = || Said::Holds(Packed::of(&UserLicences::default()));
+        fresh.into_iter().map(|user| (user, self.said(user).unwrap_or_else(nothing))).collect()
+    }
+
+    /// There will be no part any more.
+    pub fn part_no_more(&mut self) {
+        self.fresh = None;
     }
 
     /// Takes a part in that was laid down before.
-    pub fn take_part(&mut self, part: Vec<(UserId, Said)>, relevant: &Relevant) {
-        for (_, said) in &part {
-            if let Said::Holds(it) = said {
+    pub fn take_part(
+        &mut self,
+        part: impl IntoIterator<Item = (UserId, Said)>,
+        relevant: &Relevant,
+    ) {
+        for (user, said) in part {
+            if let Said::Holds(it) = &said {
                 self.strange(&it.unpack().licences, relevant);
             }
+            self.name(user);
+            self.put(user, said);
         }
-        self.users.extend(part);
+        // It lies there already.
+        self.fresh = self.fresh.take().map(|_| BTreeSet::new());
+    }
+
+    /// A list that was gone on with is as new as what changes told after its first pages: of whom it
+    /// says nothing, the changes do.
+    pub fn with_changes(&mut self, changes: &Self) {
+        let of_list = |user: &UserId| self.said(*user).is_some();
+        let unsaid = changes.users.iter().filter(|(user, _)| !of_list(user));
+        let unsaid: Vec<_> = unsaid.map(|(user, said)| (*user, said.clone())).collect();
+        for (user, said) in unsaid {
+            self.put(user, said);
+        }
+    }
+
+    /// Whoever a list did not name is asked for: he may have come while it was interrupted, where it
+    /// had already been.
+    pub fn ask_for_unnamed(&mut self) {
+        let unnamed: Vec<UserId> = self.unnamed().collect();
+        for user in unnamed {
+            self.put(user, Said::Ask);
+        }
+    }
+
+    /// He was not found by name either, whom a list did not name: then he is not there. False if a
+    /// list named him, or there is none; then one who is there may not be found for a while.
+    pub fn is_nowhere(&mut self, user: UserId) -> bool {
+        let nowhere =
+            self.list.as_ref().is_some_and(|it| it.known.knows(user) && !it.known.was_called(user));
+        if nowhere {
+            self.users.remove(&user);
+        }
+        nowhere
     }
 
     /// Users whose licences must be asked for by name.
@@ -196,41 +355,63 @@ impl Reading {
         self.users.iter().filter(|(_, said)| **said == Said::Ask).map(|(user, _)| *user).collect()
     }
 
-    /// Users whom an enumeration names only to say that they are gone.
+    /// Forgets what was said about those who were not found by name and are among these.
+    pub fn leave_unfound(&mut self, gone: &BTreeSet<UserId>) {
+        let Self { users, unfound, .. } = self;
+        users.retain(|user, _| !(unfound.contains(user) && gone.contains(user)));
+    }
+
+    /// Users who are named only to say that they are gone.
     pub fn removed_in_words(&self) -> BTreeMap<UserId, Option<UserLicences>> {
         let removed = self.users.iter().filter(|(_, said)| **said == Said::Removed);
         removed.map(|(user, _)| (*user, None)).collect()
     }
 
-    /// What users hold of ours, once the list of SKUs is final. Those who hold nothing of ours map
-    /// to nothing.
+    /// What users hold of ours by changes, once the list of SKUs is final. Those who hold nothing of
+    /// ours map to nothing.
     pub fn holdings(&self, relevant: &Relevant) -> BTreeMap<UserId, Option<UserLicences>> {
         let of = |said: &Said| match said {
-            Said::Holds(licences) => Some(ours(licences, relevant)),
+            Said::Holds(licences) => Some(ours(licences.unpack(), relevant)),
             Said::Removed => Some(None),
             Said::Ask => None,
         };
         self.users.iter().filter_map(|(user, said)| Some((*user, of(said)?))).collect()
     }
 
-    /// Those who hold anything of ours, as packed as the mirror has them; with them those of the
-    /// mirror of whom nothing was said, if their absence proves nothing.
-    pub fn table(&self, relevant: &Relevant, or_else: Option<&UserTable>) -> UserTable {
-        let said = self.users.iter().filter_map(|(user, said)| match said {
-            Said::Holds(licences) => Some((*user, ours(licences, relevant)?)),
-            Said::Removed | Said::Ask => None,
+    /// Those who hold anything of ours by a list, once the list of SKUs is final, as packed as the
+    /// mirror has them; with them those of the mirror of whom nothing was said, if their absence
+    /// proves nothing.
+    pub fn table(mut self, relevant: &Relevant, keeps_unnamed: bool) -> UserTable {
+        self.fold();
+        let unnamed: Vec<_> = self.unnamed().map(|user| (user, None)).collect();
+        let Some(List { known, table, .. }) = self.list else { return UserTable::default() };
+        let said = |user: UserId| !known.knows(user) || known.was_called(user);
+        let foreign = table.iter().filter(|(user, licences)| {
+            said(*user) && !licences.licences.iter().all(|it| relevant.is_ours(it.sku))
         });
-        let unsaid = or_else.into_iter().flat_map(UserTable::iter);
-        let unsaid = unsaid.filter(|(user, _)| !self.users.contains_key(user));
-        UserTable::new(said.chain(unsaid))
+        let mut writes: Vec<_> =
+            foreign.map(|(user, licences)| (user, ours(licences, relevant))).collect();
+        writes.extend(self.users.into_keys().map(|user| (user, None)));
+        if !keeps_unnamed {
+            writes.extend(unnamed);
+        }
+        table.patched(&writes)
     }
 }
 
 /// What of a user's licences is ours, once the list of SKUs is final.
-fn ours(licences: &Packed, relevant: &Relevant) -> Option<UserLicences> {
-    let licences = licences.unpack().licences.into_iter();
+fn ours(licences: UserLicences, relevant: &Relevant) -> Option<UserLicences> {
+    let doubted = |it: &Licence| it.assigned && relevant.doubts(it.sku);
+    let unread = licences.unread || licences.licences.iter().any(doubted);
+    let licences = licences.licences.into_iter();
     let ours = UserLicences::new(licences.filter(|it| relevant.is_ours(it.sku)));
+    let ours = UserLicences { unread, ..ours };
     Some(ours).filter(|it| !it.is_empty())
+}
+
+/// Whether a row that does not say what is assigned names ways to what may be ours.
+fn may_hold(row: &UserRow, relevant: &Relevant) -> bool {
+    row.states.iter().flatten().any(|(sku, _)| relevant.may_be_ours(*sku))
 }
 
 /// What a row says of a user, as [`Said`].
@@ -280,34 +461,4 @@ fn licences(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{CapabilityStatus, ServicePlan, ServicePlanId, Units};
-    use uuid::Uuid;
-
-    fn row(status: &str, enabled: u32, plan: u128) -> Sku {
-        let plan = ServicePlanId::from_uuid(Uuid::from_u128(plan));
-        Sku {
-            id: SkuId::from_uuid(Uuid::from_u128(1)),
-            part_number: "P".into(),
-            status: CapabilityStatus::from_word(status),
-            service_plans: vec![ServicePlan { id: plan, name: "N".into() }],
-            units: Units { enabled, consumed: 1, ..Units::default() },
-            next_lifecycle: None,
-            missing_since: None,
-        }
-    }
-
-    #[test]
-    fn a_sku_of_two_accounts_is_one_whatever_the_order() {
-        let (dead, alive) = (row("Suspended", 0, 9), row("Enabled", 5, 7));
-        let one = merged([dead.clone(), alive.clone()]);
-        assert_eq!(one, merged([alive.clone(), dead]));
-        assert_eq!((one.len(), &one[0].status), (1, &CapabilityStatus::Enabled));
-        assert_eq!((one[0].units.enabled, one[0].units.consumed), (5, 2));
-        assert_eq!(one[0].service_plans.len(), 2);
-        let unknown = row("Strange", 0, 7);
-        assert_eq!(merged([unknown, row("Deleted", 0, 7)])[0].status, CapabilityStatus::Deleted);
-        assert_eq!(merged([alive.clone()]), [alive]);
-    }
-}
+mod tests;

@@ -329,7 +329,19 @@ fn config_text(dir: &TempDir, sandbox: &str, extra: &str) -> String {
     let tables = unnamed.map(|it| format!("\n[[tenant]]\nid = \"{}\"\n", it.tenant));
     // Keys for the webhook's section, which is there already.
     match extra.strip_prefix("[marketplace]\n") {
-        Some(_) => text.replace("[marketplace]\n", extra) + &tables.collect::<String>(),
-        None => text + &tables.collect::<String>() + extra,
+        Some(_) => quiet(text.replace("[marketplace]\n", extra) + &tables.collect::<String>()),
+        None => quiet(text + &tables.collect::<String>() + extra),
+    }
+}
+
+/// The public address is nobody's: Graph is not to be asked to notify it, unless a test says so.
+fn quiet(text: String) -> String {
+    const OFF: &str = "[sync.directory]\nnotifications = false\n";
+    if text.contains("notifications = ") {
+        text
+    } else if text.contains("[sync.directory]\n") {
+        text.replace("[sync.directory]\n", OFF)
+    } else {
+        text + "\n" + OFF
     }
 }

@@ -20,18 +20,9 @@ pub(super) struct Book {
 pub(super) fn sale() -> Sale {
     Sale {
         product: "panel".parse().unwrap(),
-        kind: LicenseKind::User,
         max: None,
-        node: None,
-        licensee: "Contoso".into(),
-        billing: None,
-        domain: None,
-        over_limit: None,
         cycle: Some(BillingCycle::Monthly),
-        period_start: None,
-        period_end: None,
-        trial_end: None,
-        tenants_max: 1,
+        ..Sale::sample()
     }
 }
 

@@ -80,3 +80,20 @@ fn the_past_knows_of_it_since_it_was_found() {
     };
     assert_eq!((then(0), then(2)), (Reason::RecordUnread, Reason::NotLicensed));
 }
+
+#[test]
+fn a_user_about_whom_something_was_odd_is_unknown_unless_he_holds_something() {
+    let visual = visual();
+    let world = |holds: Vec<Licence>, who: u128| {
+        let skus = vec![sku(6, "Enabled", "m365.e5"), sku(7, "Enabled", "p.panel.team")];
+        let mut commit = world(vec![], skus, holds.clone(), (Some(0), Some(0)));
+        let it = UserLicences { unread: true, ..UserLicences::new(holds) };
+        let writes = UserWrites::Patch(vec![(user(who), Some(it))]);
+        commit.users.push(TenantUsers { tenant: tenant(1), writes });
+        commit
+    };
+    check(&world(vec![], 9), &visual, "unknown/record_unread");
+    check(&world(vec![], 8), &visual, "unlicensed/not_licensed");
+    check(&world(vec![licence(7, vec![])], 9), &visual, "active/seat_path_unknown");
+    check(&world(vec![], 9), &saas(Coverage::Tenant), "unlicensed/not_licensed");
+}

@@ -47,6 +47,28 @@ pub struct Sale {
     pub tenants_max: u32,
 }
 
+impl Sale {
+    /// For tests: ten users of Contoso's, without an end.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            product: "synoptic-panel".parse().unwrap(),
+            kind: LicenseKind::User,
+            max: Some(10),
+            node: None,
+            licensee: "Contoso".into(),
+            billing: None,
+            domain: None,
+            over_limit: None,
+            cycle: None,
+            period_start: None,
+            period_end: None,
+            trial_end: None,
+            tenants_max: 1,
+        }
+    }
+}
+
 /// What is done to a license.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LicenseStep {

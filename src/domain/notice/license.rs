@@ -156,7 +156,7 @@ fn known(user: LicenseUser) -> Option<(TenantId, UserId)> {
 mod tests {
     use super::*;
     use crate::domain::{
-        ActivatedBy, ActivationId, Cause, LicenseChange, LicenseKind, LicenseStep, NewPeriod, Sale,
+        ActivatedBy, ActivationId, Cause, LicenseChange, LicenseStep, NewPeriod, Sale,
     };
 
     fn at(day: i64) -> Timestamp {
@@ -164,21 +164,7 @@ mod tests {
     }
 
     fn license() -> License {
-        let sale = Sale {
-            product: "synoptic-panel".parse().unwrap(),
-            kind: LicenseKind::User,
-            max: Some(10),
-            node: None,
-            licensee: "Contoso".into(),
-            billing: None,
-            domain: None,
-            over_limit: None,
-            cycle: None,
-            period_start: None,
-            period_end: Some(at(30)),
-            trial_end: None,
-            tenants_max: 1,
-        };
+        let sale = Sale { period_end: Some(at(30)), ..Sale::sample() };
         License::issued(LicenseId::from_random([3; LicenseId::RANDOM]), None, sale, at(0)).unwrap()
     }
 

@@ -69,7 +69,7 @@ impl<'a> Bucket<'a> {
 
     /// Object ids are random, so the first byte tells about where one is: from there it is a step or
     /// two, on the same cache line or the next, where halving would touch one more each time.
-    pub(super) fn find(self, user: UserId) -> Option<&'a [u8]> {
+    pub(super) fn position(self, user: UserId) -> Option<usize> {
         let (id, [first, ..]) = (user.as_bytes(), *user.as_bytes());
         let mut at = (usize::from(first) * self.ids.len()) >> 8;
         while self.ids.get(at).is_some_and(|it| it < id) {
@@ -78,7 +78,12 @@ impl<'a> Bucket<'a> {
         while at > 0 && self.ids.get(at - 1).is_some_and(|it| it >= id) {
             at -= 1;
         }
-        if self.ids.get(at) == Some(id) { self.at(at) } else { None }
+        (self.ids.get(at) == Some(id)).then_some(at)
+    }
+
+    /// What this user holds, if he is in it.
+    pub(super) fn find(self, user: UserId) -> Option<&'a [u8]> {
+        self.at(self.position(user)?)
     }
 
     pub(super) fn users(self) -> impl Iterator<Item = UserId> {
@@ -127,6 +132,7 @@ fn word(number: usize) -> [u8; WORD] {
 }
 
 const HAS_MISSING: u8 = 1;
+const UNREAD: u8 = 2;
 
 const ASSIGNED: u8 = 1;
 const LICENCE_HAS_PLANS: u8 = 2;
@@ -140,7 +146,7 @@ const PATH_HAS_PLANS: u8 = 32;
 /// The bytes of what one user holds.
 pub(in crate::domain) fn encode(it: &UserLicences) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
-    out.push(flag(it.missing_since.is_some(), HAS_MISSING));
+    out.push(flag(it.missing_since.is_some(), HAS_MISSING) | flag(it.unread, UNREAD));
     if let Some(RunId(run)) = it.missing_since {
         put_number(&mut out, run);
     }
@@ -230,7 +236,8 @@ pub(in crate::domain) fn decode(bytes: &[u8]) -> Option<UserLicences> {
     for _ in 0..count {
         licences.push(reader.licence()?);
     }
-    reader.0.is_empty().then_some(UserLicences { licences, missing_since })
+    let unread = flags & UNREAD != 0;
+    reader.0.is_empty().then_some(UserLicences { licences, missing_since, unread })
 }
 
 struct Reader<'a>(&'a [u8]);

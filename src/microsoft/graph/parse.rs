@@ -9,7 +9,7 @@ use crate::domain::{
     CapabilityStatus, GroupId, Path, PathState, ServicePlan, ServicePlanId, Sku, SkuId, Units,
     UserId, Via,
 };
-use crate::microsoft::json;
+use crate::microsoft::json::{self, Read};
 
 /// A user, as much of him as a page tells.
 ///
@@ -26,6 +26,15 @@ pub struct UserRow {
     pub states: Option<Vec<(SkuId, Path)>>,
     /// The latest `lastUpdatedDateTime` of the paths.
     pub changed: Option<Timestamp>,
+}
+
+impl Read<UserRow> {
+    /// Whose record it is, if it could not be understood but for that.
+    pub fn odd_user(&self) -> Option<UserId> {
+        let Self::Odd { raw, .. } = self else { return None };
+        let value: Value = serde_json::from_str(raw).ok()?;
+        json::id(&value, "id").ok()
+    }
 }
 
 /// How a user or a group went.
@@ -87,10 +96,9 @@ fn state(value: &Value) -> Result<(SkuId, Path), String> {
         None => Via::Direct,
         Some(_) => Via::Group(json::id::<GroupId>(value, "assignedByGroup")?),
     };
+    // A way of which nobody says where it stands takes no licence away: that it was assigned is
+    // said elsewhere.
     let word = json::word(value, "state").unwrap_or_default();
-    if word.is_empty() {
-        return Err("one of its `licenseAssignmentStates` has no `state`".into());
-    }
     // The documentation says `null` for no error; the literal `None` is seen too.
     let error = json::word(value, "error");
     let error = error.filter(|it| !it.is_empty() && !it.eq_ignore_ascii_case("none"));
@@ -222,8 +230,32 @@ mod tests {
         check(json!({ "id": USER, "assignedLicenses": {} }), "no list");
         let bad = json!({ "skuId": SKU, "assignedByGroup": "everyone", "state": "Active" });
         check(json!({ "id": USER, "licenseAssignmentStates": [bad] }), "assignedByGroup");
-        let bad = json!({ "skuId": SKU, "state": null });
-        check(json!({ "id": USER, "licenseAssignmentStates": [bad] }), "`state`");
+    }
+
+    #[test]
+    fn a_way_without_a_state_and_a_null_among_ids_spoil_no_row() {
+        let row = json!({ "id": USER,
+            "assignedLicenses": [{ "skuId": SKU, "disabledPlans": [null] }],
+            "licenseAssignmentStates": [{ "skuId": SKU, "state": null }, { "skuId": SKU }] });
+        let row = user(&row).unwrap();
+        assert_eq!(row.assigned.unwrap()[0].disabled_plans, []);
+        let states: Vec<_> = row.states.unwrap().into_iter().map(|it| it.1.state).collect();
+        assert_eq!(
+            states,
+            [PathState::Unrecognized("".into()), PathState::Unrecognized("".into())]
+        );
+    }
+
+    #[test]
+    fn an_odd_record_may_say_whose_it_is() {
+        let read = |row: &str| {
+            let raw = serde_json::value::RawValue::from_string(row.to_owned()).unwrap();
+            Read::of(&raw, user).odd_user()
+        };
+        let of_user = format!(r#"{{"id":"{USER}","assignedLicenses":[{{"skuId":"x"}}]}}"#);
+        assert_eq!(read(&of_user), USER.parse().ok());
+        assert_eq!(read(r#"{"id":"x"}"#), None);
+        assert_eq!(read(&format!(r#"{{"id":"{USER}"}}"#)), None, "it is not odd");
     }
 
     #[test]

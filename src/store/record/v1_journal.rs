@@ -223,6 +223,8 @@ impl From<UserLicencesV1> for UserLicences {
         Self {
             licences: it.licences.into_iter().map(licence).collect(),
             missing_since: it.missing_since.map(RunId),
+            // The journal tells what somebody holds; what could not be read it tells by itself.
+            unread: false,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Version 1: enumerations that are under way.
+//! Version 1: long readings that are under way.
 
 use serde::{Deserialize, Serialize};
 
 use super::v1_base::{IdV1, TimeV1, id, text, uuid};
-use crate::domain::{Packed, Said, SkuId, Unfinished, UserId};
+use crate::domain::{Packed, Said, Sequence, SkuId, Unfinished, UserId};
 use crate::store::StoreError;
 use crate::store::layout::Kind;
 
@@ -33,19 +33,19 @@ impl From<&Unfinished> for UnfinishedV1 {
     }
 }
 
-impl TryFrom<UnfinishedV1> for Unfinished {
-    type Error = StoreError;
-
-    fn try_from(it: UnfinishedV1) -> Result<Self, StoreError> {
-        let passed_over = it.passed_over.into_iter().map(|it| SkuId::from_uuid(uuid(it)));
-        Ok(Self {
-            started: it.started.try_into()?,
-            catalog: it.catalog,
-            next: it.next.into(),
-            seen: it.seen,
-            odd: it.odd,
+impl UnfinishedV1 {
+    /// How far a reading of this kind is.
+    pub(in crate::store) fn of(self, of: Sequence) -> Result<Unfinished, StoreError> {
+        let passed_over = self.passed_over.into_iter().map(|it| SkuId::from_uuid(uuid(it)));
+        Ok(Unfinished {
+            of,
+            started: self.started.try_into()?,
+            catalog: self.catalog,
+            next: self.next.into(),
+            seen: self.seen,
+            odd: self.odd,
             passed_over: passed_over.collect(),
-            parts: it.parts,
+            parts: self.parts,
         })
     }
 }

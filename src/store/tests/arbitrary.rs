@@ -18,10 +18,10 @@ use crate::domain::{
     Access, Action, AskedChange, AskedState, AskedWrite, CapabilityStatus, Cause, Change, Cloud,
     Commit, Consent, Coverage, Document, Entity, Fact, Grant, GroupId, HeldBack, HeldSeat, Holders,
     Impact, Licence, Life, Losers, OddRecord, Outcome, Packed, Party, Path, PathState, Permission,
-    ReadWrite, Run, RunId, Said, ServicePlan, ServicePlanId, Sku, SkuId, Source, SourceKey,
-    SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId, TenantUsers,
-    Terms, Trigger, Undocumented, Unfinished, Units, UserId, UserLicences, UserTable, UserWrites,
-    Via,
+    ReadWrite, Run, RunId, Said, Sequence, ServicePlan, ServicePlanId, Sku, SkuId, Source,
+    SourceKey, SourceState, Subscription, SubscriptionId, SubscriptionStatus, Tenant, TenantId,
+    TenantUsers, Terms, Trigger, Undocumented, Unfinished, Units, UserId, UserLicences, UserTable,
+    UserWrites, Via,
 };
 
 pub(super) fn text() -> BoxedStrategy<Arc<str>> {
@@ -179,6 +179,12 @@ fn path() -> BoxedStrategy<Path> {
         .boxed()
 }
 
+/// The same in the table of users, with the mark of what could not be read.
+fn mirrored() -> BoxedStrategy<UserLicences> {
+    let marked = |(it, unread)| UserLicences { unread, ..it };
+    (licences(), any::<bool>()).prop_map(marked).boxed()
+}
+
 pub(super) fn licences() -> BoxedStrategy<UserLicences> {
     let licence = (uuid(), any::<bool>(), plans(), vec(path(), 0..3)).prop_map(
         |(sku, assigned, disabled_plans, paths)| Licence {
@@ -189,7 +195,11 @@ pub(super) fn licences() -> BoxedStrategy<UserLicences> {
         },
     );
     (vec(licence, 0..3), option::of(any::<u64>().prop_map(RunId)))
-        .prop_map(|(licences, missing_since)| UserLicences { licences, missing_since })
+        .prop_map(|(licences, missing_since)| UserLicences {
+            licences,
+            missing_since,
+            unread: false,
+        })
         .boxed()
 }
 
@@ -306,8 +316,8 @@ fn document() -> BoxedStrategy<Document> {
 }
 
 fn tenant_users() -> BoxedStrategy<TenantUsers> {
-    let patch = vec((user_id(), option::weighted(0.8, licences())), 0..12);
-    let replace = vec((user_id(), licences()), 0..80);
+    let patch = vec((user_id(), option::weighted(0.8, mirrored())), 0..12);
+    let replace = vec((user_id(), mirrored()), 0..80);
     let writes = prop_oneof![
         3 => patch.prop_map(UserWrites::Patch),
         1 => replace.prop_map(|it| UserWrites::Replace(UserTable::new(it))),
@@ -317,17 +327,19 @@ fn tenant_users() -> BoxedStrategy<TenantUsers> {
 
 fn read() -> BoxedStrategy<ReadWrite> {
     let said = prop_oneof![
-        licences().prop_map(|it| Said::Holds(Packed::of(&it))),
+        mirrored().prop_map(|it| Said::Holds(Packed::of(&it))),
         Just(Said::Removed),
         Just(Said::Ask),
     ];
     let users = vec((user_id(), said), 0..40);
     let numbers = any::<[u64; 3]>();
-    let laid = (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users);
-    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users)| {
+    let laid =
+        (tenant_id(), (time(), numbers, text(), vec(uuid(), 0..3), 1_u32..4), users, any::<bool>());
+    let laid = laid.prop_map(|(tenant, (started, numbers, next, skus, parts), users, sweep)| {
         let [catalog, seen, odd] = numbers;
         let passed_over = skus.into_iter().map(SkuId::from_uuid).collect();
-        let read = Unfinished { started, catalog, next, seen, odd, passed_over, parts };
+        let of = if sweep { Sequence::Sweep } else { Sequence::Enumeration };
+        let read = Unfinished { of, started, catalog, next, seen, odd, passed_over, parts };
         ReadWrite::LaidDown { tenant, read: Arc::new(read), users }
     });
     let cleared = tenant_id().prop_map(|tenant| ReadWrite::Cleared { tenant, parts: 4 });

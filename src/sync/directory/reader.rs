@@ -6,12 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
-use super::unfinished::Laying;
 use super::{Mode, With, mode};
 use crate::domain::{
     OddRecord, Packed, RawRecord, Said, Sku, TenantId, TenantView, UserId, UserLicences,
 };
-use crate::microsoft::{BatchMiss, DeltaFrom, ErrorKind, Link, MicrosoftError, PageEnd, Read};
+use crate::microsoft::{BatchMiss, ErrorKind, MicrosoftError, Read, UserRow};
 use crate::planted::{Mistake, planted};
 use crate::sync::lookups::order::Turn;
 use crate::sync::plan::Found;
@@ -21,6 +20,7 @@ use crate::sync::upstream::DirectoryReads;
 use crate::sync::{Begun, apart};
 
 /// Everything a run read, to its end.
+#[derive(Default)]
 pub(super) struct Complete {
     pub(super) found: Found,
     pub(super) cursor: Arc<str>,
@@ -44,10 +44,9 @@ pub(super) struct Complete {
     pub(super) changed_at: BTreeMap<UserId, Timestamp>,
 }
 
-/// A delta sequence, read to its end.
-pub(super) struct Delta {
+/// A sequence of pages, read to its end.
+pub(super) struct Whole {
     pub(super) reading: Reading,
-    pub(super) cursor: Arc<str>,
     /// Records that runs before this one could not understand.
     pub(super) odd_before: u64,
     /// In how many parts users were laid down: not needed any more.
@@ -63,7 +62,7 @@ pub(super) struct Reader<'a, G> {
 }
 
 impl<G: DirectoryReads> Reader<'_, G> {
-    fn graph(&self) -> &G {
+    pub(super) fn graph(&self) -> &G {
         self.with.graph
     }
 
@@ -88,31 +87,41 @@ impl<G: DirectoryReads> Reader<'_, G> {
     async fn read_by(&self, mode: Mode) -> Result<Complete, MicrosoftError> {
         let name = self.name().await;
         let mut odd = Vec::new();
-        let mut skus = self.skus(&mut odd).await?;
-        let mut relevant = Relevant::among(&skus, self.with.catalog, &self.view.mappings);
+        let (mut skus, whole) = self.skus(&mut odd).await?;
+        let among = |skus: &[Sku], whole| {
+            let relevant = Relevant::among(skus, self.with.catalog, &self.view.mappings);
+            relevant.unless_whole(whole)
+        };
+        let mut relevant = among(&skus, whole);
 
         let from = self.view.directory.cursor.as_deref().filter(|_| mode != Mode::Enumerate);
-        let delta = match from {
+        let (delta, cursor) = match from {
             Some(cursor) => self.delta(cursor, &relevant, &mut odd).await?,
             None => self.enumeration(&relevant, &mut odd).await?,
         };
-        let Delta { reading: mut told, cursor, odd_before, parts } = delta;
-        let mut swept = match mode {
-            Mode::Delta { sweep: true } => Some(self.sweep(&relevant, &mut odd).await?),
-            Mode::Delta { sweep: false } | Mode::Enumerate => None,
-        };
+        let Whole { reading: mut told, mut odd_before, mut parts } = delta;
+        let mut swept = None;
+        if mode == (Mode::Delta { sweep: true }) {
+            swept = Some(self.sweep(&told, &relevant, &mut odd).await?);
+        }
 
-        let strangers = told.strangers.iter().chain(swept.iter().flat_map(|it| &it.strangers));
-        if strangers.count() > 0 {
+        let of_sweep = swept.iter().flat_map(|it| &it.reading.strangers);
+        if told.strangers.iter().chain(of_sweep).count() > 0 {
             // Somebody holds a SKU that the list did not have yet: it was made in between.
-            skus = self.skus(&mut odd).await?;
-            relevant = Relevant::among(&skus, self.with.catalog, &self.view.mappings);
+            let (again, whole) = self.skus(&mut odd).await?;
+            relevant = among(&again, whole);
+            skus = again;
         }
         if mode != Mode::Enumerate && swept.is_none() && self.names_new_skus(&skus, &relevant) {
             // Who held one before it was listed, or while its record could not be understood, was
             // told by earlier rounds, and delta tells nothing twice.
-            swept = Some(self.sweep(&relevant, &mut odd).await?);
+            swept = Some(self.sweep(&told, &relevant, &mut odd).await?);
         }
+        let mut swept = swept.map(|it| {
+            odd_before = odd_before.saturating_add(it.odd_before);
+            parts = parts.max(it.parts);
+            it.reading
+        });
         if told.to_ask().len() > self.with.sizes.ask_max {
             self.ask_by_list(&mut told, &mut swept, &relevant, &mut odd).await?;
         }
@@ -121,23 +130,36 @@ impl<G: DirectoryReads> Reader<'_, G> {
             self.ask(swept, &relevant, &mut odd).await?;
         }
 
-        let seen = told.seen.saturating_add(swept.as_ref().map_or(0, |it| it.seen));
-        skus.retain(|it| relevant.is_ours(it.id));
         let full = swept.is_some() || mode == Mode::Enumerate;
+        let listed = (skus, relevant, name);
         let odd_count = odd_before.saturating_add(u64::try_from(odd.len()).unwrap_or(u64::MAX));
-        // One of the records that could not be understood may be a user: absence proves nothing in
-        // this run.
-        let keeps = (odd_count > 0).then(|| Arc::clone(self.view));
+        let read = self.complete(mode, told, swept, listed, odd_count).await;
+        Ok(Complete { cursor, full, odd, parts, ..read })
+    }
+
+    /// What was read, as it is to be planned.
+    async fn complete(
+        &self,
+        mode: Mode,
+        mut told: Reading,
+        mut swept: Option<Reading>,
+        (mut skus, mut relevant, name): (Vec<Sku>, Relevant, Option<Arc<str>>),
+        odd_count: u64,
+    ) -> Complete {
+        skus.retain(|it| relevant.is_ours(it.id));
         relevant.keep_unlisted(&self.view.skus);
-        let ours = relevant.clone();
+        let seen = told.seen.saturating_add(swept.as_ref().map_or(0, |it| it.seen));
         let mut unfound = !told.unfound.is_empty();
         unfound |= swept.as_ref().is_some_and(|it| !it.unfound.is_empty());
         let gone = told.removed_in_words().into_keys().collect();
         let mut changed_at = std::mem::take(&mut told.changed_at);
         changed_at.extend(swept.iter_mut().flat_map(|it| std::mem::take(&mut it.changed_at)));
+        let ours = relevant.clone();
         let found = apart(seen, move || {
+            // One of the records that could not be understood may be a user: absence proves nothing
+            // in this run.
+            let keeps = odd_count > 0;
             let mut found = Found { skus, name, ..Found::default() };
-            let keeps = keeps.as_ref().map(|it| &it.users);
             if mode == Mode::Enumerate {
                 found.told = told.removed_in_words();
                 found.enumerated = Some(told.table(&ours, keeps));
@@ -147,21 +169,17 @@ impl<G: DirectoryReads> Reader<'_, G> {
             }
             found
         });
-        let (found, overtaken) = (found.await, false);
-        Ok(Complete {
+        let found = found.await;
+        Complete {
             found,
-            cursor,
-            full,
             seen,
-            odd,
             odd_count,
-            parts,
             relevant,
-            overtaken,
             gone,
             unfound,
             changed_at,
-        })
+            ..Complete::default()
+        }
     }
 
     /// What was read, made as new as what look-ups found since: whomever it would change although
@@ -205,7 +223,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         read.odd_count = read.odd_count.saturating_add(u64::try_from(odd).unwrap_or(u64::MAX));
         // Whoever is not found keeps what the look-up, which is newer, says of him, unless delta said
         // in so many words that he is gone.
-        again.users.retain(|user, _| !(again.unfound.contains(user) && read.gone.contains(user)));
+        again.leave_unfound(&read.gone);
         read.unfound |= !again.unfound.is_empty();
         let holds = again.holdings(&read.relevant);
         for (user, holds) in &holds {
@@ -243,8 +261,9 @@ impl<G: DirectoryReads> Reader<'_, G> {
         }
     }
 
-    /// All SKUs, with the moment at which each will next change its status.
-    async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<Vec<Sku>, MicrosoftError> {
+    /// All SKUs, with the moment at which each will next change its status; and whether each row
+    /// of the list was understood.
+    async fn skus(&self, odd: &mut Vec<OddRecord>) -> Result<(Vec<Sku>, bool), MicrosoftError> {
         let records = self.graph().subscribed_skus(&self.gauge.meter, self.tenant).await?;
         let before = odd.len();
         let mut skus = merged(records.into_iter().filter_map(|it| self.understood(it, odd)));
@@ -270,149 +289,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             let of = lifecycles.iter().filter(|(id, at)| *id == sku.id && *at > self.begun.started);
             sku.next_lifecycle = of.map(|(_, at)| *at).min();
         }
-        Ok(skus)
-    }
-
-    /// A delta round to its end, all its pages or nothing. Page tokens that have run out start it
-    /// again, once.
-    async fn delta(
-        &self,
-        cursor: &str,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<Delta, MicrosoftError> {
-        let before = odd.len();
-        let reading = Reading::default;
-        let from = DeltaFrom::Cursor(cursor);
-        let (reading, cursor) = match self.pages(reading(), from, relevant, odd, None).await {
-            Err(error) if error.kind() == ErrorKind::RestartSequence => {
-                odd.truncate(before);
-                self.pages(reading(), from, relevant, odd, None).await?
-            }
-            result => result?,
-        };
-        Ok(Delta { reading, cursor, odd_before: 0, parts: self.parts() })
-    }
-
-    /// In how many parts an earlier run laid users down.
-    fn parts(&self) -> u32 {
-        self.with.unfinished.as_ref().map_or(0, |it| it.parts)
-    }
-
-    /// The first enumeration, from where an earlier run had to leave it, or from its beginning.
-    async fn enumeration(
-        &self,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<Delta, MicrosoftError> {
-        let before = odd.len();
-        let mut parts = self.parts();
-        if let Some((mut laying, reading, link)) = Laying::resumed(self, relevant).await {
-            match self.go_on(reading, &link, relevant, odd, &mut laying).await {
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::RestartSequence | ErrorKind::Resync) =>
-                {
-                    odd.truncate(before);
-                    parts = laying.parts();
-                }
-                result => return result.map(|read| laying.ended(read)),
-            }
-        }
-        let mut laying = Laying::new(self, relevant, parts);
-        loop {
-            laying.clear().await;
-            let from = (Reading::in_parts(), DeltaFrom::Start);
-            match self.pages(from.0, from.1, relevant, odd, Some(&mut laying)).await {
-                Err(error)
-                    if error.kind() == ErrorKind::RestartSequence && !laying.has_started_over() =>
-                {
-                    odd.truncate(before);
-                    laying.start_over();
-                }
-                result => return result.map(|read| laying.ended(read)),
-            }
-        }
-    }
-
-    /// The rest of an enumeration that was cut off, and what happened since it began: its first
-    /// pages are old, and nobody must lose by that.
-    async fn go_on(
-        &self,
-        reading: Reading,
-        link: &Link,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-        laying: &mut Laying<'_, G>,
-    ) -> Result<(Reading, Arc<str>), MicrosoftError> {
-        let rest = self.pages(reading, DeltaFrom::Next(link), relevant, odd, Some(laying));
-        let (reading, cursor) = rest.await?;
-        self.pages(reading, DeltaFrom::Cursor(&cursor), relevant, odd, None).await
-    }
-
-    /// The pages of a delta sequence, from one to its last.
-    async fn pages(
-        &self,
-        mut reading: Reading,
-        from: DeltaFrom<'_>,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-        mut laying: Option<&mut Laying<'_, G>>,
-    ) -> Result<(Reading, Arc<str>), MicrosoftError> {
-        let mut next: Option<Link> = None;
-        loop {
-            let from = next.as_ref().map_or(from, DeltaFrom::Next);
-            let page = self.graph().delta_page(&self.gauge.meter, self.tenant, from).await?;
-            for row in page.rows.into_iter().filter_map(|it| self.understood(it, odd)) {
-                reading.take(&row, relevant, self.view);
-            }
-            self.gauge.page(reading.seen).await;
-            match page.end {
-                PageEnd::Next(link) => {
-                    if let Some(laying) = &mut laying {
-                        laying.lay_down(&mut reading, &link, odd).await;
-                    }
-                    next = Some(link);
-                }
-                PageEnd::Delta(cursor) => return Ok((reading, cursor)),
-            }
-        }
-    }
-
-    /// Every user of the tenant.
-    async fn sweep(
-        &self,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<Reading, MicrosoftError> {
-        let before = odd.len();
-        match self.sweep_once(relevant, odd).await {
-            Err(error) if error.kind() == ErrorKind::RestartSequence => {
-                odd.truncate(before);
-                self.sweep_once(relevant, odd).await
-            }
-            result => result,
-        }
-    }
-
-    async fn sweep_once(
-        &self,
-        relevant: &Relevant,
-        odd: &mut Vec<OddRecord>,
-    ) -> Result<Reading, MicrosoftError> {
-        let mut reading = Reading::default();
-        let mut next: Option<Link> = None;
-        loop {
-            let page =
-                self.graph().users_page(&self.gauge.meter, self.tenant, next.as_ref()).await?;
-            for row in page.records.into_iter().filter_map(|it| self.understood(it, odd)) {
-                reading.take(&row, relevant, self.view);
-            }
-            self.gauge.page(reading.seen).await;
-            match page.next {
-                Some(link) => next = Some(link),
-                None => return Ok(reading),
-            }
-        }
+        Ok((skus, odd.len() == before))
     }
 
     /// So many users whose rows did not say what they hold that they are read sooner page by page
@@ -426,12 +303,12 @@ impl<G: DirectoryReads> Reader<'_, G> {
     ) -> Result<(), MicrosoftError> {
         let list = match swept {
             Some(swept) => swept,
-            none => none.insert(self.sweep(relevant, odd).await?),
+            none => none.insert(self.listed(relevant, odd).await?),
         };
         self.ask(list, relevant, odd).await?;
         for user in told.to_ask() {
-            if let Some(said) = list.users.get(&user) {
-                told.put(user, said.clone());
+            if let Some(said) = list.said(user) {
+                told.put(user, said);
             }
         }
         Ok(())
@@ -457,27 +334,49 @@ impl<G: DirectoryReads> Reader<'_, G> {
             match answer {
                 Ok(row) => {
                     reading.seen = reading.seen.saturating_sub(1);
-                    reading.take(&row, relevant, self.view);
+                    reading.take_named(&row, relevant, self.view);
                 }
                 // One who is there may not be found for a while: only delta says that he is gone,
                 // and a sweep, which is due soon then, that he is not listed.
+                Err(BatchMiss::Gone) if reading.is_nowhere(user) => {}
                 Err(BatchMiss::Gone) => {
                     reading.unfound.insert(user);
                     left.insert(user);
                 }
-                Err(BatchMiss::Odd(why)) => odd.push(self.odd(why, user.to_string().into())),
+                Err(BatchMiss::Odd(why)) => {
+                    odd.push(self.odd(why, user.to_string().into()));
+                    reading.take_odd(user, self.view);
+                }
             }
         }
         left.extend(reading.to_ask());
         for user in left {
-            // Nothing was said about him after all: what is known stays.
-            let known = self.view.users.get(user).map(|it| UserLicences::new(it.licences));
-            reading.put(user, Said::Holds(Packed::of(&known.unwrap_or_default())));
+            // Nothing was said about him after all: what is known stays, and nothing known is not
+            // nothing held.
+            let known = self.view.users.get(user);
+            let known = known.map(|it| UserLicences { missing_since: None, ..it });
+            let holds = Packed::of(&known.unwrap_or_else(UserLicences::unread));
+            reading.put(user, Said::Holds(holds));
         }
         Ok(())
     }
 
-    fn understood<T>(&self, record: Read<T>, odd: &mut Vec<OddRecord>) -> Option<T> {
+    /// Takes in a row about a user, understood or not.
+    pub(super) fn take(
+        &self,
+        reading: &mut Reading,
+        row: Read<UserRow>,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) {
+        let id = row.odd_user();
+        match self.understood(row, odd) {
+            Some(row) => reading.take(&row, relevant, self.view),
+            None => id.into_iter().for_each(|user| reading.take_odd(user, self.view)),
+        }
+    }
+
+    pub(super) fn understood<T>(&self, record: Read<T>, odd: &mut Vec<OddRecord>) -> Option<T> {
         match record {
             Read::Understood(it, _) => Some(it),
             Read::Odd { why, raw } => {

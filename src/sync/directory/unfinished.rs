@@ -1,6 +1,10 @@
-//! The first enumeration of a large tenant is laid down part by part, so that a run that is cut
-//! off, by a restart or by Microsoft, is gone on with at its page and not begun anew. Parts lie aside:
-//! no answer stands on them before the last page has come.
+//! A long reading of a tenant, its first enumeration or a sweep, is laid down part by part, so that a
+//! run that is cut off, by a restart or by Microsoft, is gone on with at its page and not begun anew.
+//! Parts lie aside: no answer stands on them before the last page has come.
+//!
+//! What the parts say is old by then, and may be older than a look-up that was answered since. So an
+//! old word is believed where changes read afterwards, or the mirror, say the same; of whom it says
+//! something else he is asked for by name.
 
 use std::sync::Arc;
 
@@ -8,15 +12,15 @@ use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
-use super::reader::{Delta, Reader};
-use crate::domain::{Commit, OddRecord, ReadWrite, Said, TenantId, Unfinished, UserId};
+use super::reader::{Reader, Whole};
+use crate::domain::{Commit, OddRecord, ReadWrite, Said, Sequence, TenantId, Unfinished, UserId};
 use crate::microsoft::Link;
 use crate::store::{Store, StoreError};
 use crate::sync::reading::{Reading, Relevant};
 use crate::sync::upstream::DirectoryReads;
 
-/// After how long an enumeration is begun anew rather than gone on with: its page token will have
-/// died, and what its first pages said is old.
+/// After how long a reading is begun anew rather than gone on with: its page token will have died,
+/// and what its first pages said is old.
 const STALE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where parts are laid down: the store, or what stands for it in a simulation.
@@ -44,7 +48,7 @@ impl Desk for Store {
     }
 }
 
-/// An enumeration that is laid down as it goes.
+/// A long reading that is laid down as it goes.
 pub(super) struct Laying<'a, G> {
     reader: &'a Reader<'a, G>,
     read: Unfinished,
@@ -57,8 +61,14 @@ pub(super) struct Laying<'a, G> {
 
 impl<'a, G: DirectoryReads> Laying<'a, G> {
     /// One from the beginning.
-    pub(super) fn new(reader: &'a Reader<'a, G>, relevant: &Relevant, parts: u32) -> Self {
+    pub(super) fn new(
+        reader: &'a Reader<'a, G>,
+        of: Sequence,
+        relevant: &Relevant,
+        parts: u32,
+    ) -> Self {
         let read = Unfinished {
+            of,
             started: reader.begun.started,
             catalog: reader.with.catalog.fingerprint(),
             next: Arc::from(""),
@@ -70,22 +80,31 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
         Self { reader, read, odd_kept: 0, laid_at: 0, starts: 0 }
     }
 
-    /// The one that was cut off, if it can be gone on with: where it stood and what it had read.
+    /// The one that was cut off, if it can be gone on with: where it stood and what it had read, each
+    /// word as `now_said` says that it stands now.
+    ///
+    /// That parts lie there means that no run of the tenant has ended since.
     pub(super) async fn resumed(
         reader: &'a Reader<'a, G>,
+        of: Sequence,
         relevant: &Relevant,
+        now_said: impl Fn(UserId, Said) -> Said,
     ) -> Option<(Self, Reading, Link)> {
         let read = reader.with.unfinished.as_deref()?;
         let now = reader.begun.started;
-        let fits = read.catalog == reader.with.catalog.fingerprint()
+        let fits = read.of == of
+            && read.catalog == reader.with.catalog.fingerprint()
             && read.started <= now
             && now.duration_since(read.started) < STALE
             && !read.passed_over.iter().any(|it| relevant.is_ours(*it));
         let link = Link::after(None, read.next.as_ref().into(), false).ok().filter(|_| fits)?;
-        let mut reading = Reading::in_parts();
+        let mut reading = reader.list().in_parts();
         for part in 1..=read.parts {
             match reader.with.desk.part(reader.tenant, part).await {
-                Ok(users) => reading.take_part(users, relevant),
+                Ok(users) => {
+                    let now_said = |(user, said)| (user, now_said(user, said));
+                    reading.take_part(users.into_iter().map(now_said), relevant);
+                }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     warn!(
@@ -99,7 +118,7 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
         reading.seen = read.seen;
         info!(
             tenant.id = %reader.tenant, run.seen = read.seen,
-            "Going on with the first read of a tenant where it was cut off"
+            "Going on with the reading of a tenant where it was cut off"
         );
         let laying =
             Self { reader, read: read.clone(), odd_kept: 0, laid_at: read.seen, starts: 0 };
@@ -135,6 +154,7 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
                 // Its users are in no part: from here on nothing is laid down.
                 let error = &error as &dyn std::error::Error;
                 debug!(error, "What was read of a large tenant so far could not be laid down");
+                reading.part_no_more();
                 self.laid_at = u64::MAX;
                 return;
             }
@@ -174,10 +194,10 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
     }
 
     /// The whole, once its last page has come.
-    pub(super) fn ended(self, (reading, cursor): (Reading, Arc<str>)) -> Delta {
+    pub(super) fn ended(self, reading: Reading) -> Whole {
         // Those of this run are counted with it.
         let odd_before = self.read.odd.saturating_sub(u64::try_from(self.odd_kept).unwrap_or(0));
-        Delta { reading, cursor, odd_before, parts: self.read.parts }
+        Whole { reading, odd_before, parts: self.read.parts }
     }
 }
 

@@ -117,8 +117,12 @@ impl<G: DirectoryReads> Looker<'_, G> {
             .any(|(user, row)| matches!(row, Err(BatchMiss::Gone)) && view.users.contains(*user));
         loop {
             let mut reading = Reading::default();
-            for row in rows.iter().filter_map(|(_, row)| row.as_ref().ok()) {
-                reading.take(row, &listed.relevant, &view);
+            for (user, row) in &rows {
+                match row {
+                    Ok(row) => reading.take_named(row, &listed.relevant, &view),
+                    Err(BatchMiss::Odd(_)) => reading.take_odd(*user, &view),
+                    Err(BatchMiss::Gone) => {}
+                }
             }
             if fresh || reading.strangers.is_empty() {
                 let holds = reading.holdings(&listed.relevant);
@@ -139,13 +143,17 @@ impl<G: DirectoryReads> Looker<'_, G> {
     /// The SKUs as they are listed now. One that cannot be understood is left to the next run.
     async fn list(&self, now: Timestamp) -> Result<Listed, MicrosoftError> {
         let records = self.with.graph.subscribed_skus(&self.gauge.meter, self.tenant).await?;
+        let rows = records.len();
         let understood = records.into_iter().filter_map(|it| match it {
             Read::Understood(sku, _) => Some(sku),
             Read::Odd { .. } => None,
         });
+        let understood: Vec<Sku> = understood.collect();
+        let whole = understood.len() == rows;
         let mut skus = merged(understood);
         let view = (self.with.view)();
         let relevant = Relevant::among(&skus, self.with.catalog, &view.mappings);
+        let relevant = relevant.unless_whole(whole);
         skus.retain(|it| relevant.is_ours(it.id));
         Ok(Listed { at: Some(now), relevant, ours: skus })
     }

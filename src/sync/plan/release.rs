@@ -123,25 +123,14 @@ fn noted(view: &TenantView, held: &HeldBack, cause: &Cause, at: Timestamp) -> Ch
 #[cfg(test)]
 mod tests {
     use super::super::Found;
-    use super::super::tests::{apply, enumerate, holds, present, sku, tenant, user};
+    use super::super::tests::{apply, enumerate, holds, mirror_of, present, sku, tenant, user};
     use super::*;
-    use crate::domain::Mirror;
 
     const OPS: Cause = Cause::Operator(7);
 
     /// The tenant after the release, and what it changed.
     fn released(view: &TenantView) -> (TenantView, Commit) {
-        let mirror = Mirror::default().applied(&Commit {
-            tenants: vec![view.tenant.clone()],
-            skus: vec![(view.tenant.id, view.skus.to_vec())],
-            users: vec![TenantUsers {
-                tenant: view.tenant.id,
-                writes: UserWrites::Replace(view.users.clone()),
-            }],
-            held: vec![(view.tenant.id, view.held.as_deref().cloned())],
-            sources: vec![(SourceKey::directory(view.tenant.id), view.directory.clone())],
-            ..Commit::default()
-        });
+        let mirror = mirror_of(view);
         let commit = release(mirror.tenant(view.tenant.id).unwrap(), &OPS, Timestamp::UNIX_EPOCH);
         let commit = commit.unwrap();
         let after = mirror.applied(&commit);

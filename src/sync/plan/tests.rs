@@ -61,18 +61,22 @@ pub(super) fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Pl
         rights: None,
     };
     let planned = directory(view, found, &run(id), limits, NOW);
-    let mirror = Mirror::default().applied(&Commit {
-        tenants: vec![view.tenant.clone()],
-        skus: vec![(view.tenant.id, view.skus.to_vec())],
-        users: vec![TenantUsers {
-            tenant: view.tenant.id,
-            writes: UserWrites::Replace(view.users.clone()),
-        }],
-        held: vec![(view.tenant.id, view.held.as_deref().cloned())],
-        ..Commit::default()
-    });
-    let mirror = mirror.applied(&planned.commit);
+    let mirror = mirror_of(view).applied(&planned.commit);
     (mirror.tenant(view.tenant.id).unwrap().as_ref().clone(), planned)
+}
+
+/// A mirror of this tenant alone.
+pub(super) fn mirror_of(view: &TenantView) -> Mirror {
+    let id = view.tenant.id;
+    let writes = UserWrites::Replace(view.users.clone());
+    Mirror::default().applied(&Commit {
+        tenants: vec![view.tenant.clone()],
+        skus: vec![(id, view.skus.to_vec())],
+        users: vec![TenantUsers { tenant: id, writes }],
+        held: vec![(id, view.held.as_deref().cloned())],
+        sources: vec![(SourceKey::directory(id), view.directory.clone())],
+        ..Commit::default()
+    })
 }
 
 pub(super) fn present(view: &TenantView) -> Vec<u128> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::tenant::tenant_id;
-use crate::domain::{Mirror, SkuId, TenantView, UserId, UserLicences};
+use crate::domain::{Mirror, Sku, SkuId, TenantView, UserId, UserLicences};
 
 pub(super) type Holdings = BTreeMap<UserId, UserLicences>;
 
@@ -35,6 +35,25 @@ pub(super) fn lost(before: &Mirror, after: &Mirror, index: usize, truth: &Holdin
     let (before, after): (BTreeSet<_>, BTreeSet<_>) = (of(before), of(after));
     let truth = assigned(truth);
     before.difference(&after).filter(|it| truth.contains(it)).count()
+}
+
+/// Whoever holds something and is taken for one who holds nothing: though records about him, or about
+/// what he holds, may not have been understood.
+pub(super) fn overlooked(mirror: &Mirror, index: usize, truth: &Holdings) -> Result<(), String> {
+    let view = mirror.tenant(tenant_id(index)).ok_or("no such tenant")?;
+    match assigned(truth).into_iter().find(|(user, _)| !view.users.contains(*user)) {
+        Some((user, sku)) => Err(format!("{user} holds {sku} and counts as one who has none")),
+        None => Ok(()),
+    }
+}
+
+/// What of a tenant is not as Microsoft has it.
+pub(super) fn differs(view: &TenantView, truth: &Holdings, skus: &[Sku]) -> Result<(), String> {
+    let has = holdings(view);
+    if has != *truth {
+        return Err(format!("mirror {has:?}\n truth {truth:?}"));
+    }
+    if *view.skus == *skus { Ok(()) } else { Err(format!("SKUs {:?}", view.skus)) }
 }
 
 /// Whether two mirrors say the same of every tenant.

@@ -134,10 +134,19 @@ impl State {
     }
 
     fn read<T>(&mut self, it: T) -> Read<T> {
+        self.read_as(it, |_| "{}".into())
+    }
+
+    fn read_as<T>(&mut self, it: T, raw: impl Fn(&T) -> String) -> Read<T> {
         if self.chance.once_in(self.trouble.odd) {
-            return Read::Odd { why: "odd".into(), raw: RawRecord::from("{}") };
+            return Read::Odd { why: "odd".into(), raw: RawRecord::from(raw(&it)) };
         }
         Read::Understood(it, RawRecord::from("{}"))
+    }
+
+    /// A row about a user: even where nothing else of it is understood, it may say whose it is.
+    fn read_user(&mut self, row: UserRow) -> Read<UserRow> {
+        self.read_as(row, |it| format!("{{\"id\":\"{}\"}}", it.id))
     }
 
     /// One to three users: whoever was refused.
@@ -168,7 +177,7 @@ impl State {
                 self.sequences[sequence].left.push_back(user);
             }
             let row = self.told(tenant, user, minimal);
-            let row = self.read(row);
+            let row = self.read_user(row);
             rows.push(row);
         }
         (rows, self.sequences[sequence].left.is_empty())
@@ -283,7 +292,7 @@ impl DirectoryReads for Graph {
             let mut records = Vec::new();
             for user in here {
                 if let Some(row) = state.tenants[tenant].row(user) {
-                    records.push(state.read(row));
+                    records.push(state.read_user(row));
                 }
             }
             Ok(Page { records, next })

@@ -13,6 +13,7 @@ mod compare;
 mod desk;
 mod followed;
 mod graph;
+mod quiet;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -23,19 +24,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use self::compare::{assigned, holdings, lost, same};
+use self::compare::{lost, overlooked, same};
 use self::desk::Desk;
 use self::graph::{Graph, Trouble};
 use self::tenant::{OURS, Tenant, sku_id, tenant_id};
-use super::directory::{Sizes, With, round, view_of};
+use super::directory::{Round, Sizes, With, round, view_of};
 use super::lookups::look::{Listed, Looked, look};
 use super::lookups::order::Order;
 use super::progress::Gauge;
 use super::{Begun, Clock, Limits};
 use crate::config::Share;
 use crate::domain::{
-    Catalog, Channel, Commit, Consent, Coverage, HybridMode, Mirror, Plan, Product, RunId,
-    SourceKey, Trigger, UserId,
+    Catalog, Channel, Commit, Coverage, HybridMode, Mirror, Plan, Product, RunId, SourceKey,
+    Trigger, UserId,
 };
 use crate::microsoft::MicrosoftError;
 use crate::planted::{Chance, Mistake, parts, plant};
@@ -55,6 +56,8 @@ struct World {
     beside: Beside,
     /// The SKUs that look-ups listed last.
     listed: Mutex<Listed>,
+    /// Whether a crash came: what only memory knew is gone.
+    crashed: AtomicBool,
     /// Whether Microsoft ever showed an empty list for a full one.
     lied: AtomicBool,
     /// Whether the clock was ever set back.
@@ -98,7 +101,8 @@ impl World {
         let tenants = if chance.once_in(4) { 2 } else { 1 };
         let tenants = (0..tenants).map(|_| Tenant::new(&mut chance)).collect();
         let part_rows = 1 + chance.next() % 16;
-        let sizes = Sizes { ask_max: chance.below(6), part_rows };
+        let loose_max = usize::try_from(part_rows % 5).unwrap();
+        let sizes = Sizes { ask_max: chance.below(6), part_rows, loose_max };
         // Each history begins at another hour: a tenant's sweep has one of its own.
         let hour = i64::try_from(chance.below(86_400)).unwrap();
         let now_s = Arc::new(AtomicI64::new(1_800_000_000 + hour));
@@ -120,6 +124,7 @@ impl World {
                 _ => Beside::Nothing,
             },
             listed: Mutex::default(),
+            crashed: AtomicBool::new(false),
             lied: AtomicBool::new(false),
             set_back: false,
             tell: false,
@@ -202,6 +207,9 @@ impl World {
     /// One round of the real code, and a commit that may be cut off by a crash. Look-ups come in
     /// between, as often as Graph makes others wait.
     fn round(&mut self, index: usize, full: bool) -> Result<(), String> {
+        if self.crashed.swap(false, Relaxed) {
+            self.order = Order::default();
+        }
         let (tenant, at_first) = (tenant_id(index), self.graph.state().tenants[index].now);
         let key = SourceKey::directory(tenant);
         let view = || view_of(&self.mirror(), tenant);
@@ -246,12 +254,31 @@ impl World {
                 }
             }
         };
-        self.say(|| format!("round {id} of tenant {index}: {:?} {:?}", done.run, done.error));
+        let failed = done.error.is_some();
+        self.done(done, (index, at_first))?;
+        while let Some(under_way) = &mut looking {
+            steps.next().ok_or("the look-up waits for something")?;
+            if let Some(looked) = under_way.as_mut().now_or_never() {
+                looking = None;
+                self.looked(looked, (index, at_first))?;
+            }
+        }
+        if failed { Ok(()) } else { self.follow(index, &begun) }
+    }
+
+    /// A round has ended.
+    fn done(&self, done: Round, (index, at_first): (usize, u64)) -> Result<(), String> {
+        let Round { commit, run, error, turn, .. } = done;
         self.say(|| {
+            let Commit { users, skus, reads, .. } = &commit;
             let state = self.graph.state();
-            format!("   now {:?}\n   {:?}", state.trouble, state.tenants[index])
+            let (trouble, tenant) = (state.trouble, &state.tenants[index]);
+            format!(
+                "round of tenant {index}: {run:?} {error:?}\n   writes {users:?} {skus:?} \
+                 {reads:?}\n   now {trouble:?}\n   {tenant:?}"
+            )
         });
-        if done.error.is_some() && !(done.commit.users.is_empty() && done.commit.skus.is_empty()) {
+        if error.is_some() && !(commit.users.is_empty() && commit.skus.is_empty()) {
             return Err("a failed read changes what users hold".into());
         }
         for part in self.desk.kept() {
@@ -262,16 +289,12 @@ impl World {
             let mut mirror = self.mirror();
             *mirror = mirror.applied(&part);
         }
-        self.apply(done.commit, (index, at_first))?;
-        drop(done.turn);
-        while let Some(under_way) = &mut looking {
-            steps.next().ok_or("the look-up waits for something")?;
-            if let Some(looked) = under_way.as_mut().now_or_never() {
-                looking = None;
-                self.looked(looked, (index, at_first))?;
-            }
+        self.apply(commit, true, (index, at_first))?;
+        drop(turn);
+        if error.is_none() && run.full {
+            self.nobody_is_overlooked((index, at_first))?;
         }
-        if done.error.is_none() { self.follow(index, &begun) } else { Ok(()) }
+        Ok(())
     }
 
     /// A look-up has ended.
@@ -285,16 +308,20 @@ impl World {
         if commit.sources.iter().any(|(_, it)| it.last_full.is_some()) {
             return Err("a look-up says how far the tenant was read".into());
         }
-        self.apply(commit, (index, at_first))?;
+        self.apply(commit, false, (index, at_first))?;
         drop(turn);
         Ok(())
     }
 
     /// Commits what was made of a tenant that stood at `at_first` when reading began.
-    fn apply(&self, commit: Commit, (index, at_first): (usize, u64)) -> Result<(), String> {
+    fn apply(
+        &self,
+        commit: Commit,
+        of_run: bool,
+        (index, at_first): (usize, u64),
+    ) -> Result<(), String> {
         // A lie of a list counts once, in the commit of the run that it was told.
-        let told = self.graph.state().was_empty
-            && !commit.runs.iter().any(|it| it.trigger == Trigger::Notification);
+        let told = of_run && self.graph.state().was_empty;
         let lied = told && !self.lied.swap(true, Relaxed);
         let before = self.mirror().clone();
         self.commit(commit)?;
@@ -316,6 +343,16 @@ impl World {
         Ok(())
     }
 
+    /// A whole tenant was read, and nothing happened meanwhile.
+    fn nobody_is_overlooked(&self, (index, at_first): (usize, u64)) -> Result<(), String> {
+        let state = self.graph.state();
+        let changed = state.tenants[index].now != at_first;
+        if changed || self.lied.load(Relaxed) || self.crashed.load(Relaxed) {
+            return Ok(());
+        }
+        overlooked(&self.mirror(), index, &state.tenants[index].truth())
+    }
+
     /// Commits, unless a crash comes before it.
     fn commit(&self, commit: Commit) -> Result<(), String> {
         let before = self.mirror().clone();
@@ -325,6 +362,7 @@ impl World {
             if chance.once_in(8) { chance.below(left.len() + 1) } else { left.len() }
         };
         let lost = left.split_off(kept);
+        self.crashed.fetch_or(!lost.is_empty(), Relaxed);
         for part in &left {
             self.desk.apply(part);
         }
@@ -337,75 +375,6 @@ impl World {
             return Err("a crash leaves half of a round".into());
         }
         Ok(())
-    }
-
-    /// Microsoft is quiet and well: within a day, however the clock was set, and without anybody
-    /// asking for it the mirror is what Microsoft has.
-    fn quiet(&mut self) -> Result<(), String> {
-        {
-            let mut state = self.graph.state();
-            state.trouble = Trouble::default();
-            state.tenants.iter_mut().for_each(Tenant::let_us_in);
-        }
-        for index in 0..self.tenants() {
-            let mut rounds = 0;
-            for (passed_s, last) in [(3_700, false), (3_700, false), (90_000, false), (3_700, true)]
-            {
-                self.now_s.fetch_add(passed_s, Relaxed);
-                // No crash any more.
-                self.round_to_the_end(index, false)?;
-                let mirror = self.mirror().clone();
-                let view = mirror.tenant(tenant_id(index)).ok_or("no such tenant")?;
-                let state = self.graph.state();
-                let truth = state.tenants[index].truth();
-                rounds += 1;
-                // After a list that lied only a full read helps, and when that is due hangs on the
-                // clock.
-                if rounds == 2
-                    && !self.lied.load(Relaxed)
-                    && !self.set_back
-                    && assigned(&holdings(view)) != assigned(&truth)
-                {
-                    let has = holdings(view);
-                    return Err(format!(
-                        "tenant {index} by delta: mirror {has:?}\n truth {truth:?}"
-                    ));
-                }
-                if !last {
-                    continue;
-                }
-                if holdings(view) != truth {
-                    let has = holdings(view);
-                    return Err(format!("tenant {index}: mirror {has:?}\n truth {truth:?}"));
-                }
-                if *view.skus != *state.tenants[index].our_skus() {
-                    return Err(format!("tenant {index}: SKUs {:?}", view.skus));
-                }
-                self.groups_are_right(view, &state.tenants[index])?;
-                if mirror.unfinished(tenant_id(index)).is_some()
-                    || !self.desk.is_clear(tenant_id(index))
-                {
-                    return Err(format!("tenant {index}: parts of a reading are left"));
-                }
-                if view.tenant.consent != Consent::Granted || view.directory.held_back > 0 {
-                    return Err(format!("tenant {index}: {:?}", view.tenant));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn round_to_the_end(&mut self, index: usize, full: bool) -> Result<(), String> {
-        let runs = self.runs.load(Relaxed);
-        for _ in 0..20 {
-            self.round(index, full)?;
-            let mirror = self.mirror().clone();
-            let view = mirror.tenant(tenant_id(index));
-            if view.is_some_and(|it| it.directory.last_run == Some((self.clock)())) {
-                return Ok(());
-            }
-        }
-        Err(format!("twenty crashes in a row after run {runs}"))
     }
 }
 
@@ -477,6 +446,7 @@ fn planted_mistakes_are_caught() {
     ] {
         is_caught(mistake, 0);
     }
+    is_caught(Mistake::TrustOldPages, 15_200);
     is_caught(Mistake::LateLookup, 60_800);
 }
 

@@ -44,6 +44,19 @@ fn token(tenant: &str) -> String {
         .signed()
 }
 
+/// A good license, a revoked one, and one of another product: seeds 1, 2 and 3.
+fn of_each_kind(it: &World) -> Vec<License> {
+    let revoked = License { revoked_at: Some(now()), ..license(2, PRODUCT, &it.store) };
+    vec![license(1, PRODUCT, &it.store), revoked, license(3, "other", &it.store)]
+}
+
+/// The good license is bound to Contoso; somebody of Fabrikam's, to whom all three are wrong.
+async fn bound_elsewhere(world: &World) -> Guesser<'_> {
+    let contoso = Guesser { world, token: Some(token(CONTOSO)) };
+    assert_eq!(contoso.pastes(0, &key(1).expose()).await.0, 201);
+    Guesser { world, token: Some(token(FABRIKAM)) }
+}
+
 /// Somebody behind the proxy on this machine.
 struct Guesser<'a> {
     world: &'a World,
@@ -227,14 +240,8 @@ fn same_each_time(
 
 #[tokio::test]
 async fn wrong_and_foreign_keys_get_the_same_answer_byte_for_byte() {
-    let world = world(|it| {
-        let revoked = License { revoked_at: Some(now()), ..license(2, PRODUCT, &it.store) };
-        vec![license(1, PRODUCT, &it.store), revoked, license(3, "other", &it.store)]
-    })
-    .await;
-    let contoso = Guesser { world: &world, token: Some(token(CONTOSO)) };
-    assert_eq!(contoso.pastes(0, &key(1).expose()).await.0, 201);
-    let fabrikam = Guesser { world: &world, token: Some(token(FABRIKAM)) };
+    let world = world(of_each_kind).await;
+    let fabrikam = bound_elsewhere(&world).await;
     let wrong = same_each_time(fabrikam.pastes(1, &key(9).expose()).await);
     let guesses = [&key(1).expose(), &key(2).expose(), &key(3).expose(), "EK1-", "ü"];
     for (from, guess) in (2..).zip(guesses) {
@@ -381,14 +388,8 @@ async fn measuring(licenses: impl FnOnce(&World) -> Vec<License>) -> World {
 #[tokio::test]
 #[ignore = "measures; run by hand"]
 async fn how_long_wrong_and_foreign_keys_take() {
-    let world = measuring(|it| {
-        let revoked = License { revoked_at: Some(now()), ..license(2, PRODUCT, &it.store) };
-        vec![license(1, PRODUCT, &it.store), revoked, license(3, "other", &it.store)]
-    })
-    .await;
-    let contoso = Guesser { world: &world, token: Some(token(CONTOSO)) };
-    assert_eq!(contoso.pastes(0, &key(1).expose()).await.0, 201);
-    let fabrikam = Guesser { world: &world, token: Some(token(FABRIKAM)) };
+    let world = measuring(of_each_kind).await;
+    let fabrikam = bound_elsewhere(&world).await;
     let keys = [("bound elsewhere", 1), ("revoked", 2), ("of another product", 3), ("wrong", 9)];
     let tries = keys.map(|(name, seed)| {
         (name, "/v1/activations", json!({ "product": PRODUCT, "key": key(seed).expose() }))

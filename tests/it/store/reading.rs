@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use entitled::domain::{Commit, Packed, ReadWrite, Said, SkuId, Unfinished};
+use entitled::domain::{Commit, Packed, ReadWrite, Said, Sequence, SkuId, Unfinished};
 use entitled::store::Opened;
 
 use super::{folder, licences, now, open, tenant, user};
 
 #[tokio::test]
 async fn a_reading_under_way_is_found_again_part_by_part_and_cleared() {
+    for of in [Sequence::Enumeration, Sequence::Sweep] {
+        is_found_again(of).await;
+    }
+}
+
+async fn is_found_again(of: Sequence) {
     let folder = folder();
     let (store, _) = open(folder.path());
     let said = |from: u128, to: u128| -> Vec<_> {
@@ -21,7 +27,7 @@ async fn a_reading_under_way_is_found_again_part_by_part_and_cleared() {
     let read = |parts, next: &str| {
         let passed_over = vec![SkuId::from_uuid(uuid::Uuid::from_u128(5))];
         let (next, seen) = (next.into(), u64::from(parts) * 4_000);
-        Unfinished { started: now(), catalog: 3, next, seen, odd: 1, passed_over, parts }
+        Unfinished { of, started: now(), catalog: 3, next, seen, odd: 1, passed_over, parts }
     };
     for (parts, next, from) in [(1, "/v1.0/a", 0), (2, "/v1.0/b", 500)] {
         let (read, users) = (Arc::new(read(parts, next)), said(from, from + 500));

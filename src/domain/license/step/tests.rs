@@ -7,24 +7,6 @@ fn at(day: i64) -> Timestamp {
     start + SignedDuration::from_hours(day * 24)
 }
 
-fn sale() -> Sale {
-    Sale {
-        product: "synoptic-panel".parse().unwrap(),
-        kind: LicenseKind::User,
-        max: Some(10),
-        node: None,
-        licensee: "Contoso".into(),
-        billing: None,
-        domain: None,
-        over_limit: None,
-        cycle: None,
-        period_start: None,
-        period_end: None,
-        trial_end: None,
-        tenants_max: 1,
-    }
-}
-
 fn issued(sale: Sale) -> Result<License, LicenseRefused> {
     License::issued(LicenseId::from_random([1; 18]), None, sale, at(0))
 }
@@ -38,7 +20,7 @@ const RENEW: LicenseStep = LicenseStep::Renew(NewPeriod { end: None, cycle: None
 #[test]
 fn a_cycle_sets_the_dates_that_are_not_named() {
     let check = |cycle, trial: Option<i64>, expected: (Option<i64>, Option<i64>)| {
-        let sale = Sale { cycle: Some(cycle), trial_end: trial.map(at), ..sale() };
+        let sale = Sale { cycle: Some(cycle), trial_end: trial.map(at), ..Sale::sample() };
         let it = issued(sale).unwrap();
         assert_eq!((it.trial_end, it.period_end), (expected.0.map(at), expected.1.map(at)));
     };
@@ -47,7 +29,7 @@ fn a_cycle_sets_the_dates_that_are_not_named() {
     check(BillingCycle::Yearly, None, (None, Some(365)));
     check(BillingCycle::ThreeYears, None, (None, Some(1_096)));
     check(BillingCycle::Monthly, Some(30), (Some(30), Some(60)));
-    assert_eq!(issued(sale()).unwrap().period_end, None);
+    assert_eq!(issued(Sale::sample()).unwrap().period_end, None);
 }
 
 #[test]
@@ -56,21 +38,22 @@ fn a_new_period_is_as_long_as_the_old_one_from_now() {
         let it = stepped(&issued(sale).unwrap(), &RENEW, day);
         assert_eq!((it.period_end, it.paid_at), (expected.map(at), Some(at(day))));
     };
-    check(Sale { period_end: Some(at(90)), ..sale() }, 10, Some(100));
-    check(Sale { period_end: Some(at(90)), ..sale() }, 200, Some(290));
-    check(Sale { trial_end: Some(at(30)), ..sale() }, 10, Some(40));
-    check(Sale { cycle: Some(BillingCycle::Yearly), ..sale() }, 1, Some(366));
-    let named = Sale { cycle: Some(BillingCycle::Monthly), period_end: Some(at(200)), ..sale() };
+    check(Sale { period_end: Some(at(90)), ..Sale::sample() }, 10, Some(100));
+    check(Sale { period_end: Some(at(90)), ..Sale::sample() }, 200, Some(290));
+    check(Sale { trial_end: Some(at(30)), ..Sale::sample() }, 10, Some(40));
+    check(Sale { cycle: Some(BillingCycle::Yearly), ..Sale::sample() }, 1, Some(366));
+    let named =
+        Sale { cycle: Some(BillingCycle::Monthly), period_end: Some(at(200)), ..Sale::sample() };
     check(named.clone(), 10, Some(210));
     // Of a trial with a paid period behind it the paid one counts.
     check(Sale { trial_end: Some(at(150)), ..named }, 160, Some(210));
-    check(Sale { period_end: Some(at(-5)), ..sale() }, 0, Some(30));
-    check(sale(), 10, None);
+    check(Sale { period_end: Some(at(-5)), ..Sale::sample() }, 0, Some(30));
+    check(Sale::sample(), 10, None);
 }
 
 #[test]
 fn an_upgrade_takes_effect_at_once_and_says_what_was_not_used() {
-    let it = issued(Sale { period_end: Some(at(100)), ..sale() }).unwrap();
+    let it = issued(Sale { period_end: Some(at(100)), ..Sale::sample() }).unwrap();
     let change = LicenseChange { max: Some(50), ..LicenseChange::default() };
     let done = it.stepped(&LicenseStep::Change(change), at(25)).unwrap();
     assert_eq!((done.license.max, done.license.period_end), (Some(50), Some(at(125))));
@@ -78,7 +61,7 @@ fn an_upgrade_takes_effect_at_once_and_says_what_was_not_used() {
     assert!((credit.share() - 0.75).abs() < 1e-9 && (credit.days() - 75.0).abs() < 1e-9);
     let nothing = LicenseStep::Change(LicenseChange::default());
     assert!(matches!(it.stepped(&nothing, at(1)), Err(LicenseRefused::Field { .. })));
-    let trial = issued(Sale { trial_end: Some(at(30)), ..sale() }).unwrap();
+    let trial = issued(Sale { trial_end: Some(at(30)), ..Sale::sample() }).unwrap();
     let more = LicenseChange { max: Some(99), ..LicenseChange::default() };
     let more = stepped(&trial, &LicenseStep::Change(more), 3);
     assert_eq!((more.max, more.paid_at, more.trial_end), (Some(99), None, Some(at(30))));
@@ -88,7 +71,7 @@ fn an_upgrade_takes_effect_at_once_and_says_what_was_not_used() {
 fn steps_follow_each_other_as_the_table_says() {
     use LicenseStep::{Cancel, Reinstate, Revoke, Suspend};
     let check = |steps: &[&LicenseStep], says: &str| {
-        let mut it = issued(Sale { period_end: Some(at(30)), ..sale() }).unwrap();
+        let mut it = issued(Sale { period_end: Some(at(30)), ..Sale::sample() }).unwrap();
         let mut said = String::new();
         for (step, day) in steps.iter().zip(1..) {
             match it.stepped(step, at(day)) {
@@ -126,19 +109,19 @@ fn what_cannot_be_sold_is_refused_by_its_field() {
         let error = issued(sale).unwrap_err().to_string();
         assert!(error.starts_with(&format!("`{name}`")), "{error}");
     };
-    check(Sale { licensee: " ".into(), ..sale() }, "licensee");
-    check(Sale { max: Some(0), ..sale() }, "max");
-    check(Sale { tenants_max: 0, ..sale() }, "tenants_max");
-    check(Sale { kind: LicenseKind::Site, ..sale() }, "domain");
-    check(Sale { domain: Some("a.example".into()), ..sale() }, "domain");
-    check(Sale { node: Some("P1".into()), ..sale() }, "node");
+    check(Sale { licensee: " ".into(), ..Sale::sample() }, "licensee");
+    check(Sale { max: Some(0), ..Sale::sample() }, "max");
+    check(Sale { tenants_max: 0, ..Sale::sample() }, "tenants_max");
+    check(Sale { kind: LicenseKind::Site, ..Sale::sample() }, "domain");
+    check(Sale { domain: Some("a.example".into()), ..Sale::sample() }, "domain");
+    check(Sale { node: Some("P1".into()), ..Sale::sample() }, "node");
     let (trial_end, period_end) = (Some(at(30)), Some(at(30)));
-    check(Sale { period_end, trial_end, ..sale() }, "period_end");
+    check(Sale { period_end, trial_end, ..Sale::sample() }, "period_end");
 }
 
 /// A license of 30 days, or with a trial before that.
 fn lived(trial: Option<i64>, end: Option<i64>, steps: &[(i64, LicenseStep)]) -> License {
-    let sale = Sale { trial_end: trial.map(at), period_end: end.map(at), ..sale() };
+    let sale = Sale { trial_end: trial.map(at), period_end: end.map(at), ..Sale::sample() };
     let first = issued(sale).unwrap();
     steps.iter().fold(first, |it, (day, step)| stepped(&it, step, *day))
 }
@@ -190,7 +173,8 @@ fn a_change_begins_a_period_only_where_it_covers_something_else_or_names_one() {
     check(&lived(Some(20), Some(50), &[]), &more, 10, (Some(20), Some(20), Some(50)));
     check(&lived(Some(20), Some(50), &[]), &more, 25, (Some(20), Some(25), Some(55)));
     check(&lived(Some(20), Some(50), &[]), &paid, 10, (Some(20), Some(10), Some(40)));
-    let later = issued(Sale { period_start: Some(at(60)), period_end: Some(at(90)), ..sale() });
+    let later =
+        issued(Sale { period_start: Some(at(60)), period_end: Some(at(90)), ..Sale::sample() });
     check(&later.unwrap(), &more, 10, (None, Some(60), Some(90)));
 }
 
