@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{SubscriptionId, TenantId, UserId};
+use super::{ServiceId, SubscriptionId, TenantId, UserId};
 
 /// Where a subscription stands.
 ///
@@ -110,6 +110,16 @@ impl Subscription {
     /// Whether two readings say the same, whenever they were made.
     pub fn says_the_same(&self, other: &Self) -> bool {
         *self == Self { observed_at: self.observed_at, ..other.clone() }
+    }
+
+    /// Whether it is one of the plan of this Service ID; previews carry the offer's id with a suffix.
+    ///
+    /// Source: `marketplace-saas.md` section 2.
+    pub fn is_of(&self, plan: &ServiceId) -> bool {
+        let offer = self.offer.as_ref();
+        let live = offer.strip_suffix("-preview").unwrap_or(offer);
+        let is = |it: &str| it.eq_ignore_ascii_case(plan.offer());
+        (is(offer) || is(live)) && self.plan.eq_ignore_ascii_case(plan.plan())
     }
 
     /// For tests: one of which nothing is known but that it is live.

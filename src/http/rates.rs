@@ -30,6 +30,10 @@ pub struct Rate {
     pub per: Duration,
 }
 
+/// How often one tenant is looked at because somebody says that it has consented.
+const CONSENTS: Rate =
+    Rate { burst: NonZeroU32::MIN.saturating_add(1), per: Duration::from_mins(1) };
+
 /// How often each may ask.
 ///
 /// The defaults let a company of some thousand people start work at nine behind one address:
@@ -87,6 +91,7 @@ pub(super) struct Limiters {
     license: Table<LicenseId>,
     public_license: Table<LicenseId>,
     wrong: Table<IpAddr>,
+    consents: Table<TenantId>,
     activations: Guesses<TenantId>,
     licenses: Guesses<[u8; 32]>,
 }
@@ -128,6 +133,7 @@ impl Limiters {
             license: Table::new("license_shown", rates.license),
             public_license: Table::new("public_license_shown", rates.public_license),
             wrong: Table::new("wrong", rates.wrong),
+            consents: Table::new("consent", CONSENTS),
             activations: Guesses::new("activation", rates),
             licenses: Guesses::new("license", rates),
         }
@@ -179,6 +185,14 @@ impl Limiters {
     /// shown elsewhere just now.
     pub(super) fn failed_to_show(&self, id: [u8; 32], ip: IpAddr, new: bool, now: Instant) {
         self.licenses.count(id, ip, new, now);
+    }
+
+    /// Whether this tenant is looked at because somebody at this address says, without our link, that
+    /// it has consented. Counted as a wrong key is, whatever becomes of it: which tenants we know is
+    /// nobody's business.
+    pub(super) fn consent(&self, ip: IpAddr, tenant: TenantId) -> Result<(), Limited> {
+        self.wrong(ip)?;
+        self.consents.check(&tenant)
     }
 
     /// Counts a wrong key. The one that goes over the limit is told so instead of being judged.

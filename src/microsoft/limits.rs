@@ -221,8 +221,7 @@ impl Limits {
             if wait > THROTTLE_MAX {
                 return Err(throttled(Some(wait)).held_at_the_gate());
             }
-            meter.waiting(wait);
-            pace.wait(wait).await;
+            meter.wait(pace, wait).await;
             self.state().open(tenant, until, pace.now());
         }
         let now = pace.now();
@@ -234,8 +233,7 @@ impl Limits {
             own.max(state.app.bucket.take(units, APP, priority, now))
         };
         if !wait.is_zero() {
-            meter.waiting(wait);
-            pace.wait(wait).await;
+            meter.wait(pace, wait).await;
         }
         Ok(())
     }
@@ -288,6 +286,8 @@ pub(crate) fn throttled(wait: Option<Duration>) -> MicrosoftError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::microsoft::meter::Room;
+    use futures_util::future::BoxFuture;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
     use uuid::Uuid;
@@ -379,6 +379,37 @@ mod tests {
         limits.shut(Scope::App, tenant(1), Duration::from_hours(1), pace.now());
         let error = limits.enter(tenant(2), ONE, &pace, &meter).await.unwrap_err();
         assert_eq!(error.asked_wait(), Some(Duration::from_hours(1)));
+    }
+
+    /// Notes who left when, and never lets anybody leave twice.
+    #[derive(Default)]
+    struct Seat(Mutex<Vec<&'static str>>);
+
+    impl Room for Seat {
+        fn leave(&self) -> bool {
+            self.0.lock().unwrap().push("left");
+            true
+        }
+
+        fn come_back(&self) -> BoxFuture<'_, ()> {
+            Box::pin(async { self.0.lock().unwrap().push("back") })
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_long_gives_his_room_to_others_meanwhile() {
+        let (pace, _) = pace();
+        let seat = Arc::new(Seat::default());
+        let room = Arc::clone(&seat);
+        let (limits, meter) = (Limits::new(pace.now()), Meter::new().in_room(room));
+        limits.shut(Scope::Tenant, tenant(1), Duration::from_secs(4), pace.now());
+        limits.enter(tenant(1), ONE, &pace, &meter).await.unwrap();
+        assert!(seat.0.lock().unwrap().is_empty(), "a moment is not worth it");
+        limits.shut(Scope::Tenant, tenant(1), Duration::from_mins(5), pace.now());
+        limits.enter(tenant(1), ONE, &pace, &meter).await.unwrap();
+        let mut tries = pace.tries(&meter);
+        tries.again(throttled(Some(Duration::from_secs(30)))).await.unwrap();
+        assert_eq!(*seat.0.lock().unwrap(), ["left", "back", "left", "back"]);
     }
 
     #[test]

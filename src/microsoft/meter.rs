@@ -3,9 +3,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
+use super::pace::Pace;
 use crate::domain::{Access, Grant, Permission};
 
 /// Something a run does that somebody who watches it may want to see.
@@ -19,6 +22,18 @@ pub enum Step {
 
 type Hook = Box<dyn Fn(Step) + Send + Sync>;
 
+/// From here on a wait is a long one.
+const LONG_WAIT: Duration = Duration::from_secs(5);
+
+/// What somebody who calls Microsoft holds and others wait for: given back while he is made to wait.
+pub trait Room: Send + Sync {
+    /// Gives it back, if it is held and may be; whether it was.
+    fn leave(&self) -> bool;
+
+    /// Waits until there is room again.
+    fn come_back(&self) -> BoxFuture<'_, ()>;
+}
+
 /// Counts for one run. Passed to every call by reference.
 #[derive(Default)]
 pub struct Meter {
@@ -28,6 +43,7 @@ pub struct Meter {
     urgent: bool,
     operators: bool,
     permits: Mutex<Permits>,
+    room: Option<Arc<dyn Room>>,
 }
 
 /// What the tenant that a run reads permits, by its last token and by its answers.
@@ -55,6 +71,12 @@ impl Meter {
     /// A meter that tells `hook` of each step, for progress on a terminal.
     pub fn with_hook(hook: impl Fn(Step) + Send + Sync + 'static) -> Self {
         Self { hook: Some(Box::new(hook)), ..Self::default() }
+    }
+
+    /// The meter of one who holds this room, and leaves it during long waits.
+    #[must_use]
+    pub fn in_room(self, room: Arc<dyn Room>) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     /// The meter of one for whom somebody waits: his calls pass those that nobody waits for.
@@ -128,7 +150,18 @@ impl Meter {
         self.tell(Step::Request);
     }
 
-    pub(crate) fn waiting(&self, wait: Duration) {
+    /// Waits because of Microsoft's limits. Who waits long takes nobody's place meanwhile.
+    pub(crate) async fn wait(&self, pace: &Pace, wait: Duration) {
+        self.waiting(wait);
+        let room = self.room.as_ref().filter(|_| wait >= LONG_WAIT);
+        let left = room.filter(|room| room.leave());
+        pace.wait(wait).await;
+        if let Some(room) = left {
+            room.come_back().await;
+        }
+    }
+
+    fn waiting(&self, wait: Duration) {
         self.throttled_ms.fetch_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), Relaxed);
         self.tell(Step::Waiting(wait));
     }

@@ -36,7 +36,7 @@ pub use self::marketplace::{
     Accepted, Acknowledged, AvailablePlan, BillingTerm, Cancelled, Change, Glimpse, Marketplace,
     Operation, Resolved, USAGE_BATCH_MAX, UsageRow, UsageSaid, UsageStatus, Verdict,
 };
-pub use self::meter::{Meter, Step};
+pub use self::meter::{Meter, Room, Step};
 pub use self::pace::{Clock, Jitter, Sleep};
 pub use self::partner_center::{
     Execution, LicenceQuery, LicenceRow, LicenceTable, NoLicenceTable, OddRow, PartnerCenter,

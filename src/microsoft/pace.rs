@@ -113,8 +113,7 @@ impl Tries<'_> {
         }
         // Where there is a gate, the next try waits at it, together with all others.
         if !error.is_held() {
-            self.meter.waiting(wait);
-            self.pace.wait(wait).await;
+            self.meter.wait(self.pace, wait).await;
         }
         Ok(())
     }

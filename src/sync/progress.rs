@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::lanes::Place;
 use crate::domain::{Run, SourceKey, Trigger};
-use crate::microsoft::{Meter, Step};
+use crate::microsoft::{Meter, Room, Step};
 
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub(crate) struct Gauge {
     /// Passed to every call to Microsoft.
     pub(crate) meter: Meter,
     told: Arc<Told>,
-    place: Option<Place>,
+    place: Option<Arc<Place>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,13 @@ impl Gauge {
 
     /// The gauge of a run that has a place among others.
     pub(crate) fn at(self, place: Place) -> Self {
-        Self { place: Some(place), ..self }
+        let place = Arc::new(place);
+        Self { place: Some(Arc::clone(&place)), ..self.in_room(place) }
+    }
+
+    /// The gauge of one who leaves this room while he is made to wait.
+    pub(crate) fn in_room(self, room: Arc<dyn Room>) -> Self {
+        Self { meter: self.meter.in_room(room), ..self }
     }
 
     /// The gauge of a run that an operator asked for, unless it was something else that woke it.

@@ -126,6 +126,32 @@ async fn nothing_in_the_address_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_who_consents_in_the_portal_comes_without_our_link() {
+    let world = World::new().await;
+    world.sync().await;
+    let at = |tenant: Uuid| {
+        let query = format!("admin_consent=True&tenant={tenant}");
+        format!("http://{}/marketplace/consent?{query}", world.daemon.public)
+    };
+    open(&at(LITWARE)).await.shows(202, "waiting for Microsoft");
+    assert_ne!(view(&world, LITWARE).tenant.consent, Consent::Granted, "a lie changes nothing");
+    let roles = story::ROLES.iter().map(ToString::to_string).collect();
+    world.microsoft(|it| it.consent(LITWARE, Some(roles))).unwrap();
+    let page = open(&at(LITWARE)).await.shows(200, "Thank you");
+    // Whoever can write a tenant's id can open this page.
+    assert!(!page.html.contains("Litware") && !page.html.contains("We can"), "{}", page.html);
+    world.until("Litware is read", |it| view(it, LITWARE).tenant.consent == Consent::Granted).await;
+    open(&at(LITWARE)).await.shows(429, "");
+    let stranger = Uuid::from_u128(0xdead);
+    open(&at(stranger)).await.shows(400, "This link is incomplete");
+    let declined = format!("{}&error=access_denied", at(LITWARE));
+    open(&declined).await.shows(400, "This link is incomplete");
+    let named = |it: &str| it.contains(&stranger.to_string());
+    assert!(!world.sandbox.requests().iter().any(|it| named(&it.target)), "nobody was asked");
+    assert!(world.mirror().tenant(tenant(stranger)).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_declined_consent_comes_back_with_a_way_to_try_again() {
     let world = known().await;
     let declined = format!("{}&decline=1", link(&world, LITWARE).await);

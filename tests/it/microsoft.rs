@@ -9,6 +9,7 @@ mod marketplace;
 mod operations;
 mod purchase;
 mod recorded;
+mod reports;
 mod rights;
 mod sandbox;
 mod throttling;

@@ -77,6 +77,32 @@ fn a_deal_says_so_even_when_its_contract_is_over() {
 }
 
 #[test]
+fn a_purchase_says_so_until_it_ends_or_this_user_was_read() {
+    let bought = |status: &str, offer: &str, quantity| {
+        let it = subscription(3, status);
+        let it = Subscription { offer: offer.into(), plan: "team".into(), quantity, ..it };
+        let subscriptions = vec![(it, RawRecord::from("{}"))];
+        Commit { subscriptions, ..read_tenant() }
+    };
+    check(&bought("Subscribed", "panel", Some(5)), &visual(), NEVER);
+    check(&bought("Subscribed", "panel-preview", None), &visual(), NEVER);
+    check(&bought("Suspended", "panel", Some(5)), &visual(), NEVER);
+    check(&bought("Unsubscribed", "panel", Some(5)), &visual(), NONE);
+    check(&bought("PendingFulfillmentStart", "panel", Some(5)), &visual(), NONE);
+    check(&bought("Subscribed", "panel", Some(0)), &visual(), NONE);
+    check(&bought("Subscribed", "other", Some(5)), &visual(), NONE);
+    let mut read = bought("Subscribed", "panel", Some(5));
+    rights(&mut read, 9, &[]);
+    check(&read, &visual(), NONE);
+    rights(&mut read, 9, &["p.panel.team"]);
+    check(&read, &visual(), "active/seat_path_unknown");
+    // Where the publisher keeps the users himself, the subscription is all there is to know.
+    let saas = product(HybridMode::None, vec![plan("p.panel.team", Channel::Saas, "maps")]);
+    check(&bought("Unsubscribed", "panel", Some(5)), &saas, "expired/subscription_ended");
+    check(&bought("Subscribed", "other", Some(5)), &saas, NONE);
+}
+
+#[test]
 fn a_right_of_somebody_else_says_so_until_this_user_was_read() {
     let mut commit = read_tenant();
     rights(&mut commit, 8, &["p.panel.team"]);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Mirror, TenantView};
-use crate::domain::{Commit, Deal, DealId, Plan, ReportedLicence, TenantId};
+use crate::domain::{
+    Commit, Deal, DealId, Plan, ReportedLicence, Subscription, SubscriptionStatus, TenantId,
+};
 
 impl Mirror {
     /// The lines of the licence report, tenant by tenant.
@@ -32,8 +34,9 @@ impl Mirror {
     }
 
     /// Whether the tenant is known to have licences of the plan that its directory does not list: by
-    /// a usage right of anybody there, by the licence report, or by a deal. Who holds them is then
-    /// known only of users whose usage rights were read.
+    /// a usage right of anybody there, by the licence report, by a deal, or by its subscription to a
+    /// plan whose licences Microsoft manages. Who holds them is then known only of users whose usage
+    /// rights were read.
     ///
     /// A figure that is masked may be any. A deal's end switches nothing off.
     ///
@@ -45,10 +48,20 @@ impl Mirror {
                 && (it.provisioned != Some(0) || it.assigned.is_some_and(|it| it > 0))
         };
         let dealt = |it: &Arc<Deal>| it.service_id == plan.service_id && it.licences > 0;
+        let bought = |it: &Arc<Subscription>| {
+            let goes_on = match it.status {
+                SubscriptionStatus::Subscribed | SubscriptionStatus::Suspended => true,
+                SubscriptionStatus::PendingFulfillmentStart
+                | SubscriptionStatus::Unsubscribed
+                | SubscriptionStatus::Unrecognized(_) => false,
+            };
+            goes_on && it.quantity != Some(0) && it.is_of(&plan.service_id)
+        };
         !view.lists(plan)
             && (view.rights.shows(plan, &view.mappings)
                 || self.reported_of(tenant).iter().any(reported)
-                || self.deals_of(tenant).iter().any(dealt))
+                || self.deals_of(tenant).iter().any(dealt)
+                || self.subscriptions_of(tenant).any(bought))
     }
 
     pub(super) fn put_reports(&mut self, commit: &Commit) {

@@ -1,10 +1,12 @@
 //! Where an administrator comes back to after consenting: what became of it, in plain words.
 //!
 //! Nothing in the address is believed: the link's `state` is ours and sealed, and that the tenant
-//! lets us in is seen by reading it, with a new token.
+//! lets us in is seen by reading it, with a new token. Who consents in Microsoft's own portal comes
+//! without our link: a tenant that we know is then read just as well, and nothing is told of it.
 //!
 //! Source: contract section 5; `graph-licensing.md` sections 10.1 and 10.2.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use super::page::{Page, aadsts, field, too_many};
 use super::{Public, Shared, client_of};
 use crate::domain::{Access, Cause, Commit, Grant, Permission, SourceKey, TenantId, Trigger};
 use crate::http::consent::{BadState, ConsentLink, Consents};
+use crate::http::rates::Limited;
 use crate::http::serve::Peer;
 use crate::sync::SyncHandle;
 use crate::sync::admission::{Admission, Doorkeeper};
@@ -63,7 +66,7 @@ impl Consent {
     params(
         ("admin_consent" = Option<String>, Query, description = "`True`, Microsoft says, if the administrator consented"),
         ("tenant" = Option<String>, Query, description = "Which organization consented, Microsoft says; confirmed by reading it"),
-        ("state" = Option<String>, Query, description = "What the link was sealed with"),
+        ("state" = Option<String>, Query, description = "What the link was sealed with; absent after consenting in Microsoft's own portal"),
         ("error" = Option<String>, Query, description = "Why nobody consented"),
         ("error_description" = Option<String>, Query, description = "The same, for people; only its AADSTS code is shown"),
     ),
@@ -88,7 +91,7 @@ pub(super) async fn come_back(State(shared): State<Shared>, request: Request) ->
     let query = head.uri.query().unwrap_or_default();
     let page = match public.limiters.address(ip) {
         Ok(()) => {
-            let answer = consent.answer(public, query).await;
+            let answer = consent.answer(public, ip, query).await;
             // Whoever makes links up is kept from trying on.
             match answer {
                 Err(Wrong::NotOurs) => match public.limiters.wrong(ip) {
@@ -108,6 +111,8 @@ pub(super) async fn come_back(State(shared): State<Shared>, request: Request) ->
 enum Wrong {
     /// The link is none of ours, or not whole.
     NotOurs,
+    /// Too many came without a link.
+    TooOften(Limited),
     /// The link was ours, and is too old.
     Over(TenantId),
     /// Microsoft says that nobody consented; the digits of its code.
@@ -117,31 +122,58 @@ enum Wrong {
 }
 
 impl Consent {
-    async fn answer(&self, public: &Arc<Public>, query: &str) -> Result<Page, Wrong> {
+    async fn answer(&self, public: &Arc<Public>, ip: IpAddr, query: &str) -> Result<Page, Wrong> {
+        let consented = field(query, "admin_consent");
+        let consented = consented.is_some_and(|it| it.eq_ignore_ascii_case("true"));
+        let consented = consented && field(query, "error").is_none();
+        let told = field(query, "tenant").and_then(|it| it.trim().parse().ok());
         let state = field(query, "state").unwrap_or_default();
+        if state.is_empty() && consented {
+            return self.without_link(public, ip, told.ok_or(Wrong::NotOurs)?).await;
+        }
         let tenant = self.consents.tenant(&state, public.now()).map_err(|bad| match bad {
             BadState::NotOurs => Wrong::NotOurs,
             BadState::Over(tenant) => Wrong::Over(tenant),
         })?;
-        let consented = field(query, "admin_consent");
-        let consented = consented.is_some_and(|it| it.eq_ignore_ascii_case("true"));
-        if !consented || field(query, "error").is_some() {
+        if !consented {
             let said = field(query, "error_description").unwrap_or_default();
             return Err(Wrong::Declined(tenant, aadsts(&said)));
         }
-        let told = field(query, "tenant").and_then(|it| it.trim().parse().ok());
         if told != Some(tenant) {
             return Err(Wrong::Other(tenant));
         }
-        let seen = timeout(MICROSOFT_MAX, self.doorkeeper.admission(tenant)).await;
-        let admission = seen.unwrap_or(Admission::NotSeen);
         self.make_known(public, tenant).await;
-        self.sync.look_now(SourceKey::directory(tenant), Trigger::Manual);
-        info!(tenant.id = %tenant, admission = admission.as_str(), "An administrator came back from consenting");
-        Ok(match admission {
+        Ok(match self.look(tenant).await {
             Admission::Confirmed { name, access } => thanks(name.as_deref(), &access),
             Admission::NotSeen => not_yet(),
         })
+    }
+
+    /// For somebody who consented in Microsoft's own portal, or says so: whoever he is, he hears
+    /// nothing of the tenant.
+    async fn without_link(
+        &self,
+        public: &Public,
+        ip: IpAddr,
+        tenant: TenantId,
+    ) -> Result<Page, Wrong> {
+        if public.store.mirror().tenant(tenant).is_none() {
+            return Err(Wrong::NotOurs);
+        }
+        public.limiters.consent(ip, tenant).map_err(Wrong::TooOften)?;
+        Ok(match self.look(tenant).await {
+            Admission::Confirmed { .. } => thanks_whoever(),
+            Admission::NotSeen => not_yet(),
+        })
+    }
+
+    /// Whether the tenant lets us in; it is read in any case.
+    async fn look(&self, tenant: TenantId) -> Admission {
+        let seen = timeout(MICROSOFT_MAX, self.doorkeeper.admission(tenant)).await;
+        let admission = seen.unwrap_or(Admission::NotSeen);
+        self.sync.look_now(SourceKey::directory(tenant), Trigger::Manual);
+        info!(tenant.id = %tenant, admission = admission.as_str(), "An administrator came back from consenting");
+        admission
     }
 
     /// A tenant that nobody has heard of is read from now on: an operator made the link.
@@ -167,6 +199,7 @@ impl Consent {
         };
         match wrong {
             Wrong::NotOurs => not_ours(),
+            Wrong::TooOften(limited) => limited_page(public, *limited),
             Wrong::Over(tenant) => again(over(), *tenant),
             Wrong::Declined(tenant, code) => again(declined(code.as_deref()), *tenant),
             Wrong::Other(tenant) => again(other(), *tenant),
@@ -174,7 +207,7 @@ impl Consent {
     }
 }
 
-fn limited_page(public: &Public, limited: crate::http::rates::Limited) -> Page {
+fn limited_page(public: &Public, limited: Limited) -> Page {
     let wait_s = limited.wait_s;
     public.limited(limited);
     too_many(wait_s)
@@ -232,6 +265,12 @@ fn not_yet() -> Page {
             "Microsoft has recorded your consent and does not show it to us yet. That may take some \
              minutes. We look again by ourselves; you can close this page.",
         )
+}
+
+fn thanks_whoever() -> Page {
+    Page::new(StatusCode::OK, "Thank you: your licences can be read now")
+        .state("ok", "Consent confirmed")
+        .text("They are being read now; the product recognizes your users in some minutes.")
 }
 
 fn thanks(name: Option<&str>, access: &Access) -> Page {

@@ -8,6 +8,7 @@
 
 mod call;
 mod cell;
+mod download;
 mod table;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::error::{ErrorKind, MicrosoftError};
-use super::http::{Http, Outgoing};
+use super::http::Http;
 use super::json;
 use super::link::Base;
 use super::login::{Resource, Secret, TokenSource};
@@ -35,9 +36,6 @@ pub use self::table::{
 
 /// How large a report may be, in bytes.
 pub const REPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// How long the download of a report may take.
-const DOWNLOAD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// What the token is for.
 const SCOPE: &str = "https://api.partnercenter.microsoft.com/.default";
@@ -280,67 +278,6 @@ impl PartnerCenter {
     /// Waits, as long as it is worth while before a report is looked at again.
     pub async fn wait(&self, wait: Duration) {
         self.pace.wait(wait).await;
-    }
-
-    /// The file of an execution. Our token is not sent: whoever has the link may read.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`] when the link has run out: ask for the execution again;
-    /// [`ErrorKind::Refused`] for a link that leads nowhere; transient trouble that outlasted the
-    /// retries.
-    pub async fn download(
-        &self,
-        meter: &Meter,
-        execution: &Execution,
-    ) -> Result<Vec<u8>, MicrosoftError> {
-        const ENDPOINT: &str = "GET a report";
-        let link = execution.link.as_ref().ok_or_else(|| unlike(ENDPOINT))?;
-        let url = self.place(link.expose())?;
-        let mut tries = self.pace.tries(meter);
-        loop {
-            let outgoing = Outgoing::get(url.clone());
-            let limits = (REPORT_BYTES_MAX, DOWNLOAD_TIMEOUT);
-            let answer = self.http.send_within(ENDPOINT, meter, outgoing, limits).await;
-            let error = match answer {
-                Ok(answer) => match answer.status.as_u16() {
-                    200 => return Ok(answer.body),
-                    401 | 403 | 404 | 410 => {
-                        let what = "the link to a report has run out before it was followed";
-                        MicrosoftError::new(ErrorKind::NotFound, what)
-                    }
-                    status => {
-                        let what = format!("the report's file cannot be fetched: {status}");
-                        MicrosoftError::new(ErrorKind::Transient, what)
-                    }
-                },
-                Err(error) => error,
-            };
-            tries.again(error).await?;
-        }
-    }
-
-    /// Where a link leads: as it says if its host is one that keeps reports, else by its path and
-    /// query alone on the configured host.
-    ///
-    /// Source: contract, promise 7; `[microsoft] report_hosts`.
-    fn place(&self, link: &str) -> Result<Url, MicrosoftError> {
-        let known = |url: &Url| {
-            let Some(host) = url.host_str() else { return false };
-            let is = |it: &String| {
-                host.strip_suffix(it.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            };
-            let plain = url.username().is_empty() && url.password().is_none();
-            url.scheme() == "https"
-                && url.port().is_none()
-                && plain
-                && self.report_hosts.iter().any(is)
-        };
-        if let Some(url) = Url::parse(link.trim()).ok().filter(known) {
-            return Ok(url);
-        }
-        self.files.url(&self.files.target(link)?)
     }
 }
 

@@ -156,9 +156,7 @@ pub fn licence_table(bytes: &[u8]) -> Result<LicenceTable, NoLicenceTable> {
         }
         let from = at.advance(body, record.position().map_or(0, csv::Position::byte));
         let bytes = slice(body, from, reader.position().byte());
-        // An odd number of quotes: one was never closed, and ate the rows that follow.
-        let open = bytes.iter().fold(false, |open, it| open ^ (*it == b'"'));
-        let row = if open {
+        let row = if ate_others(bytes, separator) {
             Err("a quote that opens in it is not closed: what follows was not read".to_owned())
         } else {
             heads.row(&cells)
@@ -209,6 +207,29 @@ impl Place {
 fn slice(body: &str, from: u64, to: u64) -> &[u8] {
     let at = |it: u64| usize::try_from(it).unwrap_or(usize::MAX).min(body.len());
     body.as_bytes().get(at(from)..at(to)).unwrap_or_default()
+}
+
+/// Whether a quote was never closed in what was read as one row, and ate the rows that follow: one
+/// of an odd number, in text that goes over lines or ends inside quotes. A quote in the middle of a
+/// plain cell (`Contoso 5" GmbH`) means nothing to the reader either.
+fn ate_others(bytes: &[u8], separator: u8) -> bool {
+    #[derive(Clone, Copy)]
+    enum At {
+        Start,
+        Plain,
+        Quoted,
+        Closing,
+    }
+    let odd = bytes.iter().fold(false, |odd, it| odd ^ (*it == b'"'));
+    let end = bytes.iter().fold(At::Start, |at, it| match (at, *it) {
+        (At::Start | At::Closing, b'"') => At::Quoted,
+        (At::Quoted, b'"') => At::Closing,
+        (At::Quoted, _) => At::Quoted,
+        (_, it) if it == separator => At::Start,
+        (At::Start | At::Plain | At::Closing, _) => At::Plain,
+    });
+    let over_lines = || bytes.trim_ascii_end().iter().any(|it| matches!(it, b'\r' | b'\n'));
+    odd && (matches!(end, At::Quoted) || over_lines())
 }
 
 /// The text of a row, or its beginning.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
@@ -15,9 +17,9 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::look::{Listed, Looked, look};
 use super::queue::{End, Next};
-use super::{AlsoLook, OutcomeLabel};
+use super::{AlsoLook, Lookups, OutcomeLabel};
 use crate::domain::{Commit, SourceKey, TenantId, Trigger, UserId};
-use crate::microsoft::{ErrorKind, MicrosoftError};
+use crate::microsoft::{ErrorKind, MicrosoftError, Room};
 use crate::sync::directory::{Sizes, With, view_of};
 use crate::sync::freshness::Way;
 use crate::sync::progress::Gauge;
@@ -25,6 +27,8 @@ use crate::sync::{Sources, SyncError, SyncHandle, reads_users};
 
 /// Batches under way at once, each of another tenant.
 const BATCHES_AT_ONCE: usize = 32;
+/// Batches that may wait for Microsoft beside those.
+const WAITING_MAX: usize = 224;
 /// Tenants whose SKUs are remembered between look-ups.
 const LISTED_MAX: usize = 1_000;
 /// How long a tenant rests when it does not let us look.
@@ -42,7 +46,9 @@ pub async fn worker(
     cancel: CancellationToken,
 ) {
     let listed = Cache::new(LISTED_MAX);
-    let worker = Arc::new(Worker { sources, sync, also, listed });
+    let waiting =
+        Arc::new(Waiting { count: AtomicUsize::new(0), lookups: sources.lookups.clone() });
+    let worker = Arc::new(Worker { sources, sync, also, listed, waiting });
     let mut batches = JoinSet::new();
     loop {
         let wait = worker.begin(&mut batches);
@@ -66,12 +72,36 @@ struct Worker {
     sync: SyncHandle,
     also: Vec<Arc<dyn AlsoLook>>,
     listed: Cache<TenantId, Listed>,
+    waiting: Arc<Waiting>,
+}
+
+/// Batches that Microsoft makes wait: they take nobody's place.
+struct Waiting {
+    count: AtomicUsize,
+    lookups: Lookups,
+}
+
+impl Room for Waiting {
+    fn leave(&self) -> bool {
+        let one_more = |it| (it < WAITING_MAX).then_some(it + 1);
+        let left = self.count.fetch_update(SeqCst, SeqCst, one_more).is_ok();
+        if left {
+            self.lookups.0.more.notify_one();
+        }
+        left
+    }
+
+    /// At once: a batch is small, and there are few.
+    fn come_back(&self) -> BoxFuture<'_, ()> {
+        self.count.fetch_sub(1, SeqCst);
+        Box::pin(async {})
+    }
 }
 
 impl Worker {
     /// Begins what may begin, and says how long to wait for more.
     fn begin(self: &Arc<Self>, batches: &mut JoinSet<()>) -> Option<Duration> {
-        while batches.len() < BATCHES_AT_ONCE {
+        while batches.len().saturating_sub(self.waiting.count.load(SeqCst)) < BATCHES_AT_ONCE {
             let next = self.sources.lookups.queue().next((self.sources.clock)());
             match next {
                 Next::Batch(tenant, users) => {
@@ -89,7 +119,8 @@ impl Worker {
 
     /// One batch, whatever becomes of it.
     async fn batch(&self, tenant: TenantId, users: Vec<UserId>) {
-        let gauge = Gauge::urgent(SourceKey::directory(tenant));
+        let room = Arc::clone(&self.waiting);
+        let gauge = Gauge::urgent(SourceKey::directory(tenant)).in_room(room);
         let work = AssertUnwindSafe(self.all(tenant, &users, &gauge)).catch_unwind().await;
         let end = match work {
             Ok(Ok(changed)) => End::Read { changed },

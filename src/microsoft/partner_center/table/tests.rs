@@ -51,6 +51,16 @@ fn a_report_reads_however_it_was_written() {
         "Tenant ID,Service ID,Licenses Provisioned,Licenses Assigned\n{TENANT},v.o.p,****,\n{TENANT},v.o.q\n"
     );
     check(&text, &["v.o.p/ - - - -", "v.o.q/ - - - -"]);
+    // A quote in the middle of a plain cell means nothing, in the last line of the file neither.
+    let row = |separator: &str| {
+        format!("Contoso 5\" GmbH{separator}{TENANT}{separator}v.o.p{separator}7")
+    };
+    for separator in [";", "\t", ","] {
+        let head =
+            ["Customer Name", "Tenant ID", "Service ID", "Licenses Assigned"].join(separator);
+        let (row, last) = (row(separator), row(separator).replace("v.o.p", "v.o.q"));
+        check(&format!("{head}\n{row}\r\n{last}"), &["v.o.p/ - 7 - -", "v.o.q/ - 7 - -"]);
+    }
     // A header alone says that there are none.
     check("Tenant ID,Service ID\n", &[]);
 }
