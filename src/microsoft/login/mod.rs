@@ -256,7 +256,7 @@ impl TokenSource {
             return Err(refusal);
         }
         let fetched = self.fetch(meter, tenant, resource).await;
-        self.refused.heard(&fetched, self.pace.now());
+        self.refused.heard(&fetched, || self.pace.now());
         slot.fetches.fetch_add(1, SeqCst);
         match fetched {
             Ok(token) => {

@@ -39,7 +39,7 @@ impl RefusedCredential {
     }
 
     /// Somebody asked for a token, and this came of it.
-    pub(super) fn heard<T>(&self, of: &Result<T, MicrosoftError>, now: Timestamp) {
+    pub(super) fn heard<T>(&self, of: &Result<T, MicrosoftError>, now: impl Fn() -> Timestamp) {
         let mut refusal = self.lock();
         match of {
             Ok(_) => *refusal = None,
@@ -47,7 +47,7 @@ impl RefusedCredential {
                 let what =
                     format!("no token for any tenant: Entra refused our own credential; {error}");
                 let error = MicrosoftError::new(ErrorKind::Credential, what);
-                *refusal = Some(Refusal { error, asked_at: Some(now) });
+                *refusal = Some(Refusal { error, asked_at: Some(now()) });
             }
             Err(_) => {
                 if let Some(refusal) = refusal.as_mut() {
@@ -73,7 +73,7 @@ mod tests {
         let refused = || MicrosoftError::new(ErrorKind::Credential, "x").credential_refused();
         let kept = RefusedCredential::default();
         let asks = |meter: &Meter, seconds| kept.standing(meter, at(seconds)).is_none();
-        let heard = |of: Result<(), MicrosoftError>, seconds| kept.heard(&of, at(seconds));
+        let heard = |of: Result<(), MicrosoftError>, seconds| kept.heard(&of, || at(seconds));
 
         assert!(asks(&daemon, 0) && asks(&daemon, 0), "nothing is known against it");
         heard(Err(refused()), 0);
