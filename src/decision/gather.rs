@@ -12,7 +12,7 @@ use super::licensed::licensed;
 use super::{Decision, SeatOf, SeatUse, Trail, decide};
 use crate::domain::{
     Channel, Cloud, Consent, Coverage, LicenseId, Mirror, Plan, Policy, Product, SourceKey,
-    Subscription, SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId,
+    Subscription, SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId, names_sku,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
@@ -55,13 +55,11 @@ pub fn gather<'a>(
             rights_unread: false,
         };
         let before = pieces.len();
-        seated(view, question, &mut pieces);
+        knowledge.directory.unread = seated(view, question, &mut pieces);
         shown(view, question, &mut pieces);
-        // Who was found to hold something there needs no word on what was not read.
-        if pieces.len() == before {
-            knowledge.directory.unread = user_is_unread(view, question);
-            knowledge.directory.rights_unread = rights_are_unread(mirror, view, question);
-        }
+        // Who was found to hold something there needs no word on rights that were not read.
+        knowledge.directory.rights_unread =
+            pieces.len() == before && rights_are_unread(mirror, view, question);
     }
     (pieces, knowledge)
 }
@@ -70,12 +68,6 @@ pub fn gather<'a>(
 fn holds_unread(mirror: &Mirror, question: &Question<'_>) -> bool {
     let Some(tenant) = question.keyed_tenant() else { return false };
     mirror.unread().any(|it| it.could_speak_for(tenant, question.product))
-}
-
-/// Whether something about the user could not be understood, and it could have spoken.
-fn user_is_unread(view: &TenantView, question: &Question<'_>) -> bool {
-    let held = question.user.and_then(|user| view.users.get(user));
-    held.is_some_and(|it| it.unread)
 }
 
 /// Whether the tenant has licences that only the user's own usage rights would show, and they were
@@ -217,13 +209,19 @@ fn covered(
     }
 }
 
-/// What the user holds, or is meant to hold, of the SKUs that are plans of the product.
-fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces<'a>) {
-    let Some(user) = question.user else { return };
-    let Some(held) = view.users.get(user) else { return };
-    let marked = held.missing_since.is_some();
+/// What the user holds, or is meant to hold, of the SKUs that are plans of the product. Whether
+/// there may be more: something about him could not be understood, or he holds a SKU that is named
+/// to be such a plan and that the tenant does not list.
+fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces<'a>) -> bool {
+    let Some(user) = question.user else { return false };
+    let Some(held) = view.users.get(user) else { return false };
+    let (marked, mut unread) = (held.missing_since.is_some(), held.unread);
     for licence in held.licences {
-        let Some(sku) = view.sku(licence.sku) else { continue };
+        let Some(sku) = view.sku(licence.sku) else {
+            let named = |plan: &Plan| names_sku(plan, licence.sku, &view.mappings);
+            unread |= licence.assigned && managed(question.product).any(named);
+            continue;
+        };
         let held_back = view.holds_back(user, marked, sku);
         let licence = Arc::new(licence);
         for plan in managed(question.product) {
@@ -232,6 +230,7 @@ fn seated<'a>(view: &'a TenantView, question: &Question<'a>, pieces: &mut Pieces
             pieces.push(Evidence::Seat(Seat { plan, sku, found, licence, held_back }));
         }
     }
+    unread
 }
 
 /// The usage rights that the user was last shown to hold and that are plans of the product.

@@ -94,7 +94,11 @@ impl Facts {
             subscriptions,
             tenant: view.map(|it| it.tenant.clone()),
             skus: view.map(|it| it.skus.to_vec()).unwrap_or_default(),
-            licences: view.zip(user).and_then(|(view, user)| view.users.get(user)),
+            // Since when something of his could not be understood nobody noted.
+            licences: view
+                .zip(user)
+                .and_then(|(view, user)| view.users.get(user))
+                .map(|it| UserLicences { unread: false, ..it }),
             rights: view
                 .zip(user)
                 .and_then(|(view, user)| Some((**view.rights.get(user)?).clone())),

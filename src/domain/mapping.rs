@@ -135,6 +135,19 @@ impl Mapping {
     }
 }
 
+/// Whether this SKU is named to be the plan, or to hold it, by the configuration or by an operator,
+/// whatever the tenant says of it.
+pub fn names_sku(plan: &Plan, sku: SkuId, mappings: &[Mapping]) -> bool {
+    let says = |it: &Mapping| {
+        let named = match it.target {
+            Target::Sku(id) | Target::ServicePlan(id, _) => id == sku,
+            Target::Right(_) => false,
+        };
+        named && it.counts() && it.service_id == plan.service_id
+    };
+    plan.sku_ids.contains(&sku) || mappings.iter().any(says)
+}
+
 /// What of a SKU is the plan: by Microsoft's names and the configuration, or because an operator
 /// has said so of this tenant.
 pub fn sku_match(sku: &Sku, plan: &Plan, mappings: &[Mapping]) -> Option<SkuMatch> {

@@ -79,7 +79,9 @@ pub use life::{
     ACTIVATION_WITHIN, Event, FREE_CANCELLATION, Leads, RETENTION_LEAST, SUSPENSION_GRACE, Stage,
     Step, TABLE, leads, step,
 };
-pub use mapping::{MAPPINGS_MAX, Mapping, MappingState, MappingWrite, Target, mapped, sku_match};
+pub use mapping::{
+    MAPPINGS_MAX, Mapping, MappingState, MappingWrite, Target, mapped, names_sku, sku_match,
+};
 pub use message::{
     Filling, Language, MESSAGE_MAX, MessageError, MessageKey, Messages, Placeholder,
 };

@@ -27,6 +27,8 @@ pub use self::roll_call::RollCall;
 pub struct UserTable {
     bits: u8,
     len: usize,
+    /// How many of them are there only because something about them could not be read.
+    unread: usize,
     buckets: Buckets,
 }
 
@@ -106,7 +108,8 @@ impl UserTable {
             }
         }
         let buckets = sorted.iter().map(|it| codec::pack(it)).collect();
-        Self { bits, len: users.len(), buckets }
+        let unread = users.iter().filter(|(_, it)| codec::is_unread(it.as_ref())).count();
+        Self { bits, len: users.len(), unread, buckets }
     }
 
     /// The table with these buckets, as [`Self::buckets`] gave them.
@@ -121,15 +124,16 @@ impl UserTable {
         if !buckets.len().is_power_of_two() || bits > Self::BITS_MAX {
             return Err(BadBucket);
         }
-        let mut len = 0_usize;
+        let (mut len, mut unread) = (0_usize, 0_usize);
         for (index, bytes) in buckets.iter().enumerate() {
             let bucket = Bucket::check(bytes)?;
             if bucket.users().any(|user| index_of(user, bits) != index) {
                 return Err(BadBucket);
             }
             len = len.saturating_add(bucket.len());
+            unread = unread.saturating_add(bucket.unread());
         }
-        Ok(Self { bits, len, buckets })
+        Ok(Self { bits, len, unread, buckets })
     }
 
     /// The encoded buckets, in order. Their number is a power of two; equal bytes mean that nothing
@@ -170,12 +174,22 @@ impl UserTable {
         here.map_or_else(|| holds.is_empty(), |it| it == holds.bytes())
     }
 
-    /// How many users hold anything.
+    /// How many users hold, or are meant to hold, a licence.
+    pub fn licensed(&self) -> usize {
+        self.len.saturating_sub(self.unread)
+    }
+
+    /// How many users are there only because something about them could not be read.
+    pub fn unread(&self) -> usize {
+        self.unread
+    }
+
+    /// How many users there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nobody holds anything.
+    /// Whether nobody is there.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -203,6 +217,7 @@ impl UserTable {
             let Some(before) = self.buckets.get(index) else { continue };
             let mut users: BTreeMap<UserId, &[u8]> = Bucket::of(before).entries().collect();
             next.len = next.len.saturating_sub(users.len());
+            next.unread = next.unread.saturating_sub(Bucket::of(before).unread());
             for (user, bytes) in &writes {
                 match bytes {
                     Some(bytes) => users.insert(*user, bytes.as_slice()),
@@ -211,6 +226,7 @@ impl UserTable {
             }
             next.len = next.len.saturating_add(users.len());
             let after = codec::pack(&users.into_iter().collect::<Vec<_>>());
+            next.unread = next.unread.saturating_add(Bucket::of(&after).unread());
             if after != *before {
                 next.buckets.set(index, after);
             }
@@ -233,7 +249,7 @@ impl UserTable {
 
 impl Default for UserTable {
     fn default() -> Self {
-        Self { bits: 0, len: 0, buckets: Buckets::from_iter([Arc::from([])]) }
+        Self { bits: 0, len: 0, unread: 0, buckets: Buckets::from_iter([Arc::from([])]) }
     }
 }
 
@@ -377,6 +393,8 @@ mod tests {
         ) {
             if let Ok(table) = UserTable::from_buckets([Arc::from(bytes)]) {
                 prop_assert_eq!(table.iter().count(), table.len());
+                let licensed = table.iter().filter(|it| !it.1.licences.is_empty()).count();
+                prop_assert_eq!(licensed, table.licensed());
             }
         }
     }

@@ -198,7 +198,8 @@ pub(super) async fn round<G: DirectoryReads>(
     let before = &(with.view)();
     let tenant = before.tenant.id;
     let reading = with.order.reading(tenant);
-    let reader = Reader { with, tenant, view: before, begun, gauge };
+    let parts = with.unfinished.as_ref().map_or(0, |it| it.parts).into();
+    let reader = Reader { with, tenant, view: before, begun, gauge, parts };
     let read = match reader.read().await {
         Ok(read) => read,
         Err(error) => {
@@ -214,6 +215,7 @@ pub(super) async fn round<G: DirectoryReads>(
         Ok(read) => read,
         Err(error) => return failed(with, view, begun, gauge, error),
     };
+    let parts = reader.parts.into_inner();
     begun.full = read.full;
     let now = (with.clock)();
     turn.committed(now);
@@ -223,8 +225,8 @@ pub(super) async fn round<G: DirectoryReads>(
     tally.seen = read.seen;
     tally.odd = read.odd_count;
     commit.odd = read.odd;
-    if read.parts > 0 {
-        commit.reads.push(ReadWrite::Cleared { tenant, parts: read.parts });
+    if parts > 0 {
+        commit.reads.push(ReadWrite::Cleared { tenant, parts });
     }
     let end = match held {
         None => End::applied(tally.odd),
@@ -247,7 +249,7 @@ pub(super) async fn round<G: DirectoryReads>(
             let last = state.last_full.filter(|_| !read.full);
             state.last_full = soon_again(last, begun.started, with.limits.sweep);
         } else if read.full {
-            state.last_full = Some(at_its_hour(tenant, begun.started, with.limits.sweep));
+            state.last_full = Some(at_its_hour(tenant, read.began, with.limits.sweep));
         }
     }
     if read.overtaken {

@@ -84,7 +84,7 @@ pub(crate) fn directory(
         if let Some(enumerated) = found.enumerated {
             if view.users.is_empty() && writes.is_empty() {
                 // Nobody is there who could lose anything: what was read is taken as it is.
-                for (user, licences) in enumerated.iter().filter(|it| !it.1.licences.is_empty()) {
+                for (user, licences) in enumerated.iter() {
                     planner.note_user(user, None, Some(licences));
                 }
                 whole = (!enumerated.is_empty()).then_some(enumerated);
@@ -296,8 +296,7 @@ impl Planner<'_> {
             return;
         }
         writes.insert(user, after.clone());
-        let licences =
-            |it: &Option<UserLicences>| it.as_ref().map_or_else(Vec::new, |it| it.licences.clone());
+        let licences = |it: &Option<UserLicences>| it.as_ref().map(|it| it.licences.clone());
         if licences(&before) == licences(&after) {
             return; // only a mark came or went
         }
@@ -310,6 +309,11 @@ impl Planner<'_> {
         before: Option<UserLicences>,
         after: Option<UserLicences>,
     ) {
+        let something = |it: &UserLicences| !it.licences.is_empty();
+        let (before, after) = (before.filter(something), after.filter(something));
+        if before.is_none() && after.is_none() {
+            return; // only a mark came or went
+        }
         self.count(before.is_some(), after.is_some());
         let (cause, who) = (self.begun.cause(), (self.tenant, user));
         self.changes.push(Change::of_user(self.now, cause, who, before, after));

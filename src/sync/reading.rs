@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use super::freshness::NEWS;
 use crate::domain::{
-    Catalog, Licence, Mapping, Packed, Path, Plan, RollCall, Said, Sku, SkuId, TenantView, UserId,
-    UserLicences, UserTable, sku_match,
+    Catalog, Licence, Mapping, Packed, Path, Plan, RollCall, Said, Sku, SkuId, Target, TenantView,
+    UserId, UserLicences, UserTable, names_sku, sku_match,
 };
-use crate::microsoft::{AssignedLicence, UserRow};
+use crate::microsoft::{AssignedLicence, BatchMiss, UserRow};
 use crate::planted::{Mistake, planted};
 
 /// The list of SKUs with each SKU once: a tenant's answer may have rows of several accounts.
@@ -49,8 +49,6 @@ pub fn merged(rows: impl IntoIterator<Item = Sku>) -> Vec<Sku> {
 pub struct Relevant {
     ours: BTreeSet<SkuId>,
     known: BTreeSet<SkuId>,
-    /// Named by the catalog or by an operator, whether the tenant lists them or not.
-    named: BTreeSet<SkuId>,
     /// Whether the list had a row that could not be understood.
     unsure: bool,
 }
@@ -70,14 +68,22 @@ impl Relevant {
     ) -> Self {
         let managed = |plan: &&Plan| plan.channel.is_managed_per_user();
         let plans = || catalog.products().flat_map(|product| &product.plans).filter(managed);
-        let named = plans().flat_map(|it| it.sku_ids.iter().copied());
-        let mut relevant = Self { named: named.collect(), ..Self::default() };
+        let mut relevant = Self::default();
         for sku in skus {
             relevant.known.insert(sku.id);
             if plans().any(|plan| sku_match(sku, plan, mappings).is_some()) {
                 relevant.ours.insert(sku.id);
             }
         }
+        // What is named and not listed is ours all the same: the list may lack it.
+        let of_mappings = mappings.iter().filter_map(|it| match it.target {
+            Target::Sku(sku) | Target::ServicePlan(sku, _) => Some(sku),
+            Target::Right(_) => None,
+        });
+        let by_name = plans().flat_map(|it| it.sku_ids.iter().copied()).chain(of_mappings);
+        let named = |sku: &SkuId| plans().any(|plan| names_sku(plan, *sku, mappings));
+        let unlisted: Vec<SkuId> = by_name.filter(|it| !relevant.knows(*it) && named(it)).collect();
+        relevant.ours.extend(unlisted);
         relevant
     }
 
@@ -104,10 +110,15 @@ impl Relevant {
         Self { unsure: !whole, ..self }
     }
 
-    /// Whether nobody can say that it is not ours: it is not listed, though it should be, or the row
-    /// that says what it is could not be understood.
+    /// Whether nobody can say that it is not ours: the row that says what it is may be the one that
+    /// could not be understood.
     fn doubts(&self, sku: SkuId) -> bool {
-        !self.knows(sku) && (self.unsure || self.named.contains(&sku))
+        self.unsure && !self.knows(sku) && !self.is_ours(sku)
+    }
+
+    /// What of a user's licences is ours.
+    pub fn ours_of(&self, licences: &Packed) -> Option<UserLicences> {
+        ours(licences.unpack(), self)
     }
 
     /// Whether licences of this SKU are kept.
@@ -407,6 +418,22 @@ fn ours(licences: UserLicences, relevant: &Relevant) -> Option<UserLicences> {
     let ours = UserLicences::new(licences.filter(|it| relevant.is_ours(it.sku)));
     let ours = UserLicences { unread, ..ours };
     Some(ours).filter(|it| !it.is_empty())
+}
+
+/// Whether what of a row could not be understood may be ours: it is odd as a whole then.
+pub fn is_odd(row: &UserRow, relevant: &Relevant) -> Option<String> {
+    let mut sku = row.unreadable.iter();
+    let sku = sku.find(|sku| relevant.may_be_ours(**sku))?;
+    Some(format!("what it says of SKU {sku} could not be understood"))
+}
+
+/// A row that was asked for by name, unless it is odd.
+///
+/// # Errors
+///
+/// [`BatchMiss::Odd`].
+pub fn readable(row: UserRow, relevant: &Relevant) -> Result<UserRow, BatchMiss> {
+    is_odd(&row, relevant).map_or(Ok(row), |why| Err(BatchMiss::Odd(why)))
 }
 
 /// Whether a row that does not say what is assigned names ways to what may be ours.

@@ -92,8 +92,26 @@ fn a_user_about_whom_something_was_odd_is_unknown_unless_he_holds_something() {
         commit.users.push(TenantUsers { tenant: tenant(1), writes });
         commit
     };
-    check(&world(vec![], 9), &visual, "unknown/record_unread");
+    let unknown = "unknown/record_unread";
+    check(&world(vec![], 9), &visual, unknown);
     check(&world(vec![], 8), &visual, "unlicensed/not_licensed");
     check(&world(vec![licence(7, vec![])], 9), &visual, "active/seat_path_unknown");
+    let intended = Licence { assigned: false, ..licence(7, vec![]) };
+    check(&world(vec![intended], 9), &visual, unknown);
     check(&world(vec![], 9), &saas(Coverage::Tenant), "unlicensed/not_licensed");
+}
+
+#[test]
+fn a_sku_that_a_plan_names_and_the_tenant_does_not_list_makes_its_holder_unknown() {
+    let mut visual = visual();
+    let says = |visual: &Product, licence, says| {
+        let skus = vec![sku(6, "Enabled", "m365.e5")];
+        check(&world(vec![], skus, vec![licence], (Some(0), Some(0))), visual, says);
+    };
+    says(&visual, licence(7, vec![]), "unlicensed/not_licensed");
+    visual.plans[0].sku_ids = vec![sku_id(7)];
+    says(&visual, licence(7, vec![]), "unknown/record_unread");
+    says(&visual, licence(8, vec![]), "unlicensed/not_licensed");
+    let intended = Licence { assigned: false, ..licence(7, vec![]) };
+    says(&visual, intended, "unlicensed/not_licensed");
 }

@@ -86,6 +86,11 @@ impl<'a> Bucket<'a> {
         self.at(self.position(user)?)
     }
 
+    /// How many are in it only because something about them could not be read.
+    pub(super) fn unread(self) -> usize {
+        self.entries().filter(|(_, it)| is_unread(it)).count()
+    }
+
     pub(super) fn users(self) -> impl Iterator<Item = UserId> {
         self.ids.iter().map(|it| UserId::from_uuid(Uuid::from_bytes(*it)))
     }
@@ -142,6 +147,12 @@ const STATE_OTHER: u8 = 4;
 const HAS_GROUP: u8 = 8;
 const HAS_ERROR: u8 = 16;
 const PATH_HAS_PLANS: u8 = 32;
+
+/// Whether these bytes say that nothing is held and something could not be read.
+pub(super) fn is_unread(licences: &[u8]) -> bool {
+    licences.first().is_some_and(|flags| flags & UNREAD != 0)
+        && decode(licences).is_some_and(|it| it.licences.is_empty())
+}
 
 /// The bytes of what one user holds.
 pub(in crate::domain) fn encode(it: &UserLicences) -> Vec<u8> {

@@ -60,7 +60,7 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
         "subscriptions": subscriptions(&mirror),
         "lives": life::status(&mirror, now),
         "tenants": consents(&mirror),
-        "users_with_licences": mirror.tenants().map(|it| it.users.len()).sum::<usize>(),
+        "users_with_licences": mirror.tenants().map(|it| it.users.licensed()).sum::<usize>(),
         "seats_taken": taken(&mirror),
         "groups": super::groups::status(&mirror),
         "usage_rights": super::learn::status(&mirror, &admin.catalog, &admin.policy),

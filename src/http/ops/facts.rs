@@ -90,7 +90,7 @@ fn rights(
     let help = "Tenants that did not give our app a permission";
     gauge(encoder, "tenants_without_permission", help, None, labelled)?;
 
-    let users = mirror.tenants().map(|it| it.users.len()).sum::<usize>();
+    let users = mirror.tenants().map(|it| it.users.licensed()).sum::<usize>();
     let users = i64::try_from(users).unwrap_or(i64::MAX);
     let help = "Users who hold, or are meant to hold, any licence of ours";
     gauge(encoder, "licensed_users", help, None, [(NO_LABELS, users)])?;

@@ -132,7 +132,7 @@ impl Figures {
             licenses: LicenseFigures::of(&mirror, &ops.policy, now),
             permits: Permits::of(&mirror),
             tenants,
-            licensed_users: mirror.tenants().map(|it| it.users.len()).sum(),
+            licensed_users: mirror.tenants().map(|it| it.users.licensed()).sum(),
             held_seats: mirror.all_holders().map(|(_, it)| it.iter().count()).sum(),
             decisions: State::ALL.iter().copied().map(decided).collect(),
             answers_kept: answers("kept"),

@@ -26,6 +26,9 @@ pub struct UserRow {
     pub states: Option<Vec<(SkuId, Path)>>,
     /// The latest `lastUpdatedDateTime` of the paths.
     pub changed: Option<Timestamp>,
+    /// SKUs of entries that could not be understood otherwise: they are in neither list, which
+    /// says nothing about these.
+    pub unreadable: Vec<SkuId>,
 }
 
 impl Read<UserRow> {
@@ -59,8 +62,9 @@ pub struct AssignedLicence {
 
 /// # Errors
 ///
-/// What could not be understood: a row with one unusable entry is odd as a whole, because a licence
-/// that is left out would read as one taken away.
+/// What could not be understood: a row with an unusable entry that does not even say of which SKU it
+/// is, because a licence that is left out would read as one taken away. One that does is
+/// [`UserRow::unreadable`].
 ///
 /// Source: graph-licensing.md sections 2.1 and 5.4.
 pub(super) fn user(value: &Value) -> Result<UserRow, String> {
@@ -68,13 +72,33 @@ pub(super) fn user(value: &Value) -> Result<UserRow, String> {
     let states = json::list(value, "licenseAssignmentStates")?;
     let changed =
         states.unwrap_or_default().iter().filter_map(|it| json::moment(it, "lastUpdatedDateTime"));
+    let mut unreadable = Vec::new();
+    let assigned = assigned.map(|it| understood(it, assigned_licence, &mut unreadable));
+    let states = states.map(|it| understood(it, state, &mut unreadable));
     Ok(UserRow {
         changed: changed.max(),
         id: json::id(value, "id")?,
         removed: removed(value),
-        assigned: assigned.map(|it| it.iter().map(assigned_licence).collect()).transpose()?,
-        states: states.map(|it| it.iter().map(state).collect()).transpose()?,
+        assigned: assigned.transpose()?,
+        states: states.transpose()?,
+        unreadable,
     })
+}
+
+/// The entries of a list that are understood, and the SKUs of the others.
+fn understood<T>(
+    entries: &[Value],
+    parse: impl Fn(&Value) -> Result<T, String>,
+    unreadable: &mut Vec<SkuId>,
+) -> Result<Vec<T>, String> {
+    let mut all = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match parse(entry) {
+            Ok(it) => all.push(it),
+            Err(why) => unreadable.push(json::id(entry, "skuId").map_err(|_none| why)?),
+        }
+    }
+    Ok(all)
 }
 
 /// How an object went, if it did.
@@ -216,20 +240,29 @@ mod tests {
     }
 
     #[test]
-    fn a_row_with_an_unusable_entry_is_odd_as_a_whole() {
+    fn a_row_with_an_entry_of_nobody_knows_what_is_odd_as_a_whole() {
         let check = |row: Value, why: &str| {
             let error = user(&row).unwrap_err();
             assert!(error.contains(why), "{error}");
         };
         check(json!({}), "`id`");
         check(json!({ "id": USER, "assignedLicenses": [{ "skuId": "x" }] }), "`skuId`");
-        check(
-            json!({ "id": USER, "assignedLicenses": [{ "skuId": SKU, "disabledPlans": [1] }] }),
-            "disabledPlans",
-        );
         check(json!({ "id": USER, "assignedLicenses": {} }), "no list");
-        let bad = json!({ "skuId": SKU, "assignedByGroup": "everyone", "state": "Active" });
+        let bad = json!({ "skuId": "x", "assignedByGroup": "everyone", "state": "Active" });
         check(json!({ "id": USER, "licenseAssignmentStates": [bad] }), "assignedByGroup");
+    }
+
+    #[test]
+    fn an_entry_that_says_its_sku_and_no_more_is_unreadable_by_itself() {
+        let of_plan = json!({ "skuId": SKU, "disabledPlans": [1] });
+        let by_group = json!({ "skuId": GROUP, "assignedByGroup": "everyone", "state": "Active" });
+        let good = json!({ "skuId": USER });
+        let row = user(&json!({ "id": USER, "assignedLicenses": [of_plan, good],
+            "licenseAssignmentStates": [by_group] }));
+        let row = row.unwrap();
+        let unreadable: Vec<_> = row.unreadable.iter().map(ToString::to_string).collect();
+        assert_eq!(unreadable, [SKU.to_lowercase(), GROUP.to_owned()]);
+        assert_eq!((row.assigned.unwrap().len(), row.states.unwrap().len()), (1, 0));
     }
 
     #[test]

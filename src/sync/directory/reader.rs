@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
@@ -15,7 +16,7 @@ use crate::planted::{Mistake, planted};
 use crate::sync::lookups::order::Turn;
 use crate::sync::plan::Found;
 use crate::sync::progress::Gauge;
-use crate::sync::reading::{Reading, Relevant, merged};
+use crate::sync::reading::{Reading, Relevant, is_odd, merged, readable};
 use crate::sync::upstream::DirectoryReads;
 use crate::sync::{Begun, apart};
 
@@ -30,8 +31,8 @@ pub(super) struct Complete {
     /// Records that could not be understood, those of earlier runs over the same enumeration
     /// included.
     pub(super) odd_count: u64,
-    /// In how many parts users were laid down: not needed any more.
-    pub(super) parts: u32,
+    /// When the first page was read: in an earlier run, if that one was gone on with.
+    pub(super) began: Timestamp,
     /// Which SKUs were ours while it was read.
     relevant: Relevant,
     /// A look-up found a SKU that was not listed yet: who else holds it only a sweep shows.
@@ -49,8 +50,8 @@ pub(super) struct Whole {
     pub(super) reading: Reading,
     /// Records that runs before this one could not understand.
     pub(super) odd_before: u64,
-    /// In how many parts users were laid down: not needed any more.
-    pub(super) parts: u32,
+    /// When its first page was read.
+    pub(super) began: Timestamp,
 }
 
 pub(super) struct Reader<'a, G> {
@@ -59,6 +60,8 @@ pub(super) struct Reader<'a, G> {
     pub(super) view: &'a Arc<TenantView>,
     pub(super) begun: &'a Begun,
     pub(super) gauge: &'a Gauge,
+    /// In how many parts users lie on disk.
+    pub(super) parts: AtomicU32,
 }
 
 impl<G: DirectoryReads> Reader<'_, G> {
@@ -99,7 +102,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             Some(cursor) => self.delta(cursor, &relevant, &mut odd).await?,
             None => self.enumeration(&relevant, &mut odd).await?,
         };
-        let Whole { reading: mut told, mut odd_before, mut parts } = delta;
+        let Whole { reading: mut told, mut odd_before, mut began } = delta;
         let mut swept = None;
         if mode == (Mode::Delta { sweep: true }) {
             swept = Some(self.sweep(&told, &relevant, &mut odd).await?);
@@ -119,7 +122,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         }
         let mut swept = swept.map(|it| {
             odd_before = odd_before.saturating_add(it.odd_before);
-            parts = parts.max(it.parts);
+            began = it.began;
             it.reading
         });
         if told.to_ask().len() > self.with.sizes.ask_max {
@@ -134,7 +137,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let listed = (skus, relevant, name);
         let odd_count = odd_before.saturating_add(u64::try_from(odd.len()).unwrap_or(u64::MAX));
         let read = self.complete(mode, told, swept, listed, odd_count).await;
-        Ok(Complete { cursor, full, odd, parts, ..read })
+        Ok(Complete { cursor, full, odd, began, ..read })
     }
 
     /// What was read, as it is to be planned.
@@ -307,8 +310,10 @@ impl<G: DirectoryReads> Reader<'_, G> {
         };
         self.ask(list, relevant, odd).await?;
         for user in told.to_ask() {
-            if let Some(said) = list.said(user) {
-                told.put(user, said);
+            match list.said(user) {
+                Some(said) => told.put(user, said),
+                // Whom neither of two lists names is not there.
+                None => drop(told.is_nowhere(user)),
             }
         }
         Ok(())
@@ -331,7 +336,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let mut left: BTreeSet<_> = users.into_iter().collect();
         for (user, answer) in answers {
             left.remove(&user);
-            match answer {
+            match answer.and_then(|row| readable(row, relevant)) {
                 Ok(row) => {
                     reading.seen = reading.seen.saturating_sub(1);
                     reading.take_named(&row, relevant, self.view);
@@ -369,6 +374,13 @@ impl<G: DirectoryReads> Reader<'_, G> {
         relevant: &Relevant,
         odd: &mut Vec<OddRecord>,
     ) {
+        let row = match row {
+            Read::Understood(it, raw) => match is_odd(&it, relevant) {
+                Some(why) => Read::Odd { why, raw },
+                None => Read::Understood(it, raw),
+            },
+            odd @ Read::Odd { .. } => odd,
+        };
         let id = row.odd_user();
         match self.understood(row, odd) {
             Some(row) => reading.take(&row, relevant, self.view),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::reader::{Reader, Whole};
 use super::unfinished::Laying;
-use crate::domain::{OddRecord, Said, Sequence, UserId};
+use crate::domain::{OddRecord, Said, Sequence, UserId, UserLicences};
 use crate::microsoft::{DeltaFrom, ErrorKind, Link, MicrosoftError, PageEnd};
 use crate::planted::{Mistake, planted};
 use crate::sync::reading::{Reading, Relevant};
@@ -36,12 +36,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             }
             result => result?,
         };
-        Ok((Whole { reading, odd_before: 0, parts: self.parts() }, cursor))
-    }
-
-    /// In how many parts an earlier run laid users down.
-    fn parts(&self) -> u32 {
-        self.with.unfinished.as_ref().map_or(0, |it| it.parts)
+        Ok((Whole { reading, odd_before: 0, began: self.begun.started }, cursor))
     }
 
     /// The first enumeration, from where an earlier run had to leave it, or from its beginning, and
@@ -52,20 +47,16 @@ impl<G: DirectoryReads> Reader<'_, G> {
         odd: &mut Vec<OddRecord>,
     ) -> Result<(Whole, Arc<str>), MicrosoftError> {
         let (before, of) = (odd.len(), Sequence::Enumeration);
-        let mut parts = self.parts();
-        let now_said = |user, said| self.unless_known_otherwise(user, said);
+        let now_said = |user, said| self.unless_known_otherwise(relevant, user, said);
         if let Some((mut laying, reading, link)) =
             Laying::resumed(self, of, relevant, now_said).await
         {
             match self.go_on(reading, &link, relevant, odd, &mut laying).await {
-                Err(error) if begins_anew(&error) => {
-                    odd.truncate(before);
-                    parts = laying.parts();
-                }
+                Err(error) if begins_anew(&error) => odd.truncate(before),
                 result => return result.map(|(read, cursor)| (laying.ended(read), cursor)),
             }
         }
-        let mut laying = Laying::new(self, of, relevant, parts);
+        let mut laying = Laying::new(self, of, relevant);
         loop {
             laying.clear().await;
             let from = (self.list().in_parts(), DeltaFrom::Start);
@@ -83,10 +74,10 @@ impl<G: DirectoryReads> Reader<'_, G> {
 
     /// What an enumeration said before it was interrupted. Whatever changed since delta tells after
     /// it, but late: nobody loses by an old word alone.
-    fn unless_known_otherwise(&self, user: UserId, said: Said) -> Said {
+    fn unless_known_otherwise(&self, relevant: &Relevant, user: UserId, said: Said) -> Said {
         match &said {
-            Said::Holds(holds) if self.view.users.contains(user) => {
-                if self.view.users.is(user, holds) { said } else { Said::Ask }
+            Said::Holds(_) if self.view.users.contains(user) => {
+                if self.says_the_same(relevant, user, &said) { said } else { Said::Ask }
             }
             Said::Holds(_) | Said::Removed | Said::Ask => said,
         }
@@ -148,11 +139,11 @@ impl<G: DirectoryReads> Reader<'_, G> {
         odd: &mut Vec<OddRecord>,
     ) -> Result<Whole, MicrosoftError> {
         let (before, of) = (odd.len(), Sequence::Sweep);
-        let mut parts = self.parts();
-        let now_said = |user, said: Said| self.as_changed(changes, user, said);
-        if let Some((mut laying, reading, link)) =
-            Laying::resumed(self, of, relevant, now_said).await
-        {
+        let now_said = |user, said: Said| self.as_changed(changes, relevant, user, said);
+        // So much is in doubt that it is read sooner once more than asked for?
+        let too_much = |list: &Reading| list.to_ask().len() > self.with.sizes.ask_max;
+        let resumed = Laying::resumed(self, of, relevant, now_said).await;
+        if let Some((mut laying, reading, link)) = resumed.filter(|(_, list, _)| !too_much(list)) {
             let rest = self.list_pages(reading, Some(link), relevant, odd, Some(&mut laying));
             match rest.await {
                 Ok(mut list) => {
@@ -160,18 +151,16 @@ impl<G: DirectoryReads> Reader<'_, G> {
                         list.with_changes(changes);
                         list.ask_for_unnamed();
                     }
-                    if list.to_ask().len() <= self.with.sizes.ask_max {
+                    if !too_much(&list) {
                         return Ok(laying.ended(list));
                     }
-                    // So much is in doubt that it is read sooner once more than asked for.
                 }
                 Err(error) if begins_anew(&error) => {}
                 Err(error) => return Err(error),
             }
             odd.truncate(before);
-            parts = laying.parts();
         }
-        let mut laying = Laying::new(self, of, relevant, parts);
+        let mut laying = Laying::new(self, of, relevant);
         loop {
             laying.clear().await;
             let list = self.list().in_parts();
@@ -189,12 +178,23 @@ impl<G: DirectoryReads> Reader<'_, G> {
 
     /// What a sweep said before it was interrupted, as changes tell it now. No delta comes after
     /// it that would put an old word right.
-    fn as_changed(&self, changes: &Reading, user: UserId, said: Said) -> Said {
+    fn as_changed(&self, changes: &Reading, relevant: &Relevant, user: UserId, said: Said) -> Said {
         if planted(Mistake::TrustOldPages) {
             return said;
         }
-        let same = matches!(&said, Said::Holds(holds) if self.view.users.is(user, holds));
-        changes.said(user).unwrap_or(if same { said } else { Said::Ask })
+        let now = changes.said(user);
+        now.unwrap_or_else(
+            || {
+                if self.says_the_same(relevant, user, &said) { said } else { Said::Ask }
+            },
+        )
+    }
+
+    /// Whether an old word about a user is what the mirror has of him.
+    fn says_the_same(&self, relevant: &Relevant, user: UserId, said: &Said) -> bool {
+        let Said::Holds(holds) = said else { return false };
+        let licences = |it: Option<UserLicences>| it.map_or_else(Vec::new, |it| it.licences);
+        licences(self.view.users.get(user)) == licences(relevant.ours_of(holds))
     }
 
     /// Every user of the tenant, in one go.

@@ -6,7 +6,9 @@
 //! old word is believed where changes read afterwards, or the mirror, say the same; of whom it says
 //! something else he is asked for by name.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
@@ -61,12 +63,7 @@ pub(super) struct Laying<'a, G> {
 
 impl<'a, G: DirectoryReads> Laying<'a, G> {
     /// One from the beginning.
-    pub(super) fn new(
-        reader: &'a Reader<'a, G>,
-        of: Sequence,
-        relevant: &Relevant,
-        parts: u32,
-    ) -> Self {
+    pub(super) fn new(reader: &'a Reader<'a, G>, of: Sequence, relevant: &Relevant) -> Self {
         let read = Unfinished {
             of,
             started: reader.begun.started,
@@ -75,7 +72,7 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
             seen: 0,
             odd: 0,
             passed_over: relevant.passed_over().collect(),
-            parts,
+            parts: reader.parts.load(Relaxed),
         };
         Self { reader, read, odd_kept: 0, laid_at: 0, starts: 0 }
     }
@@ -120,8 +117,11 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
             tenant.id = %reader.tenant, run.seen = read.seen,
             "Going on with the reading of a tenant where it was cut off"
         );
-        let laying =
-            Self { reader, read: read.clone(), odd_kept: 0, laid_at: read.seen, starts: 0 };
+        // From here on those are passed over that are listed now.
+        let passed_over = read.passed_over.iter().copied().chain(relevant.passed_over());
+        let passed_over: BTreeSet<_> = passed_over.collect();
+        let read = Unfinished { passed_over: passed_over.into_iter().collect(), ..read.clone() };
+        let laying = Self { reader, laid_at: read.seen, read, odd_kept: 0, starts: 0 };
         Some((laying, reading, link))
     }
 
@@ -147,6 +147,7 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
         let commit = Commit { reads: vec![step], odd: new.to_vec(), ..Commit::default() };
         match self.reader.with.desk.keep(commit).await {
             Ok(()) => {
+                self.reader.parts.store(read.parts, Relaxed);
                 self.read = read;
                 self.odd_kept = odd.len();
             }
@@ -174,6 +175,7 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
                 return;
             }
         }
+        self.reader.parts.store(0, Relaxed);
         self.read.parts = 0;
         self.laid_at = 0;
     }
@@ -184,11 +186,6 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
         (self.read.odd, self.odd_kept) = (0, 0);
     }
 
-    /// In how many parts there are users.
-    pub(super) fn parts(&self) -> u32 {
-        self.read.parts
-    }
-
     pub(super) fn has_started_over(&self) -> bool {
         self.starts > 0
     }
@@ -197,7 +194,7 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
     pub(super) fn ended(self, reading: Reading) -> Whole {
         // Those of this run are counted with it.
         let odd_before = self.read.odd.saturating_sub(u64::try_from(self.odd_kept).unwrap_or(0));
-        Whole { reading, odd_before, parts: self.read.parts }
+        Whole { reading, odd_before, began: self.read.started }
     }
 }
 

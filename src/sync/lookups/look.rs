@@ -20,7 +20,7 @@ use crate::sync::directory::With;
 use crate::sync::freshness::brings_a_date;
 use crate::sync::plan::{self, Found};
 use crate::sync::progress::Gauge;
-use crate::sync::reading::{Reading, Relevant, merged};
+use crate::sync::reading::{Reading, Relevant, merged, readable};
 use crate::sync::upstream::DirectoryReads;
 use crate::sync::{Begun, End, closed};
 
@@ -106,6 +106,11 @@ impl<G: DirectoryReads> Looker<'_, G> {
         let view = (self.with.view)();
         // What is known to be ours stays ours, though its record may not have been understood.
         listed.relevant.extend(view.skus.iter());
+        let known = &listed.relevant;
+        let rows = rows
+            .into_iter()
+            .map(|(user, row)| (user, row.and_then(|row| readable(row, known))))
+            .collect::<Vec<_>>();
         let odd = |(user, row): &(UserId, Result<_, BatchMiss>)| match row {
             Err(BatchMiss::Odd(why)) => Some(self.odd(now, why, *user)),
             // Not found: whether he is gone a run finds out.

@@ -75,7 +75,8 @@ pub fn release(view: &TenantView, cause: &Cause, now: Timestamp) -> Option<Commi
             continue;
         };
         let kept = before.licences.iter().filter(|it: &&Licence| !skus.contains(&it.sku)).cloned();
-        let after = Some(UserLicences::new(kept)).filter(|it| !it.is_empty());
+        let after = UserLicences { unread: before.unread, ..UserLicences::new(kept) };
+        let after = Some(after).filter(|it| !it.is_empty());
         let before = UserLicences { missing_since: None, ..before };
         let who = (tenant, user);
         let change = Change::of_user(now, cause.clone(), who, Some(before), after.clone());

@@ -80,7 +80,14 @@ fn holding(sku: u128) -> UserLicences {
 fn full(n: u16, skus: &[u128]) -> UserRow {
     let assigned = |it: &u128| AssignedLicence { sku: id(*it), disabled_plans: vec![] };
     let assigned = Some(skus.iter().map(assigned).collect());
-    UserRow { id: user(n), removed: None, assigned, states: Some(vec![]), changed: None }
+    UserRow {
+        id: user(n),
+        removed: None,
+        assigned,
+        states: Some(vec![]),
+        changed: None,
+        unreadable: vec![],
+    }
 }
 
 fn listing(skus: &[u128]) -> Relevant {
@@ -90,23 +97,32 @@ fn listing(skus: &[u128]) -> Relevant {
 }
 
 #[test]
-fn a_sku_that_is_named_but_not_listed_leaves_its_holder_unread() {
+fn a_sku_that_may_be_ours_is_kept_or_leaves_its_holder_unread() {
     let check = |relevant: &Relevant, skus: &[u128], want: Option<UserLicences>| {
         let mut reading = Reading::default();
         reading.take(&full(1, skus), relevant, &view(UserTable::default()));
         assert_eq!(reading.holdings(relevant).get(&user(1)).cloned().flatten(), want, "{skus:?}");
     };
-    let unread = Some(UserLicences::unread());
     check(&listing(&[1, 5]), &[1], Some(holding(1)));
     check(&listing(&[1, 5]), &[5], None);
     check(&listing(&[1, 5]), &[6], None);
-    check(&listing(&[5]), &[1], unread.clone());
+    // Named by the configuration, and the tenant does not list it.
+    check(&listing(&[5]), &[1], Some(holding(1)));
     check(&listing(&[5]), &[5], None);
     // One of the list's rows could not be understood: it may be that of 6.
-    check(&listing(&[1, 5]).unless_whole(false), &[6], unread);
+    check(&listing(&[1, 5]).unless_whole(false), &[6], Some(UserLicences::unread()));
     check(&listing(&[1, 5]).unless_whole(false), &[5], None);
     let both = UserLicences { unread: true, ..holding(1) };
     check(&listing(&[1, 5]).unless_whole(false), &[1, 6], Some(both));
+}
+
+#[test]
+fn an_entry_that_could_not_be_understood_matters_where_it_may_be_ours() {
+    let odd =
+        |sku| is_odd(&UserRow { unreadable: vec![id(sku)], ..full(1, &[1]) }, &listing(&[1, 5]));
+    assert!(odd(1).unwrap().contains(&id(1).to_string()));
+    assert!(odd(6).is_some(), "nobody knows what it is");
+    assert_eq!(odd(5), None, "it is another's");
 }
 
 #[test]
@@ -165,7 +181,8 @@ proptest! {
         rows in rows(),
         (loose_max, every, keeps) in (0_usize..8, 1_usize..20, any::<bool>()),
     ) {
-        let relevant = listing(&[1, 2, 3, 5]);
+        // SKU 3 is on no list: what users hold of it goes in the end.
+        let relevant = listing(&[1, 2, 5]);
         let before: BTreeMap<UserId, UserLicences> =
             before.into_iter().map(|(it, sku)| (user(it), holding(sku))).collect();
         let mirrored = view(UserTable::new(before.clone()));

@@ -231,13 +231,21 @@ impl Tenant {
             assigned: Some(bits(it.assigned()).map(licence).collect()),
             states: Some(states.collect()),
             changed: None,
+            unreadable: Vec::new(),
         })
     }
 
     /// The row that says that a user is gone.
     pub(super) fn gone(user: u8) -> UserRow {
         let removed = Some(Removed::Changed);
-        UserRow { id: user_id(user), removed, assigned: None, states: None, changed: None }
+        UserRow {
+            id: user_id(user),
+            removed,
+            assigned: None,
+            states: None,
+            changed: None,
+            unreadable: Vec::new(),
+        }
     }
 
     /// The SKUs that are listed.
