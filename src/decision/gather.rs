@@ -153,24 +153,12 @@ fn subscribed<'a>(
         return;
     }
     for subscription in mirror.subscriptions_of(tenant) {
-        let of_it = |it: &&Plan| it.channel == Channel::Saas && is_of_plan(subscription, it);
+        let of_it = |it: &&Plan| it.channel == Channel::Saas && subscription.is_of(&it.service_id);
         for plan in question.product.plans.iter().filter(of_it) {
             let covered = covered(mirror, subscription, plan, (tenant, question.user), now);
             pieces.push(Evidence::Subscription(Subscribed { subscription, plan, covered }));
         }
     }
-}
-
-/// Whether a subscription is one of this plan; previews carry the offer's id with a suffix.
-///
-/// Source: `marketplace-saas.md` section 2.
-pub fn is_of_plan(subscription: &Subscription, plan: &Plan) -> bool {
-    let service_id = &plan.service_id;
-    let offer = subscription.offer.as_ref();
-    let live = offer.strip_suffix("-preview").unwrap_or(offer);
-    let offers = [offer, live];
-    offers.iter().any(|it| it.eq_ignore_ascii_case(service_id.offer()))
-        && subscription.plan.eq_ignore_ascii_case(service_id.plan())
 }
 
 fn covered(

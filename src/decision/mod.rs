@@ -31,7 +31,7 @@ pub use evidence::{
     Covered, Evidence, EvidenceId, EvidenceKind, Found, Knowledge, Known, License, Proof, Question,
     Seat, Shown, Subscribed, UsageRight, Users,
 };
-pub use gather::{answer, explain, full_license, full_subscription, gather, is_of_plan};
+pub use gather::{answer, explain, full_license, full_subscription, gather};
 pub use judge::{Counting, Verdict, is_distrusted, is_stale, judge};
 pub use license::{LicenseNow, license_now, time_step};
 pub use license_figures::{LicenseFigures, Named};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cover::{LicenseCover, SeatCover, covers};
-use super::{is_of_plan, license_now};
+use super::license_now;
 use crate::domain::{
     ActivatedBy, Activation, Consent, HeldSeat, HybridMode, License, LicenseId, LicenseUser,
     Mirror, OverLimit, Plan, Policy, Product, Sku, SkuId, SwitchAct, SwitchTo, TenantId, UserId,
@@ -393,7 +393,8 @@ fn bought<'a>(mirror: &'a Mirror, asked: &SwitchAsked<'a>) -> Vec<Bought<'a>> {
     let pairs = managed.flat_map(|plan| view.skus.iter().map(move |sku| (plan, sku)));
     let ours = pairs.filter(|(plan, sku)| view.sku_match(sku, plan).is_some());
     ours.map(|(plan, sku)| {
-        let mut terms = mirror.subscriptions_of(asked.tenant).filter(|it| is_of_plan(it, plan));
+        let mut terms =
+            mirror.subscriptions_of(asked.tenant).filter(|it| it.is_of(&plan.service_id));
         let term = terms.next();
         Bought {
             plan,

@@ -41,9 +41,9 @@ impl<'a> Words<'a> {
         });
         let managed = asked.product.plans.iter().filter(|it| it.channel.is_managed_per_user());
         let plans: Vec<&str> = managed.map(|it| it.service_id.plan()).collect();
-        let subscription = mirror.subscriptions_of(asked.tenant).find(|it| {
-            plan.bought.iter().any(|bought| crate::decision::is_of_plan(it, bought.plan))
-        });
+        let subscription = mirror
+            .subscriptions_of(asked.tenant)
+            .find(|it| plan.bought.iter().any(|bought| it.is_of(&bought.plan.service_id)));
         Self {
             plan,
             hybrid: asked.product.hybrid,
