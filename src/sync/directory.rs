@@ -24,8 +24,8 @@ use super::progress::Gauge;
 use super::upstream::DirectoryReads;
 use super::{Begun, Clock, End, Limits, Sources, SyncError, Tally, apart, closed, failure, spread};
 use crate::domain::{
-    Catalog, Change, Cloud, Commit, Consent, Grant, Mirror, Outcome, ReadWrite, Run, SourceState,
-    Tenant, TenantId, TenantView, Trigger, Unfinished, UserId, UserWrites,
+    Catalog, Change, Cloud, Commit, Consent, Grant, Mirror, Outcome, ReadWrite, Run, Sequence,
+    SourceState, Tenant, TenantId, TenantView, Trigger, Unfinished, UserId, UserWrites,
 };
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::planted::{self, Mistake, planted};
@@ -56,7 +56,10 @@ fn mode<G>(with: &With<'_, G>, state: &SourceState, asked: bool, now: Timestamp)
     if state.cursor.is_none() || old(state.cursor_issued, CURSOR_LIFE) {
         return Mode::Enumerate;
     }
+    // One that was cut off, whoever asked for it, is gone on with.
+    let under_way = with.unfinished.as_ref().is_some_and(|it| it.of == Sequence::Sweep);
     let sweep = asked
+        || under_way
         || state.held_back > 0
         || state.catalog != with.catalog.fingerprint()
         || old(state.last_full, with.limits.sweep);
