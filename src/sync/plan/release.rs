@@ -172,6 +172,17 @@ mod tests {
     }
 
     #[test]
+    fn who_was_not_understood_stays_one_of_whom_nobody_knows() {
+        let (mut held, _) = enumerate(&tenant(30), 1, &[1]);
+        let marked = held.users.get(user(9)).unwrap();
+        let marked = UserLicences { unread: true, ..marked };
+        held.users = held.users.patched(&[(user(9), Some(marked))]);
+        let (after, commit) = released(&held);
+        assert_eq!(after.users.get(user(9)), Some(UserLicences::unread()));
+        assert_eq!((after.users.licensed(), commit.changes.len()), (1, 1 + 29));
+    }
+
+    #[test]
     fn a_look_at_one_user_neither_confirms_nor_drops_what_is_held() {
         let (held, _) = enumerate(&tenant(30), 1, &[1, 2]);
         let found = Found {

@@ -94,6 +94,29 @@ fn a_second_equal_read_changes_nothing() {
 }
 
 #[test]
+fn a_mark_that_something_was_not_understood_is_no_change_of_what_is_held() {
+    let unread = Some(UserLicences::unread());
+    let marked = UserLicences { unread: true, ..holds(1) };
+    let told = |view: &TenantView, holds: Option<UserLicences>| {
+        let found =
+            Found { skus: vec![sku(1)], told: [(user(1), holds)].into(), ..Found::default() };
+        let (view, planned) = apply(view, found, 1);
+        (view, planned.tally, planned.commit.changes)
+    };
+    let nobody = Tally::default();
+    let (view, tally, changes) = told(&tenant(0), unread.clone());
+    assert_eq!((tally, changes.len(), view.users.unread()), (nobody, 0, 1));
+    let (view, tally, changes) = told(&view, Some(marked));
+    assert_eq!((tally.added, tally.changed, view.users.licensed()), (1, 0, 1));
+    assert!(changes[0].before.is_none() && changes[0].after.is_some(), "it is new");
+    let (view, tally, changes) = told(&view, unread);
+    assert_eq!((tally.removed, tally.changed, view.users.licensed()), (1, 0, 0));
+    assert!(changes[0].after.is_none(), "it is gone");
+    let (view, tally, changes) = told(&view, None);
+    assert_eq!((tally, changes.len(), view.users.len()), (nobody, 0, 0));
+}
+
+#[test]
 fn a_few_may_go_at_once() {
     let (view, planned) = enumerate(&tenant(10), 1, &[1, 2, 3, 4, 5]);
     assert_eq!((planned.held, planned.tally.removed), (None, 5));
