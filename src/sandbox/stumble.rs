@@ -22,13 +22,22 @@ pub struct Stumble {
     pub done: bool,
     /// How many requests.
     pub times: u32,
+    /// After how many that get the usual answer.
+    #[serde(default)]
+    pub after: u32,
 }
 
 impl Stumble {
     /// The next `times` requests of this method whose path ends so get this status.
     pub fn new(method: &str, path_end: &str, status: u16, times: u32) -> Self {
         let (method, path_end) = (method.to_owned(), path_end.to_owned());
-        Self { method, path_end, status, body: String::new(), done: false, times }
+        Self { method, path_end, status, body: String::new(), done: false, times, after: 0 }
+    }
+
+    /// Only once so many more have got the usual answer.
+    #[must_use]
+    pub fn after(self, requests: u32) -> Self {
+        Self { after: requests, ..self }
     }
 
     /// With this body.

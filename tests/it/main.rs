@@ -34,6 +34,7 @@ mod orders;
 mod power;
 mod recorded;
 mod reports;
+mod resumed;
 mod rights;
 mod samples;
 mod sandbox;

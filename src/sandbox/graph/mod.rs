@@ -111,6 +111,9 @@ fn outer(world: &mut World, ask: &Ask, path: &[&str], caller: &Caller) -> Reply 
 
 /// What may go wrong before anyone looks at the question.
 fn stumble(world: &mut World, ask: &Ask) -> Option<Reply> {
+    if let Some(stumble) = world.stumbles(ask) {
+        return Some(stumble.reply());
+    }
     let throttled = || GraphError::new(429, "TooManyRequests", "Too many requests.");
     if world.strikes(Fault::Graph503Html) {
         return Some(Reply::html(503));

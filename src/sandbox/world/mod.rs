@@ -213,7 +213,7 @@ impl World {
         self.fate.hits(chance)
     }
 
-    /// Lets the marketplace or Partner Center stumble over its next requests of a kind, after those ordered before.
+    /// Lets the marketplace, Graph or Partner Center stumble over its next requests of a kind, after those ordered before.
     pub fn stumble(&mut self, stumble: Stumble) {
         self.stumbles.push(stumble);
     }
@@ -221,6 +221,10 @@ impl World {
     /// What this request stumbles over.
     pub(crate) fn stumbles(&mut self, ask: &Ask) -> Option<Stumble> {
         let stumble = self.stumbles.iter_mut().find(|it| it.times > 0 && it.fits(ask))?;
+        if stumble.after > 0 {
+            stumble.after -= 1;
+            return None;
+        }
         stumble.times -= 1;
         Some(stumble.clone())
     }
