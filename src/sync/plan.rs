@@ -27,11 +27,6 @@ use self::release::Missing;
 pub use self::release::release;
 pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};
 
-/// Seats that one full read may always remove, however small the tenant.
-///
-/// Source: contract section 3, `remove_limit`.
-const ALWAYS_REMOVABLE: usize = 5;
-
 /// What was read of a tenant.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
@@ -279,9 +274,7 @@ impl Planner<'_> {
 
     /// Whether losing this many of so many seats waits for a second read.
     fn brakes(&self, lost: usize, total: usize) -> bool {
-        !planted(Mistake::NoBrake)
-            && lost > ALWAYS_REMOVABLE
-            && self.limits.remove_limit.is_exceeded_by(lost, total)
+        !planted(Mistake::NoBrake) && self.limits.remove_limit.brakes(lost, total)
     }
 
     /// Writes what a user holds if it differs, and notes the change if it is one.

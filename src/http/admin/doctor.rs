@@ -222,6 +222,19 @@ fn tenant(view: &TenantView, admin: &Admin, now: Timestamp) -> Option<Checked> {
         );
         return Some(Checked::ill(what, Health::Fair, held.told(view.directory.held_back), next));
     }
+    let rights = view.rights_held(admin.policy.remove_limit).len();
+    if rights > 0 {
+        let found = format!(
+            "held back: {rights} of {} users came without usage rights, and nobody with any",
+            view.rights.holders()
+        );
+        let next = format!(
+            "check that the app's home tenant is associated with your account (Partner Center, \
+             Account settings, Tenants), or `entitled tenants release {}` if they are gone indeed",
+            it.id
+        );
+        return Some(Checked::ill(what, Health::Fair, found, next));
+    }
     let limits = &admin.policy.directory;
     if !is_stale(read, limits, now) {
         return None;

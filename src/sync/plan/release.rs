@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Cause, Change, Commit, Entity, Fact, HeldBack, Licence, Outcome, RunId, Sku, SkuId, SourceKey,
-    SourceState, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
+    Cause, Change, Commit, Entity, Fact, HeldBack, Licence, Outcome, RunId, Share, Sku, SkuId,
+    SourceKey, SourceState, TenantUsers, TenantView, UserId, UserLicences, UserWrites,
 };
 
 /// What a run no longer had, while the brake holds it.
@@ -51,18 +51,45 @@ pub(super) fn kept(
     anything.then(|| HeldBack { skus, ..held.clone() })
 }
 
-/// Lets go of what the brake holds: it is removed as the read that missed it said, with an entry in
-/// the journal for each and one for who released it. `None` if nothing is held. What a later round
-/// changed stays as it is.
-pub fn release(view: &TenantView, cause: &Cause, now: Timestamp) -> Option<Commit> {
-    let held = view.held.as_deref()?;
+/// Lets go of what the brake holds, seats and usage rights: it is removed as the read that missed
+/// it said, with an entry in the journal for each and one for who released it. `None` if nothing is
+/// held. What a later round changed stays as it is.
+pub fn release(
+    view: &TenantView,
+    remove_limit: Share,
+    cause: &Cause,
+    now: Timestamp,
+) -> Option<Commit> {
+    let mut commit = Commit::default();
+    if let Some(held) = view.held.as_deref() {
+        seats(view, held, cause, now, &mut commit);
+    }
+    rights(view, &view.rights_held(remove_limit), cause, now, &mut commit);
+    (!commit.changes.is_empty()).then_some(commit)
+}
+
+/// Nothing is remembered of these users: what they have is what the next look shows.
+fn rights(view: &TenantView, held: &[UserId], cause: &Cause, now: Timestamp, commit: &mut Commit) {
+    if held.is_empty() {
+        return;
+    }
     let tenant = view.tenant.id;
-    let mut commit = Commit {
-        held: vec![(tenant, None)],
-        sources: vec![(SourceKey::directory(tenant), freed(&view.directory))],
-        changes: vec![noted(view, held, cause, now)],
-        ..Commit::default()
-    };
+    let (count, of) = (held.len(), view.rights.holders());
+    let words =
+        format!("held back: {count} of {of} users' usage rights, which were shown no longer");
+    commit.changes.push(noted(view, words, cause, now));
+    for user in held {
+        let before = view.rights.get(*user).map(|it| &**it);
+        commit.changes.push(Change::of_rights(now, cause.clone(), (tenant, *user), before, None));
+        commit.rights.push((tenant, *user, None));
+    }
+}
+
+fn seats(view: &TenantView, held: &HeldBack, cause: &Cause, now: Timestamp, commit: &mut Commit) {
+    let tenant = view.tenant.id;
+    commit.held.push((tenant, None));
+    commit.sources.push((SourceKey::directory(tenant), freed(&view.directory)));
+    commit.changes.push(noted(view, held.told(view.directory.held_back), cause, now));
     let mut lost: BTreeMap<UserId, Vec<SkuId>> = BTreeMap::new();
     for (sku, users) in &held.users {
         for user in users.iter() {
@@ -95,7 +122,6 @@ pub fn release(view: &TenantView, cause: &Cause, now: Timestamp) -> Option<Commi
         let left = view.skus.iter().filter(|it| !gone(it)).cloned().collect();
         commit.skus.push((tenant, left));
     }
-    Some(commit)
 }
 
 /// The source's state without what the brake said. When it was completely read the next run says.
@@ -106,7 +132,7 @@ fn freed(state: &SourceState) -> SourceState {
 }
 
 /// Who let go of what.
-fn noted(view: &TenantView, held: &HeldBack, cause: &Cause, at: Timestamp) -> Change {
+fn noted(view: &TenantView, held: String, cause: &Cause, at: Timestamp) -> Change {
     let by = cause.operator().unwrap_or_else(|| cause.to_string());
     let tenant = view.tenant.id;
     Change {
@@ -116,7 +142,7 @@ fn noted(view: &TenantView, held: &HeldBack, cause: &Cause, at: Timestamp) -> Ch
         id: tenant.to_string().into(),
         tenant: Some(tenant),
         user: None,
-        before: Some(Fact::Words(held.told(view.directory.held_back).into())),
+        before: Some(Fact::Words(held.into())),
         after: Some(Fact::Words(format!("released by {by}").into())),
     }
 }
@@ -126,13 +152,19 @@ mod tests {
     use super::super::Found;
     use super::super::tests::{apply, enumerate, holds, mirror_of, present, sku, tenant, user};
     use super::*;
+    use crate::domain::{Right, UserRights};
 
     const OPS: Cause = Cause::Operator(7);
 
     /// The tenant after the release, and what it changed.
     fn released(view: &TenantView) -> (TenantView, Commit) {
         let mirror = mirror_of(view);
-        let commit = release(mirror.tenant(view.tenant.id).unwrap(), &OPS, Timestamp::UNIX_EPOCH);
+        let commit = release(
+            mirror.tenant(view.tenant.id).unwrap(),
+            Share::FIFTH,
+            &OPS,
+            Timestamp::UNIX_EPOCH,
+        );
         let commit = commit.unwrap();
         let after = mirror.applied(&commit);
         (after.tenant(view.tenant.id).unwrap().as_ref().clone(), commit)
@@ -154,7 +186,7 @@ mod tests {
         assert_eq!(note.after, words("released by user id 7"));
         assert!(commit.changes.iter().all(|it| it.cause == OPS));
         assert_eq!(after.held.as_deref(), None);
-        assert!(release(&after, &OPS, Timestamp::UNIX_EPOCH).is_none(), "once");
+        assert!(release(&after, Share::FIFTH, &OPS, Timestamp::UNIX_EPOCH).is_none(), "once");
     }
 
     #[test]
@@ -198,10 +230,39 @@ mod tests {
     }
 
     #[test]
+    fn held_usage_rights_go_with_an_entry_for_each() {
+        let mut view = tenant(3);
+        for n in 1..=7 {
+            let rights = |missing_since| UserRights {
+                rows: vec![Right {
+                    identifier: "p.panel.team".into(),
+                    catalog: None,
+                    state: "active".into(),
+                    bare: None,
+                }],
+                read_at: Timestamp::UNIX_EPOCH,
+                missing_since,
+            };
+            let missing = (n > 1).then_some(Timestamp::UNIX_EPOCH);
+            view.rights.insert(user(n), rights(missing).into());
+        }
+        let of = |view: &TenantView| release(view, Share::FIFTH, &OPS, Timestamp::UNIX_EPOCH);
+        let commit = of(&view).unwrap();
+        assert_eq!((commit.rights.len(), commit.changes.len()), (6, 1 + 6));
+        assert!(commit.rights.iter().all(|(_, who, it)| *who != user(1) && it.is_none()));
+        let words = "held back: 6 of 7 users' usage rights, which were shown no longer";
+        assert_eq!(commit.changes[0].before, Some(Fact::Words(words.into())));
+        assert!(commit.held.is_empty() && commit.sources.is_empty(), "no seats were");
+        // Somebody was seen with rights since: the next look takes what is gone, and no brake holds it.
+        view.rights_source.proven = Some(("app".into(), Timestamp::UNIX_EPOCH));
+        assert_eq!(of(&view).map(|it| it.changes.len()), None);
+    }
+
+    #[test]
     fn a_second_read_that_misses_the_same_leaves_nothing_to_release() {
         let (held, _) = enumerate(&tenant(30), 1, &[1]);
         let (gone, planned) = enumerate(&held, 2, &[1]);
         assert_eq!((planned.held, gone.held.as_deref()), (None, None));
-        assert!(release(&gone, &OPS, Timestamp::UNIX_EPOCH).is_none());
+        assert!(release(&gone, Share::FIFTH, &OPS, Timestamp::UNIX_EPOCH).is_none());
     }
 }

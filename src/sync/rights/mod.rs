@@ -189,8 +189,16 @@ impl Pass<'_> {
             started: at,
         };
         let app = sources.microsoft.app();
-        let asking = Asking { app, every, at, now, cause: begun.cause(), hides };
+        let remove_limit = sources.limits.remove_limit;
+        let asking = Asking { app, every, remove_limit, at, now, cause: begun.cause(), hides };
         let mut planned = plan::plan(&view, &sources.catalog, &answers, &asking);
+        if let Some((held, of)) = planned.held.filter(|_| view.rights_held(remove_limit).is_empty())
+        {
+            warn!(
+                tenant.id = %self.tenant, rights.held = held, rights.holders = of,
+                "The brake holds {held} of {of} users' usage rights: they came without, and nobody                  with any. Check that the app's home tenant is associated with the publisher's                  account (Partner Center, Account settings, Tenants); if they are gone indeed, run                  `entitled tenants release {}`", self.tenant
+            );
+        }
         let mut mappings = Vec::new();
         if may_learn && learning_is_due(&view, &planned, now) {
             mappings = self.learned(&view, &answers, &planned, now).await;
@@ -208,7 +216,7 @@ impl Pass<'_> {
         mappings: Vec<Mapping>,
         now: Timestamp,
     ) -> Option<Commit> {
-        let Planned { rights, source, changes, odd } = planned;
+        let Planned { rights, source, changes, odd, held: _ } = planned;
         if rights.is_empty() && source.is_none() && odd.is_empty() && mappings.is_empty() {
             return None;
         }

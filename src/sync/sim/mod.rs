@@ -33,9 +33,8 @@ use super::lookups::look::{Listed, Looked, look};
 use super::lookups::order::Order;
 use super::progress::Gauge;
 use super::{Begun, Clock, Limits};
-use crate::config::Share;
 use crate::domain::{
-    Catalog, Channel, Commit, Coverage, HybridMode, Mirror, Plan, Product, RunId, SourceKey,
+    Catalog, Channel, Commit, Coverage, HybridMode, Mirror, Plan, Product, RunId, Share, SourceKey,
     Trigger, UserId,
 };
 use crate::microsoft::MicrosoftError;
