@@ -122,10 +122,10 @@ fn usage_rights(
     let users = clipped(mirror.tenants().map(|it| it.rights.holders()).sum());
     let help = "Users with usage rights that their directory does not show";
     gauge(encoder, "usage_rights", help, None, [(NO_LABELS, users)])?;
-    let held = mirror.tenants().map(|it| it.rights_held(policy.remove_limit).len()).sum();
+    let braked = mirror.tenants().map(|it| it.rights_held(policy.remove_limit).len()).sum();
     let help =
         "Users whose usage rights the brake holds until anybody in the tenant is seen with any";
-    gauge(encoder, "usage_rights_held", help, None, [(NO_LABELS, clipped(held))])?;
+    gauge(encoder, "usage_rights_held", help, None, [(NO_LABELS, clipped(braked))])?;
     let refused = mirror.tenants().filter(|it| it.rights_source.refused.is_some()).count();
     let help = "Tenants whose usage rights may not be read";
     gauge(encoder, "usage_rights_refused", help, None, [(NO_LABELS, clipped(refused))])?;
