@@ -212,7 +212,6 @@ impl Daemon {
         spawn(&mut tasks, "look-ups", looking);
         spawn(&mut tasks, "change notifications", told);
         spawn(&mut tasks, "the watch over threads", background.watch(parts.cancel.clone()));
-        spawn(&mut tasks, "the watch over threads", background.watch(parts.cancel.clone()));
         tasks.spawn(async {
             Exit { task: "the scheduler", result: background.run(scheduler).await }
         });

@@ -11,7 +11,7 @@ use entitled::store::{Guard, Store, StoreOptions};
 use jiff::Timestamp;
 
 use crate::load;
-use crate::support::{self, Numbers, cpu_s, row, rss_mib, seconds, title, user};
+use crate::support::{self, Numbers, cpu_s, free_addresses, row, rss_mib, seconds, title, user};
 
 const CALLER_KEY: &str = "ent_c2VjcmV0LW9mLXRoZS13ZWItc2hvcC1pbi1ldmVyeS10ZXN0";
 /// So many, that none reaches its limit.
@@ -146,9 +146,9 @@ struct Daemon {
 
 impl Daemon {
     async fn start(folder: &Path) -> Self {
-        let (public, ops) = (free_port(), free_port());
+        let [public, ops, down] = free_addresses();
         let config = folder.join("entitled.toml");
-        std::fs::write(&config, text(folder, public, ops)).unwrap();
+        std::fs::write(&config, text(folder, [public, ops, down])).unwrap();
         let begun = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_entitled"))
             .args(["--config", config.to_str().unwrap(), "serve"])
@@ -178,12 +178,8 @@ impl Drop for Daemon {
     }
 }
 
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-fn text(folder: &Path, public: SocketAddr, ops: SocketAddr) -> String {
-    let (down, folder) = (free_port(), folder.display());
+fn text(folder: &Path, [public, ops, down]: [SocketAddr; 3]) -> String {
+    let folder = folder.display();
     let caller = |number: usize| {
         let key = format!("{folder}/key{number}");
         std::fs::write(&key, format!("{CALLER_KEY}AAA{number}")).unwrap();

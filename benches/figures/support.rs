@@ -1,5 +1,6 @@
 //! What the figures share: a mirror of any size, a way to print, a generator of numbers.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use entitled::domain::{
@@ -149,12 +150,34 @@ pub fn cpu_s(pid: u32) -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
-/// Makes the calling thread run only where nothing else wants to (`SCHED_IDLE`, by util-linux's
-/// `chrt`), so that on the processors of one machine it is as if it ran on another.
+/// Makes the calling thread run only where nothing else wants to (`SCHED_IDLE`), so that on the
+/// processors of one machine it is as if it ran on another.
 pub fn give_way() {
+    assert!(schedule(["--idle", "--pid", "0"]), "chrt (util-linux)");
+}
+
+/// Makes the calling thread run whenever it can (`SCHED_FIFO`), so that what it waits for is an answer and
+/// not a processor: as if it ran on another machine. Whether the system allows it.
+pub fn go_first() -> bool {
+    schedule(["--fifo", "--pid", "1"])
+}
+
+/// By util-linux's `chrt`: the standard library has no words for it.
+fn schedule(policy: [&str; 3]) -> bool {
     let thread = std::fs::read_link("/proc/thread-self").unwrap();
     let thread = thread.file_name().unwrap();
-    let chrt =
-        std::process::Command::new("chrt").args(["--idle", "--pid", "0"]).arg(thread).status();
-    assert!(chrt.unwrap().success(), "chrt (util-linux)");
+    let chrt = std::process::Command::new("chrt").args(policy).arg(thread).status();
+    chrt.is_ok_and(|it| it.success())
+}
+
+/// So many free addresses of this machine, outside the range of ports that connections get by themselves:
+/// asking at a port of that range before anybody listens there can connect the asker with itself, and
+/// whoever wanted to listen there cannot.
+///
+/// Source: Linux, `ip_local_port_range` in `Documentation/networking/ip-sysctl.rst`: 32768 to 60999.
+pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let begin = 20_000 + (std::process::id() % 10_000) as u16;
+    let addresses = (begin..32_768).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut free = addresses.filter(|it| std::net::TcpListener::bind(it).is_ok());
+    std::array::from_fn(|_| free.next().unwrap())
 }

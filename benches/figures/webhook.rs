@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::load::{self, Seen};
-use crate::support::{row, rss_mib, title};
+use crate::support::{free_addresses, row, rss_mib, title};
 
 const MARKETPLACE: &str = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7";
 const ROUNDS: usize = 5;
@@ -125,7 +125,7 @@ struct Daemon {
 
 impl Daemon {
     async fn start(folder: &Path, sandbox: &str) -> Self {
-        let (public, ops) = (free_port(), free_port());
+        let [public, ops] = free_addresses();
         let config = folder.join("entitled.toml");
         std::fs::write(&config, text(folder, sandbox, public, ops)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_entitled"))
@@ -168,10 +168,6 @@ impl Drop for Daemon {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
-}
-
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn text(folder: &Path, sandbox: &str, public: SocketAddr, ops: SocketAddr) -> String {

@@ -18,7 +18,7 @@ const USER_AGENT: &str = concat!("entitled/", env!("CARGO_PKG_VERSION"));
 /// How large one answer may be, unpacked.
 ///
 /// Source: reliability.md section 4.1.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Ids under which Microsoft's support finds a request, in the order in which we name them.
 ///

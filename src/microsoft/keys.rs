@@ -1,14 +1,16 @@
 //! Entra's public keys, as one document.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::DATE;
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::error::{ErrorKind, MicrosoftError};
-use super::http::{Answer, Http, Outgoing};
+use super::http::{ANSWER_BYTES_MAX, Answer, Http, Outgoing};
 use super::json;
 use super::link::Base;
 use super::meter::Meter;
@@ -19,6 +21,10 @@ use crate::domain::TenantId;
 ///
 /// Source: reliability.md section 4.2 (9).
 const KEYS_MAX: usize = 1_000;
+/// How long one place may take to answer, for the others to have their turn.
+const PLACE_MAX: Duration = Duration::from_secs(5);
+/// How long the keys of the first version are waited for, beside those of the second.
+const V1_MAX: Duration = Duration::from_secs(3);
 const METADATA: &str = "GET /.well-known/openid-configuration";
 const KEYS: &str = "GET /discovery/keys";
 
@@ -41,7 +47,10 @@ impl EntraKeySource {
     /// `authority`: the `login` they were read from.
     ///
     /// A key of the second version says whose tokens it may sign (`issuer`); where both versions
-    /// list a key, that one is taken.
+    /// list a key, that one is taken. The first version's are taken if they come in time: as a rule
+    /// both lists hold the same keys.
+    ///
+    /// Each place is asked once: who asks has a schedule of his own.
     ///
     /// # Errors
     ///
@@ -60,16 +69,21 @@ impl EntraKeySource {
             ("/common/.well-known/openid-configuration".to_owned(), true),
             ("/common/discovery/keys".to_owned(), false),
         ];
-        let mut keys = BTreeMap::new();
-        // The first version's first: the second's entries, which name the issuer, replace them.
-        match self.first_of(&meter, &v1).await {
-            Ok(found) => keys.extend(found),
-            Err(error) => tracing::debug!(
-                error = &error as &dyn std::error::Error,
+        // Both at once: what one lacks must not cost the other its time.
+        let (v1, v2) =
+            tokio::join!(timeout(V1_MAX, self.first_of(&meter, &v1)), self.first_of(&meter, &v2),);
+        let late = || MicrosoftError::new(ErrorKind::Transient, "they take too long");
+        let v1 = v1.unwrap_or_else(|_elapsed| Err(late()));
+        // The second version's entries, which name the issuer, replace the first's.
+        let mut keys = v1.unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(
+                error,
                 "Entra's keys of version 1 cannot be read, those of version 2 will do"
-            ),
-        }
-        keys.extend(self.first_of(&meter, &v2).await?);
+            );
+            BTreeMap::new()
+        });
+        keys.extend(v2?);
         let keys: Vec<Value> = keys.into_values().collect();
         let merged = json!({ "authority": self.authority, "keys": keys });
         Ok(merged.to_string().into_bytes())
@@ -130,14 +144,9 @@ impl EntraKeySource {
         path: &str,
     ) -> Result<Value, MicrosoftError> {
         let outgoing = Outgoing::get(self.base.url(path)?);
-        let mut tries = self.pace.tries(meter);
-        loop {
-            let answer = self.http.send(endpoint, meter, outgoing.clone()).await;
-            match answer.and_then(|it| self.judge(endpoint, &it)) {
-                Ok(value) => return Ok(value),
-                Err(error) => tries.again(error).await?,
-            }
-        }
+        let answer =
+            self.http.send_within(endpoint, meter, outgoing, (ANSWER_BYTES_MAX, PLACE_MAX));
+        self.judge(endpoint, &answer.await?)
     }
 
     fn judge(&self, endpoint: &str, answer: &Answer) -> Result<Value, MicrosoftError> {

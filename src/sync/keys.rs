@@ -6,14 +6,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -60,9 +60,13 @@ pub struct FetchError(#[source] pub Box<dyn Error + Send + Sync>);
 pub enum Lookup {
     /// A key of this id is in this set.
     Known(Arc<KeySet>),
-    /// There is none: the token is not good.
+    /// A set that was just read has none: the token is not good.
     Unknown,
-    /// No set was ever read: whether the token is good cannot be told.
+    /// No set was ever read, or the one that would show it cannot be read now: whether the token
+    /// is good cannot be told.
+    ///
+    /// Source: contract section 5; `marketplace-saas.md` section 8.5 (503, for Microsoft to come
+    /// again).
     Unavailable,
 }
 
@@ -74,7 +78,8 @@ pub struct EntraKeys {
     clock: Clock,
     asked: Mutex<Asked>,
     look_again: Notify,
-    rounds: watch::Sender<u64>,
+    /// Told at the end of each fetch: whether it brought a set.
+    rounds: watch::Sender<bool>,
 }
 
 /// What requests have asked for.
@@ -84,17 +89,18 @@ struct Asked {
     pending: bool,
     /// When fetches were asked for, within the window.
     granted: VecDeque<Timestamp>,
+    /// When the last fetch ended, if it brought a set.
+    read: Option<Timestamp>,
     /// Ids that a fetch did not bring, and when.
     vain: HashMap<Box<str>, Timestamp>,
 }
 
 enum Claim {
-    /// A fetch may be asked for.
-    Granted,
-    /// One is on its way anyway.
-    Shared,
-    /// None will run: too many were asked for, or this id was just looked for.
-    Refused,
+    /// A fetch is on its way, for this id or anyway: its end will be told here.
+    Round(watch::Receiver<bool>),
+    /// None will run: this id was just looked for, or too many fetches were asked for. The flag says
+    /// that a set which was just read lacks it.
+    Refused { lacking: bool },
 }
 
 impl EntraKeys {
@@ -117,7 +123,7 @@ impl EntraKeys {
             // The task begins with a fetch.
             asked: Mutex::new(Asked { pending: true, ..Asked::default() }),
             look_again: Notify::new(),
-            rounds: watch::Sender::new(0),
+            rounds: watch::Sender::new(false),
         }
     }
 
@@ -132,44 +138,45 @@ impl EntraKeys {
         if let Some(known) = self.known(kid) {
             return Lookup::Known(known);
         }
-        let mut rounds = self.rounds.subscribe();
-        let claim = self.claim(kid);
-        if let Claim::Granted = claim {
-            self.look_again.notify_one();
-        }
-        if let Claim::Granted | Claim::Shared = claim {
-            // It ends with this object only; whoever waits has a timeout of his own.
-            drop(rounds.changed().await);
-            if let Some(known) = self.known(kid) {
-                return Lookup::Known(known);
+        let lacking = match self.claim(kid) {
+            Claim::Refused { lacking } => lacking,
+            Claim::Round(mut end) => {
+                // It ends with this object only; whoever waits has a timeout of his own.
+                drop(end.changed().await);
+                let read = *end.borrow();
+                if let Some(known) = self.known(kid) {
+                    return Lookup::Known(known);
+                }
+                // A fetch that failed has shown nothing of this id.
+                if read {
+                    self.in_vain(kid);
+                }
+                read
             }
-            self.in_vain(kid);
-        }
-        if self.is_known() { Lookup::Unknown } else { Lookup::Unavailable }
+        };
+        if lacking { Lookup::Unknown } else { Lookup::Unavailable }
     }
 
     /// Reads the keys at once, then every hour, sooner after a failure and when asked to, until
     /// cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
-        let mut failures = 0_u32;
+        let mut schedule = Schedule { failures: 0, next: Instant::now() };
+        let mut scheduled = true;
         loop {
-            match self.refresh().await {
-                Ok(()) => failures = 0,
-                Err(error) => {
-                    failures = failures.saturating_add(1);
-                    let error = error.as_ref() as &dyn Error;
-                    warn!(error, failures, "Signing keys not read, going on with the last good");
-                }
+            let read = self.refresh().await;
+            schedule.fetched(scheduled, read.is_ok(), Instant::now());
+            if let Err(error) = &read {
+                let (error, failures) = (error.as_ref() as &dyn Error, schedule.failures);
+                warn!(error, failures, "Signing keys not read, going on with the last good");
             }
-            self.set_pending(false);
-            self.rounds.send_modify(|it| *it = it.wrapping_add(1));
-            tokio::select! {
+            self.end_round(read.is_ok());
+            scheduled = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                () = self.look_again.notified() => {}
-                () = sleep(rest(failures)) => {}
-            }
-            self.set_pending(true);
+                () = self.look_again.notified() => false,
+                () = sleep_until(schedule.next) => true,
+            };
+            self.asked().pending = true;
         }
     }
 
@@ -192,38 +199,49 @@ impl EntraKeys {
         Ok(())
     }
 
-    fn set_pending(&self, pending: bool) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).pending = pending;
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells all who wait how the fetch ended. Who comes later does not hear of this one: he asks
+    /// under the same lock.
+    fn end_round(&self, read: bool) {
+        let now = (self.clock)();
+        let mut asked = self.asked();
+        asked.pending = false;
+        asked.read = read.then_some(now);
+        self.rounds.send_replace(read);
     }
 
     fn known(&self, kid: &str) -> Option<Arc<KeySet>> {
         self.current.load_full().filter(|it| it.has(kid))
     }
 
-    /// Whether this id is worth a fetch.
+    /// Whether this id is worth a fetch; asks for it.
     fn claim(&self, kid: &str) -> Claim {
         let now = (self.clock)();
         let recent = |at: &Timestamp| now.duration_since(*at) < WINDOW;
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.asked();
         if asked.vain.get(kid).is_some_and(recent) {
-            return Claim::Refused;
+            return Claim::Refused { lacking: true };
         }
         if asked.pending {
-            return Claim::Shared;
+            return Claim::Round(self.rounds.subscribe());
         }
         asked.granted.retain(recent);
         if asked.granted.len() >= FETCHES_IN_WINDOW {
-            return Claim::Refused;
+            return Claim::Refused { lacking: asked.read.as_ref().is_some_and(recent) };
         }
         asked.granted.push_back(now);
         asked.pending = true;
-        Claim::Granted
+        self.look_again.notify_one();
+        Claim::Round(self.rounds.subscribe())
     }
 
     /// Remembers that this id was looked for.
     fn in_vain(&self, kid: &str) {
         let now = (self.clock)();
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.asked();
         if asked.vain.len() >= VAIN_MAX {
             asked.vain.retain(|_, at| now.duration_since(*at) < WINDOW);
         }
@@ -233,10 +251,62 @@ impl EntraKeys {
     }
 }
 
-/// How long to rest after so many failures in a row.
-fn rest(failures: u32) -> Duration {
-    match failures.checked_sub(1) {
-        None => EVERY,
-        Some(doublings) => RETRY_FIRST.saturating_mul(1 << doublings.min(9)).min(EVERY),
+/// When the keys are read without anybody asking.
+struct Schedule {
+    /// Failures of such fetches in a row.
+    failures: u32,
+    next: Instant,
+}
+
+impl Schedule {
+    /// A fetch has ended; `scheduled` says that nobody asked for it.
+    ///
+    /// One that a key id asked for and that failed changes nothing: who sends ids of his own would
+    /// otherwise cause more fetches than [`FETCHES_IN_WINDOW`].
+    fn fetched(&mut self, scheduled: bool, read: bool, now: Instant) {
+        match (read, scheduled) {
+            (true, _) => self.failures = 0,
+            (false, true) => self.failures = self.failures.saturating_add(1),
+            (false, false) => return,
+        }
+        self.next = now + self.rest();
+    }
+
+    fn rest(&self) -> Duration {
+        match self.failures.checked_sub(1) {
+            None => EVERY,
+            Some(doublings) => RETRY_FIRST.saturating_mul(1 << doublings.min(9)).min(EVERY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_schedule_itself_fetched_in_vain_is_tried_again_sooner() {
+        let now = Instant::now();
+        let mut schedule = Schedule { failures: 0, next: now };
+        // Scheduled or not, read or not, at which second; then the next one of the schedule's own.
+        for (scheduled, read, at, next) in [
+            (true, true, 0, 3_600),
+            (false, false, 10, 3_600),
+            (false, false, 20, 3_600),
+            (false, true, 30, 3_630),
+            (true, false, 3_630, 3_640),
+            (false, false, 3_635, 3_640),
+            (true, false, 3_640, 3_660),
+            (true, false, 3_660, 3_700),
+            (false, true, 3_690, 7_290),
+        ] {
+            schedule.fetched(scheduled, read, now + Duration::from_secs(at));
+            let next_in = schedule.next.duration_since(now).as_secs();
+            assert_eq!(next_in, next, "{scheduled} {read} {at}");
+        }
+        for _ in 0..100 {
+            schedule.fetched(true, false, now);
+        }
+        assert_eq!(schedule.next.duration_since(now), EVERY, "and never less often");
     }
 }

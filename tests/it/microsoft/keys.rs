@@ -75,3 +75,24 @@ async fn a_list_that_is_none_is_not_taken_for_no_keys() {
         assert_eq!(it.microsoft.keys().fetch().await.unwrap_err().kind(), kind);
     }
 }
+
+#[tokio::test]
+async fn one_fetch_asks_each_place_once_and_the_schedule_is_the_callers() {
+    let it = Pretend::without_tokens().await;
+    it.answer("GET", "/login/common/discovery/v2.0/keys", vec![raw(503, "")]).await;
+    assert!(it.microsoft.keys().fetch().await.is_err());
+    assert_eq!(it.requests("/keys").await.len(), 2, "the list of either version");
+    assert_eq!(it.requests("/openid-configuration").await.len(), 3);
+    assert!(it.slept_s().is_empty(), "{:?}", it.slept_s());
+}
+
+#[tokio::test]
+async fn keys_of_the_first_version_that_do_not_come_hold_nothing_up_for_long() {
+    let it = Pretend::without_tokens().await;
+    let late = raw(200, "{}").set_delay(std::time::Duration::from_mins(1));
+    it.get(V1, vec![late]).await;
+    let keys = json!({ "keys": [key("one", None)] });
+    it.get("/login/common/discovery/v2.0/keys", vec![ok(keys)]).await;
+    let fetched = tokio::time::timeout(std::time::Duration::from_secs(10), fetch(&it));
+    assert_eq!(fetched.await.unwrap()["keys"].as_array().unwrap().len(), 1);
+}

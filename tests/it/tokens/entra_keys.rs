@@ -158,6 +158,34 @@ async fn before_any_key_was_read_nobody_can_tell() {
     assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)));
     world.entra.say("<html>");
     world.pass(301);
-    assert!(matches!(world.keys.lookup("org-2").await, Lookup::Unknown));
+    let org_2 = world.keys.lookup("org-2").await;
+    assert!(matches!(org_2, Lookup::Unavailable), "it may be in the set that cannot be read");
     assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)), "the last good stays");
+}
+
+#[tokio::test]
+async fn while_entra_cannot_be_read_a_new_key_is_neither_good_nor_bad() {
+    let world = KeyWorld::new(PretendEntra::with(&["org-1"]));
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)));
+    assert!(matches!(world.keys.lookup("nobody").await, Lookup::Unknown));
+    world.pass(301);
+    world.entra.goes_down();
+    let before = world.fetches();
+    for _ in 0..20 {
+        assert!(matches!(world.keys.lookup("org-2").await, Lookup::Unavailable));
+    }
+    assert_eq!(world.fetches() - before, 2, "the window holds for failures too");
+    assert!(matches!(world.keys.lookup("org-1").await, Lookup::Known(_)));
+    // What a failed fetch did not bring was not looked for in vain.
+    world.entra.publish(&["org-1", "org-2"]);
+    world.pass(300);
+    assert!(matches!(world.keys.lookup("org-2").await, Lookup::Known(_)));
+    // A fetch that failed last says more of now than a good one before it.
+    assert!(matches!(world.keys.lookup("a").await, Lookup::Unknown));
+    world.pass(301);
+    assert!(matches!(world.keys.lookup("b").await, Lookup::Unknown), "one fetch, good");
+    world.entra.goes_down();
+    assert!(matches!(world.keys.lookup("c").await, Lookup::Unavailable), "another, failed");
+    assert!(matches!(world.keys.lookup("d").await, Lookup::Unavailable), "and no third");
+    assert!(matches!(world.keys.lookup("b").await, Lookup::Unknown), "it was looked for in vain");
 }
