@@ -248,11 +248,18 @@ pub(super) fn explained_path(it: &Path) -> Value {
 }
 
 /// A row of `keys list`: nothing secret. One that is neither current nor retired signs next.
-pub(super) fn key(it: &KeyRecord, current: bool) -> Value {
+pub(super) fn key(it: &KeyRecord, current: &str) -> Value {
+    let current = it.kid == current;
+    let state = match (current, it.retired) {
+        (true, _) => "current",
+        (false, Some(_)) => "retired",
+        (false, None) => "next",
+    };
     json!({
         "kid": it.kid,
         "created": it.created.to_string(),
         "retired": time(it.retired),
         "current": current,
+        "state": state,
     })
 }
