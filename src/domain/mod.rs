@@ -24,6 +24,7 @@ mod message;
 mod mirror;
 mod notice;
 mod operation;
+mod passed;
 mod policy;
 mod product;
 mod purchase_token;
@@ -89,6 +90,7 @@ pub use message::{
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish, Shortage};
 pub use operation::{Action, OperationStatus, RequestSource};
+pub use passed::has_passed;
 pub use policy::{Freshness, OnStale, OverLimit, Policy};
 pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,

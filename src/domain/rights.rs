@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Mapping, Plan, ServiceId, UserId};
+use super::{Mapping, Plan, ServiceId, UserId, has_passed};
 
 /// One row of a user's `usageRights`.
 ///
@@ -220,7 +220,7 @@ impl RightsSource {
 
     /// Whether the last try was refused less long ago than this.
     pub fn is_refused(&self, now: Timestamp, within: SignedDuration) -> bool {
-        self.refused.as_ref().is_some_and(|(_, at)| now.duration_since(*at) < within)
+        self.refused.as_ref().is_some_and(|(_, at)| !has_passed(within, *at, now))
     }
 }
 

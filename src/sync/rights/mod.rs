@@ -32,7 +32,7 @@ use super::progress::Gauge;
 use super::{Begun, End, Sources, SyncError, Tally, logged};
 use crate::domain::{
     Change, Cloud, Commit, Mapping, MappingState, MappingWrite, OddRecord, Right, RightsSource,
-    SkuId, SourceKey, TenantId, TenantView, Trigger, UserId, UserRights,
+    SkuId, SourceKey, TenantId, TenantView, Trigger, UserId, UserRights, has_passed,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read, RightsOf};
 
@@ -134,8 +134,7 @@ fn unread(tenant: TenantId, error: &MicrosoftError) {
 
 /// Whose rights are to be looked at again, the oldest first.
 fn due(view: &TenantView, every: SignedDuration, now: Timestamp) -> Vec<UserId> {
-    // What lies ahead was noted before the clock was set back.
-    let old = |at: Timestamp| at > now || now.duration_since(at) >= every;
+    let old = |at: Timestamp| has_passed(every, at, now);
     let looked = |it: &UserRights| it.missing_since.unwrap_or(it.read_at);
     let mut due: Vec<(Timestamp, UserId)> = view
         .rights
@@ -356,7 +355,7 @@ fn learning_is_due(view: &TenantView, planned: &Planned, now: Timestamp) -> bool
     let news = planned.changes.iter().any(|it| it.after.is_some());
     let every = if news { LEARN_ON_NEWS } else { LEARN_EVERY };
     let last = view.rights_source.learned_at;
-    last.is_none_or(|at| at > now || now.duration_since(at) >= every)
+    last.is_none_or(|at| has_passed(every, at, now))
 }
 
 /// Whether a proposal is new, or says something new of one that waits.

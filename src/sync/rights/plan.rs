@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
     Catalog, Cause, Change, EMPTY_MAX, Plan, Right, RightsSource, Share, TenantView, UserId,
-    UserRights,
+    UserRights, has_passed,
 };
 use crate::microsoft::{BatchMiss, RightRow, RightsOf};
 
@@ -249,7 +249,7 @@ impl Planned {
 /// The notes on the source, if they are to be renewed.
 fn source(view: &TenantView, proven: bool, asking: &Asking<'_>) -> Option<RightsSource> {
     let before = &view.rights_source;
-    let old = |at: Timestamp| at > asking.at || asking.at.duration_since(at) >= NOTE_EVERY;
+    let old = |at: Timestamp| has_passed(NOTE_EVERY, at, asking.at);
     let mut source = RightsSource { refused: None, ..before.clone() };
     if source.read_at.is_none_or(old) {
         source.read_at = Some(asking.at);
