@@ -279,6 +279,16 @@ impl End {
         }
     }
 
+    /// What changed is applied; the list of all users was not read to its end.
+    pub(crate) fn cut_off(error: &MicrosoftError) -> Self {
+        let error = format!(
+            "what changed since the last run is applied, but the list of all users broke off and is \
+             gone on with by the next run: {}",
+            crate::telemetry::chain(error)
+        );
+        Self { outcome: Outcome::Partial, error: Some(error.into()) }
+    }
+
     pub(crate) fn failed(error: &MicrosoftError) -> Self {
         Self { outcome: Outcome::Failed, error: Some(crate::telemetry::chain(error).into()) }
     }

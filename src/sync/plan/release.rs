@@ -1,6 +1,6 @@
 //! What the brake holds, written down so that an operator can let go of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -34,21 +34,28 @@ impl Missing {
     }
 }
 
-/// What is held after a reading that was no full one, such as a look-up of one user: it neither
-/// confirms nor drops that users were read with less. The list of SKUs is always whole.
+/// What is held after a reading that does not say all, such as a look-up of one user or a full one with
+/// records that could not be understood: it neither confirms nor drops that users were read with less.
+/// The list of SKUs is always whole.
 pub(super) fn kept(
     held: Option<&HeldBack>,
     new: Option<HeldBack>,
     listed: &[Sku],
 ) -> Option<HeldBack> {
     let Some(held) = held else { return new };
-    let mut skus = new.map(|it| it.skus).unwrap_or_default();
+    let (more, mut skus) = new.map(|it| (it.users, it.skus)).unwrap_or_default();
+    let mut users = held.users.clone();
+    for (sku, more) in more {
+        let of_sku = users.entry(sku).or_default();
+        let all: BTreeSet<UserId> = of_sku.iter().chain(more.iter()).copied().collect();
+        *of_sku = all.into_iter().collect();
+    }
     let marked = |id: &SkuId| listed.iter().any(|it| it.id == *id && it.missing_since.is_some());
     skus.extend(held.skus.iter().copied().filter(marked));
     skus.sort_unstable();
     skus.dedup();
-    let anything = !(skus.is_empty() && held.users.is_empty());
-    anything.then(|| HeldBack { skus, ..held.clone() })
+    let anything = !(skus.is_empty() && users.is_empty());
+    anything.then(|| HeldBack { skus, users, ..held.clone() })
 }
 
 /// Lets go of what the brake holds, seats and usage rights: it is removed as the read that missed
@@ -256,6 +263,36 @@ mod tests {
         // Somebody was seen with rights since: the next look takes what is gone, and no brake holds it.
         view.rights_source.proven = Some(("app".into(), Timestamp::UNIX_EPOCH));
         assert_eq!(of(&view).map(|it| it.changes.len()), None);
+    }
+
+    #[test]
+    fn a_read_that_was_not_understood_whole_neither_confirms_nor_drops_what_is_held() {
+        let (held, _) = enumerate(&tenant(30), 1, &[1, 2]);
+        // Whom the list did not name it has as the mirror has them; of two it says that they hold nothing.
+        let listed = held.users.patched(&[(user(1), None), (user(3), None)]);
+        let found = Found {
+            skus: held.skus.to_vec(),
+            enumerated: Some(listed),
+            unsure: true,
+            ..Found::default()
+        };
+        let (again, planned) = apply(&held, found, 2);
+        assert_eq!((planned.held, planned.still), (None, true));
+        assert_eq!(again.held.as_deref(), held.held.as_deref());
+        assert_eq!(present(&again).len(), 28, "3 was missed twice, 1 is few enough to go");
+        let (gone, planned) = enumerate(&again, 3, &[2]);
+        assert_eq!((planned.held, planned.still, present(&gone)), (None, false, vec![2]));
+    }
+
+    #[test]
+    fn what_two_reads_miss_of_different_users_is_held_together() {
+        let back = |users: &[u128]| {
+            let mut missing = Missing::default();
+            users.iter().for_each(|it| missing.user(user(*it), &[sku(1).id]));
+            missing.held_back(RunId(1), Timestamp::UNIX_EPOCH, 30)
+        };
+        let both = kept(Some(&back(&[3, 9])), Some(back(&[5])), &[]).unwrap();
+        assert!([3, 5, 9].into_iter().all(|it| both.holds(user(it), sku(1).id)));
     }
 
     #[test]
