@@ -13,7 +13,9 @@ use super::engine::{Engine, Order};
 use super::layout::{self, Kind, Table};
 use super::record::{self, ChangeV1, ChunkV1, RunV1};
 use super::{StoreError, pieces};
-use crate::domain::{Change, Entity, Run, RunId, Source, SubscriptionId, TenantId, UserId};
+use crate::domain::{
+    Change, Entity, Outcome, Run, RunId, Source, SubscriptionId, TenantId, UserId,
+};
 
 /// Which runs are asked for: those for which every field that is set holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct RunFilter {
     pub tenant: Option<TenantId>,
     /// Runs that began then or later.
     pub since: Option<Timestamp>,
+    /// Only those that failed.
+    pub failed: bool,
     /// This run.
     pub id: Option<RunId>,
     /// At most so many, the newest ones.
@@ -33,7 +37,7 @@ pub struct RunFilter {
 impl Default for RunFilter {
     fn default() -> Self {
         let limit = usize::MAX;
-        Self { source: None, tenant: None, since: None, id: None, limit }
+        Self { source: None, tenant: None, since: None, failed: false, id: None, limit }
     }
 }
 
@@ -42,6 +46,7 @@ impl RunFilter {
         self.source.is_none_or(|it| run.key.source == it)
             && self.tenant.is_none_or(|it| run.key.tenant == Some(it))
             && self.since.is_none_or(|it| run.started >= it)
+            && (!self.failed || run.outcome == Outcome::Failed)
             && self.id.is_none_or(|it| run.id == it)
     }
 }

@@ -249,8 +249,7 @@ impl LicenseBook {
     }
 
     /// All licenses of which anything was declared.
-    #[cfg(test)]
-    pub(crate) fn all_sightings(&self) -> impl Iterator<Item = (LicenseId, &Arc<Sightings>)> {
+    pub fn all_sightings(&self) -> impl Iterator<Item = (LicenseId, &Arc<Sightings>)> {
         self.sighted.iter().map(|(id, it)| (*id, it))
     }
 

@@ -55,6 +55,7 @@ impl Wanted {
             since: parsed("since", query.since.as_deref())?,
             id: parsed("run", query.run.as_deref())?,
             limit: usize::MAX,
+            ..RunFilter::default()
         };
         Ok(Self { filter, failed: query.failed })
     }
