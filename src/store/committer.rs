@@ -102,7 +102,13 @@ impl Committer {
                 Job::Prune(before, reply) => drop(reply.send(self.prune(before))),
                 Job::Redact(what, reply) => drop(reply.send(self.redact(&what))),
                 Job::Export(now, reply) => drop(reply.send(self.export(now))),
-                Job::Backup(now, path, reply) => drop(reply.send(self.backup(now, &path))),
+                Job::Backup(_, _, reply) if reply.is_closed() => {}
+                Job::Backup(now, path, reply) => {
+                    if reply.send(self.backup(now, &path)).is_err() {
+                        // Whoever asked has left: the signing keys are in it.
+                        drop(std::fs::remove_file(&path));
+                    }
+                }
                 Job::Close(reply) => {
                     let result = self.close();
                     // The engine goes before the answer: whoever waits may open it again at once.
@@ -219,9 +225,6 @@ impl Committer {
 
     fn export(&mut self, now: Timestamp) -> Result<ExportReport, StoreError> {
         let folder = self.shared.folder.exports();
-        // A full disk would end all writing; a missed export does not.
-        let bytes = usize::try_from(self.writer.manifest.live_bytes() / 4).unwrap_or(usize::MAX);
-        self.shared.room_for(bytes)?;
         let path = export::next_path(&folder);
         let report = self.write_file(now, &path, History::Tail(EXPORT_TAIL), None)?;
         export::rotate(&folder)?;
@@ -246,10 +249,15 @@ impl Committer {
         history: History,
         keys: Option<Vec<u8>>,
     ) -> Result<ExportReport, StoreError> {
+        // A full disk would end all writing; a missing copy does not.
+        let bytes = usize::try_from(self.writer.manifest.live_bytes() / 4).unwrap_or(usize::MAX);
+        self.shared.room_for(bytes)?;
         self.attempt(Writer::settle)?;
         let engine = &*self.writer.engine;
         let content = Content { engine, manifest: &self.writer.manifest, history, keys };
+        self.shared.copying.store(true, Ordering::Relaxed);
         let result = caught(|| export::write(&content, now, path));
+        self.shared.copying.store(false, Ordering::Relaxed);
         result.map_err(|error| {
             // The database is no longer what was written: the next start rebuilds it.
             let damaged = matches!(error, StoreError::Damaged { .. });

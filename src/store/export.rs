@@ -89,21 +89,21 @@ pub(super) fn write(
     let failed = |error| StoreError::folder("write", path)(error);
     let beside = path.with_extension("tmp");
     let file = folder::create_private(&beside).map_err(failed)?;
-    let mut out = Sums { inner: BufWriter::with_capacity(1 << 20, file), crc: 0, bytes: 0 };
-    let values = write_all(content, now, &mut out, path);
-    let values = match values {
-        Ok(values) => values,
-        Err(error) => {
-            fs::remove_file(&beside).map_err(failed)?;
-            return Err(error);
-        }
+    let written = || {
+        let mut out = Sums { inner: BufWriter::with_capacity(1 << 20, file), crc: 0, bytes: 0 };
+        let values = write_all(content, now, &mut out, path)?;
+        let bytes = out.bytes;
+        let file = out.inner.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        fs::rename(&beside, path).map_err(failed)?;
+        Ok(ExportReport { path: path.to_owned(), at: now, values, bytes })
     };
-    let bytes = out.bytes;
-    let file = out.inner.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&beside, path).map_err(failed)?;
+    let report = written().inspect_err(|_error| {
+        // What went wrong first is what is told; the next start looks for what stays.
+        drop(fs::remove_file(&beside));
+    })?;
     path.parent().map_or(Ok(()), folder::sync_folder)?;
-    Ok(ExportReport { path: path.to_owned(), at: now, values, bytes })
+    Ok(report)
 }
 
 fn write_all(

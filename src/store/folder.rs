@@ -50,6 +50,7 @@ impl Folder {
         for folder in [path.join("mirror"), path.join("exports")] {
             make_private(&folder)?;
         }
+        remove_cut_off(path)?;
         sync_folder(path)?;
         Ok(Self { path: path.to_owned(), lock })
     }
@@ -236,6 +237,37 @@ fn lock(path: &Path) -> Result<File, StoreError> {
             Err(error) => return Err(StoreError::folder("lock", path)(error.into())),
         }
     }
+}
+
+/// A file that goes unless whoever asked for it is there to take it.
+pub(super) struct Unless {
+    pub(super) done: bool,
+    pub(super) path: PathBuf,
+}
+
+impl Drop for Unless {
+    fn drop(&mut self) {
+        if !self.done {
+            // It may not be there yet: then whoever makes it finds that nobody waits.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// Removes copies of the store that a killed daemon left half made: backups hold the signing keys.
+fn remove_cut_off(path: &Path) -> Result<(), StoreError> {
+    for folder in [path.to_owned(), path.join("exports")] {
+        for entry in fs::read_dir(&folder).map_err(StoreError::folder("read", &folder))? {
+            let path = entry.map_err(StoreError::folder("read", &folder))?.path();
+            let is = |extension: &str| path.extension().is_some_and(|it| it == extension);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let export = folder.ends_with("exports") && is("tmp");
+            if export || (name.starts_with("backup-") && (is("part") || is("tmp"))) {
+                fs::remove_file(&path).map_err(StoreError::folder("remove", &path))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes names in a folder durable.

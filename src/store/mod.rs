@@ -46,7 +46,7 @@ mod writer;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
@@ -129,6 +129,8 @@ struct Shared {
     failure: OnceLock<StoreError>,
     figures: Mutex<Figures>,
     next_run: AtomicU64,
+    /// While the committer copies the whole store into a file.
+    copying: AtomicBool,
     guard: Guard,
     reserve: u64,
     keys: KeyRing,
@@ -202,6 +204,7 @@ impl Store {
             failure: OnceLock::new(),
             figures: Mutex::new(Figures { manifest: writer.manifest.clone(), last_export: None }),
             next_run: AtomicU64::new(next_run),
+            copying: AtomicBool::new(false),
             guard: options.guard,
             reserve,
             keys,
@@ -307,6 +310,12 @@ impl Store {
         self.shared.room_for(0)
     }
 
+    /// Whether the whole store is being copied into a file now: commits wait for as long as the disk
+    /// takes, and nothing is wrong with that.
+    pub fn is_copying(&self) -> bool {
+        self.shared.copying.load(Ordering::Relaxed)
+    }
+
     /// The store in figures. Blocking: looks at the folder.
     pub fn report(&self) -> StoreReport {
         self.shared.report(self.writable().err())
@@ -342,14 +351,16 @@ impl Store {
     }
 
     /// Writes everything, the signing keys too, into one file: [`restore_into_empty`] reads it.
-    /// Commits wait meanwhile, readers do not.
+    /// Commits wait meanwhile, readers do not. It does not stay if nobody waits for it any more.
     ///
     /// # Errors
     ///
     /// As of [`Self::export`].
     pub async fn backup(&self, to: &Path, now: Timestamp) -> Result<ExportReport, StoreError> {
-        let to = to.to_owned();
-        self.ask(|reply| Job::Backup(now, to, reply)).await
+        let mut asking = folder::Unless { done: false, path: to.to_owned() };
+        let made = self.ask(|reply| Job::Backup(now, to.to_owned(), reply)).await;
+        asking.done = true;
+        made
     }
 
     /// Finishes what is queued, writes an export and lets go of the database. Reads of the mirror

@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
 use super::{Shared, unreadable};
+use crate::http::disk;
 use crate::http::problem::Problem;
 
 /// Bytes sent at once.
@@ -19,12 +20,13 @@ const CHUNK: usize = 64 << 10;
 pub(super) async fn send(State(admin): Shared) -> Result<Response, Problem> {
     let path = admin.store.folder().join(format!("backup-{}.part", Uuid::new_v4()));
     let made = admin.store.backup(&path, admin.now()).await;
-    let opened = tokio::fs::File::open(&path).await;
-    // An open file stays readable; nothing is left behind whatever happens from here on.
-    let removed = tokio::fs::remove_file(&path).await;
+    // An open file stays readable; nothing is left behind whatever happens from here on, and whoever
+    // asked leaves: this work is done to its end.
+    let take = move || (std::fs::File::open(&path), std::fs::remove_file(&path));
+    let (opened, removed) = disk::look(&admin.store, move |_| take()).await?;
     let report = made.map_err(unreadable)?;
     let lost = |error| Problem::internal("the backup cannot be read").because(error);
-    let file = opened.map_err(lost)?;
+    let file = tokio::fs::File::from_std(opened.map_err(lost)?);
     removed.map_err(lost)?;
     let chunks = stream::unfold(Some(file), |file| async {
         let mut file = file?;
