@@ -1,6 +1,7 @@
 //! What has to be done now and then: exports, old log entries, keys, the watchdog.
 
 use std::error::Error;
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -62,8 +63,19 @@ pub(super) async fn run(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let now = clock();
-        last.tend(&store, upkeep, now).await;
-        match writes(&store).await {
+        tell(&[NotifyState::Watchdog]);
+        // While the store is copied the committer comes round as soon as the disk lets it.
+        let look = || async {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if store.is_copying() {
+                tell(&[NotifyState::Watchdog]);
+            }
+        };
+        let work = async {
+            last.tend(&store, upkeep, now).await;
+            writes(&store).await
+        };
+        match looking(work, look).await {
             Ok(()) => {
                 if refused.take().is_some() {
                     info!("The store takes writes again");
@@ -77,9 +89,23 @@ pub(super) async fn run(
                 }
             }
         }
-        // The committer has come round, one way or the other: a daemon that hangs there is not
-        // fed, and systemd starts it afresh.
-        tell(&[NotifyState::Watchdog]);
+        // The committer has come round, one way or the other: a daemon that hangs there gets here no
+        // more, is not fed, and systemd starts it afresh.
+    }
+}
+
+/// Does the work, and looks again and again until it is done.
+async fn looking<T, L: Future<Output = ()>>(
+    work: impl Future<Output = T>,
+    look: impl Fn() -> L,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = look() => {}
+        }
     }
 }
 
@@ -199,6 +225,20 @@ mod tests {
     use super::*;
     use crate::domain::{HeldSeat, LicenseId, LicenseUser, TenantId, UserId};
     use crate::store::{ChangeFilter, Guard, StoreOptions};
+
+    #[tokio::test]
+    async fn whoever_works_for_long_is_looked_after_until_he_is_done() {
+        let (told, mut looks) = tokio::sync::mpsc::unbounded_channel();
+        let work = async {
+            for _ in 0..3 {
+                looks.recv().await.unwrap();
+            }
+            "done"
+        };
+        let look = || async { told.send(()).unwrap() };
+        assert_eq!(looking(work, look).await, "done");
+        assert_eq!(looking(std::future::ready(1), std::future::pending).await, 1);
+    }
 
     #[tokio::test]
     async fn a_key_is_published_a_day_before_it_signs_unless_by_command() {
