@@ -20,6 +20,7 @@
 pub mod admin;
 mod body;
 mod consent;
+mod disk;
 mod edge;
 mod failures;
 mod licenses;

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use super::{Admin, Shared, lines};
 use crate::decision::{is_distrusted, is_stale};
 use crate::domain::{Cloud, Consent, Mirror, SourceKey, TenantView};
-use crate::store::{Guard, StoreReport};
+use crate::http::disk;
+use crate::store::{Guard, Store, StoreReport};
 use crate::sync::RequestError;
 use crate::sync::doctor::{Checked, Health, REPORT};
 
@@ -29,8 +30,10 @@ pub(super) async fn examine(State(admin): Shared) -> Response {
     let work = async move {
         let (mirror, now) = (admin.store.snapshot(), admin.now());
         let unwritable = admin.store.writable().err().map(|it| it.to_string());
-        let own = [store(&admin.store.report(), unwritable), keys(&admin), public_url(&admin)];
-        for checked in own {
+        if let Ok(report) = disk::look(&admin.store, Store::report).await {
+            tell(&send, &store(&report, unwritable)).await;
+        }
+        for checked in [keys(&admin), public_url(&admin)] {
             tell(&send, &checked).await;
         }
         tell(&send, &admin.upstreams.clock().await).await;

@@ -73,6 +73,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
 
 use super::consent::{ConsentLink, Consents};
+use super::disk;
 use super::problem::Problem;
 use super::query::{needed, parsed, product};
 use crate::domain::{Catalog, Change, Commit, Messages, Policy, SubscriptionId};
@@ -223,7 +224,8 @@ async fn subscription(
     let mirror = admin.store.snapshot();
     let missing = || Problem::not_found(format!("there is no subscription {id} in the mirror"));
     let found = mirror.subscription(id).ok_or_else(missing)?;
-    let raw = admin.store.raw_subscription(id).map_err(unreadable)?;
+    let raw = disk::look(&admin.store, move |it| it.raw_subscription(id)).await?;
+    let raw = raw.map_err(unreadable)?;
     let raw: Option<Value> = raw.and_then(|it| serde_json::from_str(&it).ok());
     let holders = mirror.holders(id).map(|it| {
         let seats = it.iter().map(|(tenant, user, seat)| {

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::{Admin, Shared, life, rows};
 use crate::decision::{LicenseFigures, is_distrusted, is_stale};
 use crate::domain::{Freshness, Mirror, Source, SourceKey, SourceState};
+use crate::http::disk;
 use crate::http::problem::Problem;
+use crate::store::Store;
 use crate::sync::{TaskStatus, reads_directory};
 
 /// Records that could not be understood are counted up to here.
@@ -25,8 +27,8 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<Value>, Problem> {
     let (shared, facts) = (Arc::clone(&admin), Arc::clone(&mirror));
     let counting = tokio::task::spawn_blocking(move || super::overlap::count(&shared, &facts, now));
     let covered_twice = counting.await.ok();
-    let odd = admin.store.odd_records(ODD_MAX).map_err(super::unreadable)?;
-    let report = admin.store.report();
+    let look = |it: &Store| it.odd_records(ODD_MAX).map(|odd| (odd, it.report()));
+    let (odd, report) = disk::look(&admin.store, look).await?.map_err(super::unreadable)?;
     let writable = admin.store.writable();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),

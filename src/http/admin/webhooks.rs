@@ -20,6 +20,7 @@ use crate::domain::{
     Cause, Change, Commit, Entity, EventId, EventState, EventWrite, Fact, SubscriptionId,
     WebhookEntry, WebhookEvent,
 };
+use crate::http::disk;
 use crate::http::problem::Problem;
 use crate::store::WebhookFilter;
 
@@ -141,7 +142,9 @@ pub(super) async fn show(
         .into_iter()
         .find(|it| matches!(it, WebhookEntry::Came { event: it, .. } if it.id == event.id));
     let entry = entry.unwrap_or(WebhookEntry::Came { event: Arc::clone(&event), late: None });
-    let body = admin.store.webhook_body(event.id).map_err(unreadable)?;
+    let id = event.id;
+    let body = disk::look(&admin.store, move |it| it.webhook_body(id)).await?;
+    let body = body.map_err(unreadable)?;
     let mut row = row(&entry);
     if let Value::Object(row) = &mut row {
         row.insert("plan".to_owned(), json!(event.said.plan.as_deref()));

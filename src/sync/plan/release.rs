@@ -55,7 +55,7 @@ pub(super) fn kept(
     skus.sort_unstable();
     skus.dedup();
     let anything = !(skus.is_empty() && users.is_empty());
-    anything.then(|| HeldBack { skus, users, ..held.clone() })
+    anything.then(|| HeldBack { users, skus, ..held.clone() })
 }
 
 /// Lets go of what the brake holds, seats and usage rights: it is removed as the read that missed
@@ -288,7 +288,9 @@ mod tests {
     fn what_two_reads_miss_of_different_users_is_held_together() {
         let back = |users: &[u128]| {
             let mut missing = Missing::default();
-            users.iter().for_each(|it| missing.user(user(*it), &[sku(1).id]));
+            for it in users {
+                missing.user(user(*it), &[sku(1).id]);
+            }
             missing.held_back(RunId(1), Timestamp::UNIX_EPOCH, 30)
         };
         let both = kept(Some(&back(&[3, 9])), Some(back(&[5])), &[]).unwrap();

@@ -18,6 +18,7 @@ use super::{Answer, Visit, words};
 use crate::domain::{
     Cause, Plan, Product, PurchaseToken, Subscription, SubscriptionId, has_passed,
 };
+use crate::http::disk;
 use crate::http::public::body;
 use crate::http::public::page::field;
 use crate::sync::orders::{Activated, OrderError};
@@ -82,7 +83,7 @@ impl Visit<'_> {
             Ok(looked) => looked?,
             Err(_elapsed) => return Err(self.away().because(Slow)),
         };
-        let (id, addresses) = (subscription.id, self.addresses(subscription.id));
+        let (id, addresses) = (subscription.id, self.addresses(subscription.id).await);
         if !access::may(&session.person, &subscription, &addresses) {
             info!(subscription.id = %id, "Somebody of another organization came with a purchase");
             return Err(words::not_yours(&session.person, self.path()).into());
@@ -150,7 +151,7 @@ impl Visit<'_> {
         let id = SubscriptionId::from_uuid(id);
         let mirror = self.public.store.snapshot();
         let Some(subscription) = mirror.subscription(id) else { return Ok(back) };
-        if !access::may(&session.person, subscription, &self.addresses(id)) {
+        if !access::may(&session.person, subscription, &self.addresses(id).await) {
             return Err(words::not_yours(&session.person, self.path()).into());
         }
         let asked = Session { asked: Some(self.now.as_second()), ..session };
@@ -215,8 +216,9 @@ impl Visit<'_> {
         words::away(&self.page_of("purchase"), self.has_support()).into()
     }
 
-    fn addresses(&self, id: SubscriptionId) -> Addresses {
-        match self.public.store.raw_subscription(id) {
+    async fn addresses(&self, id: SubscriptionId) -> Addresses {
+        let looked = disk::look(&self.public.store, move |it| it.raw_subscription(id)).await;
+        match looked.unwrap_or(Ok(None)) {
             Ok(record) => record.map(|it| Addresses::read(&it)).unwrap_or_default(),
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "A record cannot be read");
