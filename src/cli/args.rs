@@ -314,7 +314,7 @@ pub enum ProductsCommand {
 /// `keys`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum KeysCommand {
-    /// All keys that are published, the current one first
+    /// All keys that are published, the newest first: which signs next, which signs, which did
     List,
     /// Make a new key and sign with it from now on; the old one stays published
     Rotate,

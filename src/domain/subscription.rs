@@ -233,12 +233,6 @@ impl Holders {
         losing.into_iter().map(|(key, _)| *key).collect()
     }
 
-    /// Whether one of the `quantity` seats is free.
-    pub fn has_free(&self, quantity: u64, release_after: SignedDuration, now: Timestamp) -> bool {
-        let few = u64::try_from(self.seats.len()).is_ok_and(|all| all < quantity);
-        few || self.in_use(release_after, now) < quantity
-    }
-
     /// How many seats are in use.
     pub fn in_use(&self, release_after: SignedDuration, now: Timestamp) -> u64 {
         let live = |it: &&HeldSeat| now.duration_since(it.last_used) <= release_after;

@@ -13,9 +13,7 @@ use super::engine::{Engine, Order};
 use super::layout::{self, Kind, Table};
 use super::record::{self, ChangeV1, ChunkV1, RunV1};
 use super::{StoreError, pieces};
-use crate::domain::{
-    Change, Entity, Outcome, Run, RunId, Source, SubscriptionId, TenantId, UserId,
-};
+use crate::domain::{Change, Entity, Run, RunId, Source, SubscriptionId, TenantId, UserId};
 
 /// Which runs are asked for: those for which every field that is set holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +24,6 @@ pub struct RunFilter {
     pub tenant: Option<TenantId>,
     /// Runs that began then or later.
     pub since: Option<Timestamp>,
-    /// Only those that failed.
-    pub failed: bool,
     /// This run.
     pub id: Option<RunId>,
     /// At most so many, the newest ones.
@@ -37,7 +33,7 @@ pub struct RunFilter {
 impl Default for RunFilter {
     fn default() -> Self {
         let limit = usize::MAX;
-        Self { source: None, tenant: None, since: None, failed: false, id: None, limit }
+        Self { source: None, tenant: None, since: None, id: None, limit }
     }
 }
 
@@ -46,7 +42,6 @@ impl RunFilter {
         self.source.is_none_or(|it| run.key.source == it)
             && self.tenant.is_none_or(|it| run.key.tenant == Some(it))
             && self.since.is_none_or(|it| run.started >= it)
-            && (!self.failed || run.outcome == Outcome::Failed)
             && self.id.is_none_or(|it| run.id == it)
     }
 }

@@ -252,7 +252,8 @@ impl LicenseBook {
     }
 
     /// All licenses of which anything was declared.
-    pub fn all_sightings(&self) -> impl Iterator<Item = (LicenseId, &Arc<Sightings>)> {
+    #[cfg(test)]
+    pub(crate) fn all_sightings(&self) -> impl Iterator<Item = (LicenseId, &Arc<Sightings>)> {
         self.sighted.iter().map(|(id, it)| (*id, it))
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::lines::{self, Left};
 use super::{Admin, Shared, parsed, rows, unreadable};
 use crate::domain::{LicenseId, Outcome, Run, RunId};
+use crate::http::disk;
 use crate::http::problem::Problem;
 use crate::store::{ChangeFilter, RunFilter};
 
@@ -55,13 +56,14 @@ impl Wanted {
             since: parsed("since", query.since.as_deref())?,
             id: parsed("run", query.run.as_deref())?,
             limit: usize::MAX,
-            ..RunFilter::default()
         };
         Ok(Self { filter, failed: query.failed })
     }
 
-    fn runs(&self, admin: &Admin) -> Result<Vec<Run>, Problem> {
-        let mut runs = admin.store.runs(&self.filter).map_err(unreadable)?;
+    async fn runs(&self, admin: &Admin) -> Result<Vec<Run>, Problem> {
+        let filter = self.filter.clone();
+        let runs = disk::look(&admin.store, move |it| it.runs(&filter)).await?;
+        let mut runs = runs.map_err(unreadable)?;
         runs.retain(|it| !self.failed || it.outcome != Outcome::Complete);
         Ok(runs)
     }
@@ -77,7 +79,7 @@ pub(super) async fn runs(
         let (send, receive) = mpsc::channel(lines::WAITING);
         return Ok(lines::driven(async move { drop(follow(&admin, wanted, send).await) }, receive));
     }
-    let runs = wanted.runs(&admin)?;
+    let runs = wanted.runs(&admin).await?;
     if let Some(id) = wanted.filter.id.filter(|_| runs.is_empty()) {
         return Err(Problem::not_found(format!("there is no run {id} in the sync log")));
     }
@@ -92,7 +94,7 @@ async fn follow(admin: &Admin, mut wanted: Wanted, send: mpsc::Sender<Bytes>) ->
     loop {
         revisions.mark_unchanged();
         // A log that cannot be read just now can be once the store is well again.
-        for run in wanted.runs(admin).unwrap_or_default() {
+        for run in wanted.runs(admin).await.unwrap_or_default() {
             if shown.insert(run.id) {
                 send.send(lines::line(&rows::run(&run))).await.map_err(|_closed| Left)?;
             }
@@ -125,6 +127,7 @@ pub(super) async fn changes(
         limit: usize::MAX,
         ..ChangeFilter::default()
     };
-    let changes = admin.store.changes(&filter).map_err(unreadable)?;
+    let changes = disk::look(&admin.store, move |it| it.changes(&filter)).await?;
+    let changes = changes.map_err(unreadable)?;
     Ok(lines::rows(move |sink| changes.iter().try_for_each(|it| sink.row(&rows::change(it)))))
 }
