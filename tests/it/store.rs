@@ -423,7 +423,7 @@ async fn of_a_copy_that_failed_or_was_cut_off_nothing_stays() {
     store.close().await;
     drop(store);
 
-    let path = |name: &str| folder.path().join(name);
+    let path = |name: &str| folder.path().join("store").join(name);
     let left = ["backup-2.part", "backup-2.tmp", "exports/00000009.tmp"];
     for name in left {
         std::fs::write(path(name), b"signing keys").unwrap();
