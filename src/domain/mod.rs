@@ -27,6 +27,7 @@ mod operation;
 mod policy;
 mod product;
 mod purchase_token;
+mod quoted;
 mod remembered;
 mod report;
 mod rights;
@@ -93,6 +94,7 @@ pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
 };
 pub use purchase_token::PurchaseToken;
+pub use quoted::Quoted;
 pub use remembered::{Life, Undocumented};
 pub use report::{Deal, DealId, ReportOrigin, ReportedLicence};
 pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
