@@ -256,7 +256,7 @@ pub(super) struct ImportBody {
     responses(
         (status = 200, description = "`rows`: what each comes to (`new`, `same`, `changed`, `refused`), in their order; `ignored`: fields that mean nothing"),
         (status = 400, description = "The body is no such object", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large: send fewer rows", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 256 KiB: send fewer rows", body = ProblemBody, content_type = "application/problem+json"),
         WriteRefusals,
     ),
     security(("caller_key" = [])),
@@ -268,7 +268,7 @@ pub(super) async fn import(
     let (head, body) = request.into_parts();
     let public = &shared.public;
     let caller = public.caller_that_may(Permission::Licenses, &head).await?;
-    let bytes_in = body::read(body, &head.headers, shared.body_bytes).await?;
+    let bytes_in = body::read(body, &head.headers, body::MANY_BYTES).await?;
     let whole: ImportBody = body::json(&bytes_in)?;
     let rows = (1_u64..).zip(whole.licenses).map(|(line, row)| ImportRow { line, row }).collect();
     let how = ImportHow { dry_run: whole.dry_run, replace: whole.replace };

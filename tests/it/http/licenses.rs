@@ -143,9 +143,9 @@ async fn a_wrong_field_is_named() {
 #[tokio::test]
 async fn a_list_that_is_too_large_to_import_is_told_so() {
     let world = World::new().await;
-    let rows = vec![sale(); 1_000];
+    let rows = vec![sale(); 4_000];
     let body = json!({ "licenses": rows });
-    assert!(body.to_string().len() > 64 * 1024);
+    assert!(body.to_string().len() > 256 * 1024);
     let (status, problem) = sent(&world, "/v1/licenses/import", None, &body).await;
     assert_eq!((status, &problem["type"]), (413, &json!("body-too-large")));
     assert_eq!(world.store.mirror().licenses().count(), 0);
