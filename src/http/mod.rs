@@ -7,6 +7,7 @@
 //! | `unread` | what is left of a body when its answer is ready |
 //! | `edge` | around every request: limits, time, panics, CORS, the log line |
 //! | `body` | bodies of requests, bounded |
+//! | `ids` | what stands in a path in place of an id |
 //! | `problem` | every way to fail, and what the caller hears |
 //! | `who` | who asks |
 //! | `markup` | text inside HTML |
@@ -22,6 +23,7 @@ mod body;
 mod consent;
 mod edge;
 mod failures;
+mod ids;
 mod licenses;
 mod limits;
 mod markup;

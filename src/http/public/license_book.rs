@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -19,6 +19,7 @@ use super::refusals::{CallerRefusals, WriteRefusals};
 use super::{Shared, body, json};
 use crate::config::Permission;
 use crate::domain::{ActivationId, Cause, LicenseId, TenantId};
+use crate::http::ids::Ids;
 use crate::http::licenses::fields::amount;
 use crate::http::licenses::{self, By, ImportHow, ImportRow, PaidTwice, SwitchQuery, rows};
 use crate::http::problem::{Problem, ProblemBody};
@@ -166,7 +167,7 @@ pub(super) async fn activations(
 )]
 pub(super) async fn remove(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (order, _) = read(&shared, request, &format!("activations/{id}/remove")).await?;
@@ -194,7 +195,7 @@ pub(super) async fn remove(
 )]
 pub(super) async fn reissue(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (order, _) = read(&shared, request, &format!("licenses/{id}/reissue")).await?;
@@ -218,7 +219,7 @@ pub(super) async fn reissue(
 )]
 pub(super) async fn package(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (order, _) = read(&shared, request, &format!("licenses/{id}/package")).await?;

@@ -266,3 +266,22 @@ async fn what_is_shown_and_not_recognized_is_one_and_the_same_answer() {
     assert_eq!(said(&answers[0]), "unlicensed/license_not_recognized/-");
     assert!(answers.iter().all(|it| *it == answers[0]), "{answers:?}");
 }
+
+#[tokio::test]
+async fn a_path_that_is_no_text_holds_an_id_that_does_not_exist() {
+    let world = World::new().await;
+    for (method, path, key) in [
+        ("GET", "/v1/licenses/%FF", SELLER),
+        ("POST", "/v1/licenses/%FF/renew", SELLER),
+        ("POST", "/v1/licenses/%FF/reissue", SELLER),
+        ("POST", "/v1/licenses/%FF/package", SELLER),
+        ("POST", "/v1/activations/%FF/remove", SELLER),
+        ("GET", "/v1/usage/%FF", PRINTER),
+    ] {
+        let ask = || world.client.request(method.parse().unwrap(), world.url(path));
+        assert_eq!(ask().send().await.unwrap().status(), 401, "{path}: who asks comes first");
+        let answer = ask().bearer_auth(key).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+    }
+}
