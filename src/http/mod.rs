@@ -4,6 +4,8 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `serve` | the accept loop and its limits |
+//! | `places` | how many connections and requests there are at once |
+//! | `awaited` | whether a request's body is waited for |
 //! | `unread` | what is left of a body when its answer is ready |
 //! | `edge` | around every request: limits, time, panics, CORS, the log line |
 //! | `body` | bodies of requests, bounded |
@@ -19,6 +21,7 @@
 //! | `admin` | the command line's other end, on a Unix socket |
 
 pub mod admin;
+mod awaited;
 mod body;
 mod consent;
 mod edge;
@@ -30,6 +33,7 @@ mod markup;
 mod metrics;
 mod once;
 pub mod ops;
+mod places;
 mod problem;
 pub mod public;
 mod query;
