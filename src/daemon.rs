@@ -7,6 +7,7 @@
 
 mod background;
 mod housekeeping;
+mod kept;
 mod landing;
 mod licenses;
 mod settings;
@@ -23,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::background::Background;
+use self::kept::Bound;
+pub use self::kept::Kept;
 use crate::config::Config;
 use crate::http::admin::{self, AdminSettings, AdminState, SocketError};
 use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
@@ -30,7 +33,7 @@ use crate::http::public::{PublicSettings, PublicState, serve_public};
 use crate::http::{Limits, Metrics, Rates};
 use crate::microsoft::{Microsoft, MicrosoftError, Sleep};
 use crate::notify::{NotifyError, NotifyHandle};
-use crate::store::{Guard, Store, StoreError, StoreOptions};
+use crate::store::{Guard, Store, StoreError};
 use crate::sync::inbox::{self, Ledger, Watch};
 use crate::sync::keys::EntraKeys;
 use crate::sync::life::{LifeFigures, Lives};
@@ -132,24 +135,18 @@ pub struct Daemon {
     pub notify: NotifyHandle,
 }
 
-/// The tasks of a daemon that serves. Dropped, they end at once; [`Running::until`] ends them in
-/// order.
+/// The tasks of a daemon that serves. Dropped, they end at once; [`Running::end`] and
+/// [`Running::hand_on`] end them in order.
 pub struct Running {
     tasks: JoinSet<Exit>,
     cancel: CancellationToken,
-    store: Store,
+    kept: Kept,
 }
 
 /// How a task ended.
 pub(crate) struct Exit {
     pub(crate) task: &'static str,
     pub(crate) result: Result<(), SyncError>,
-}
-
-struct Bound {
-    public: TcpListener,
-    ops: TcpListener,
-    admin: admin::Listener,
 }
 
 impl Daemon {
@@ -162,9 +159,24 @@ impl Daemon {
         config: Config,
         surroundings: Surroundings,
     ) -> Result<(Self, Running), DaemonError> {
+        Self::start_after(&Kept::default(), config, surroundings).await
+    }
+
+    /// The same with what an earlier daemon of this process handed on, as far as the configuration
+    /// names the same places. What it does not take over the caller may drop.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError`]: nothing is left running, and another may be started with the same.
+    pub async fn start_after(
+        kept: &Kept,
+        config: Config,
+        surroundings: Surroundings,
+    ) -> Result<(Self, Running), DaemonError> {
         let Surroundings { clock, sleep, guard, read_apart } = surroundings;
-        let bound = bind(&config).await?;
-        let store = open(&config, guard, &clock).await?;
+        let bound = kept.bind(&config.listen).await?;
+        let store = kept.open(&config, guard, &clock).await?;
+        let kept = bound.kept(&config.listen, &store)?;
         let cancel = CancellationToken::new();
         // Before the first commit, so that none goes untold.
         let (notify, telling) = settings::notifier(&config, &store, &clock, &cancel)?;
@@ -224,7 +236,7 @@ impl Daemon {
         });
         tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
         parts.serve(daemon.public, bound, &mut tasks)?;
-        Ok((daemon, Running { tasks, cancel: parts.cancel, store: parts.store }))
+        Ok((daemon, Running { tasks, cancel: parts.cancel, kept }))
     }
 }
 
@@ -402,29 +414,61 @@ fn spawn(
 }
 
 impl Running {
-    /// Waits for the signal or for the first task to end, then stops the rest in order and closes
-    /// the store.
+    /// Waits for what the future brings or for the first task to end, and then ends all of it.
     ///
     /// # Errors
     ///
-    /// [`DaemonError`] if it was a task, not the signal, that ended it.
+    /// [`DaemonError`] if it was a task that ended first.
     pub async fn until(mut self, signal: impl Future<Output = ()>) -> Result<(), DaemonError> {
+        let outcome = self.told(signal).await;
+        self.end().await;
+        outcome
+    }
+
+    /// Waits for what the future brings; everything goes on meanwhile, and afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError`] if a task ended before.
+    pub async fn told<T>(&mut self, signal: impl Future<Output = T>) -> Result<T, DaemonError> {
         let outcome = tokio::select! {
-            () = signal => Ok(()),
+            told = signal => Ok(told),
             Some(exit) = self.tasks.join_next() => Err(unexpected(exit)),
         };
         if let Err(error) = &outcome {
             error!(error = error as &dyn std::error::Error, "The daemon stops");
         }
-        info!(tasks.left = self.tasks.len(), "Shutting down");
-        self.cancel.cancel();
-        if tokio::time::timeout(STOP_GRACE, drain(&mut self.tasks)).await.is_err() {
-            let grace_s = STOP_GRACE.as_secs();
-            warn!(grace_s, "Tasks did not stop within {grace_s} s: dropping them");
-        }
-        self.store.close().await;
         outcome
     }
+
+    /// Stops the tasks in order and closes the store.
+    pub async fn end(self) {
+        let Self { tasks, cancel, kept } = self;
+        // Whoever comes now is refused, and does not wait for an answer that nobody gives.
+        let store = kept.into_store();
+        stop(tasks, &cancel).await;
+        if let Some(store) = store {
+            store.close().await;
+        }
+    }
+
+    /// Stops the tasks in order and hands on what the next daemon of this process may take over:
+    /// whoever asks meanwhile waits for it.
+    pub async fn hand_on(self) -> Kept {
+        let Self { tasks, cancel, kept } = self;
+        stop(tasks, &cancel).await;
+        kept
+    }
+}
+
+async fn stop(mut tasks: JoinSet<Exit>, cancel: &CancellationToken) {
+    info!(tasks.left = tasks.len(), "Shutting down");
+    cancel.cancel();
+    if tokio::time::timeout(STOP_GRACE, drain(&mut tasks)).await.is_err() {
+        let grace_s = STOP_GRACE.as_secs();
+        warn!(grace_s, "Tasks did not stop within {grace_s} s: dropping them");
+    }
+    tasks.shutdown().await;
 }
 
 fn unexpected(exit: Result<Exit, JoinError>) -> DaemonError {
@@ -446,30 +490,4 @@ async fn drain(tasks: &mut JoinSet<Exit>) {
             }
         }
     }
-}
-
-async fn bind(config: &Config) -> Result<Bound, DaemonError> {
-    let listen = &config.listen;
-    let tcp = async |key, address: SocketAddr| {
-        let address_text = address.to_string();
-        TcpListener::bind(address).await.map_err(|source| DaemonError::Bind {
-            key,
-            address: address_text,
-            source,
-        })
-    };
-    Ok(Bound {
-        public: tcp("listen.public", listen.public).await?,
-        ops: tcp("listen.ops", listen.ops).await?,
-        admin: admin::Listener::bind(&listen.admin)?,
-    })
-}
-
-async fn open(config: &Config, guard: Guard, clock: &Clock) -> Result<Store, DaemonError> {
-    let options = StoreOptions { guard, ..StoreOptions::new(&config.store.path) };
-    let now = clock();
-    let opened = tokio::task::spawn_blocking(move || Store::open(options, now)).await;
-    let (store, opened) = opened.map_err(DaemonError::Cut)??;
-    settings::report_opened(&opened, &store);
-    Ok(store)
 }

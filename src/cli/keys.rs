@@ -21,7 +21,7 @@ pub async fn run(
         Column::text("key", "/kid"),
         Column::time("created", "/created"),
         Column::time("retired", "/retired"),
-        Column::text("current", "/current"),
+        Column::text("state", "/state"),
     ];
     match command {
         KeysCommand::List => {

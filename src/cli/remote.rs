@@ -259,6 +259,9 @@ fn refused(what: String, kind: Option<&str>) -> Advised {
         Some("not-found") => ("list what there is: the same command without an id", Exit::Failed),
         Some("conflict") => ("look at what it is now, then decide anew", Exit::Failed),
         Some("internal") => ("look at the daemon's log (journalctl -u entitled)", Exit::Failed),
+        Some("unavailable") => {
+            ("wait a moment and run it again; `entitled doctor` says what is away", Exit::Failed)
+        }
         Some(_) | None => ("correct that, then run the command again", Exit::Failed),
     };
     Advised { what, next: next.to_owned(), exit, because: None }
@@ -333,6 +336,18 @@ mod tests {
         assert_eq!(lines.take(b"}\n").unwrap(), [json!({})]);
         assert!(lines.rest.is_empty());
         assert!(lines.take(b"<html>\n").is_err());
+    }
+
+    #[test]
+    fn who_is_refused_is_told_what_helps() {
+        let check = |kind: Option<&str>, next: &str| {
+            let it = refused("no".to_owned(), kind);
+            assert!(it.next.contains(next), "{kind:?}: {}", it.next);
+        };
+        check(Some("unavailable"), "wait a moment");
+        check(Some("conflict"), "decide anew");
+        check(Some("invalid-field"), "correct the argument");
+        check(None, "correct that");
     }
 
     #[test]

@@ -38,17 +38,27 @@ pub async fn run(
             if printer.is_json() {
                 printer.rows(&[row], &[], "")?;
             } else {
-                printer.line(&format!(
-                    "released: {} seats that {} no longer saw are gone; the tenant is read once \
-                     more, and who holds one after all has it again",
-                    number(&row, "/held/seats"),
-                    field(&row, "/held/run"),
-                ))?;
+                printer.line(&released(&row))?;
             }
             Ok(Exit::Done)
         }
         Some(TenantsCommand::Learn(args)) => super::learn::run(remote, printer, args).await,
     }
+}
+
+fn released(row: &Value) -> String {
+    let seats = row.pointer("/held").is_some_and(Value::is_object).then(|| {
+        let (seats, run) = (number(row, "/held/seats"), field(row, "/held/run"));
+        format!("{seats} seats that {run} no longer saw")
+    });
+    let rights = number(row, "/rights_held");
+    let rights = (rights > 0).then(|| format!("the usage rights of {rights} users"));
+    let gone: Vec<String> = seats.into_iter().chain(rights).collect();
+    format!(
+        "released: {} are gone; the tenant is read once more, and who holds one after all has it \
+         again",
+        gone.join(" and ")
+    )
 }
 
 async fn show(remote: &Remote, printer: Printer, tenant: TenantId) -> Result<Exit, anyhow::Error> {
@@ -86,6 +96,7 @@ async fn list(remote: &Remote, printer: Printer) -> Result<Exit, anyhow::Error> 
         Column::text("stale", "/stale"),
         Column::number("users with licences", "/users"),
         Column::number("held back", "/held/seats"),
+        Column::number("rights held", "/rights_held"),
     ];
     let empty = "no tenant is known yet; they are found in subscriptions, or named as [[tenant]]";
     remote.print(printer, ("/tenants", &Pairs::new()), &columns, empty).await?;

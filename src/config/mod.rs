@@ -50,7 +50,7 @@ pub use solution::{Install, Solution, SolutionPlan};
 pub use store::StoreSection;
 pub use sync::{DirectorySchedule, SourceSchedule, SyncSection};
 pub use tenant::ConfiguredTenant;
-pub use value::{Share, duration};
+pub use value::duration;
 pub use visuals::Visuals;
 
 use crate::domain::{Catalog, Freshness, Messages, Policy, ProductId};
@@ -141,6 +141,7 @@ impl Config {
             directory: fresh(self.sync.directory.max_age, self.sync.directory.trust_for),
             reports: fresh(self.sync.reports.max_age, self.sync.reports.trust_for),
             usage_rights: self.sync.directory.rights.is_some(),
+            remove_limit: self.sync.directory.remove_limit,
         }
     }
 }

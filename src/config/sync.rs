@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 
 use super::section::Section;
-use super::value::{Often, Share, in_words};
+use super::value::{Often, in_words};
+use crate::domain::Share;
 
 /// How often sources are read and how long they are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]

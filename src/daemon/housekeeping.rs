@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::domain::{Cause, Change, Commit};
+use crate::domain::{Cause, Change, Commit, has_passed};
 use crate::http::KEYS_PUBLISHED_FOR;
 use crate::store::{Store, StoreError};
 use crate::sync::{Clock, SyncError};
@@ -93,8 +93,7 @@ struct Last {
 impl Last {
     /// Does what is due.
     async fn tend(&mut self, store: &Store, upkeep: Upkeep, now: Timestamp) {
-        let due =
-            |last: Option<Timestamp>, every| last.is_none_or(|at| now.duration_since(at) >= every);
+        let due = |last: Option<Timestamp>, every| last.is_none_or(|at| has_passed(every, at, now));
         if due(self.tended, TEND_EVERY) {
             self.tended = Some(now);
             tend(store, now).await;

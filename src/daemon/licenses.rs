@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::decision::time_step;
-use crate::domain::{Commit, License, LicenseBook, LicenseId, Mirror, Notice};
+use crate::domain::{Commit, License, LicenseBook, LicenseId, Mirror, Notice, has_passed};
 use crate::store::{Store, StoreError};
 use crate::sync::Clock;
 
@@ -33,8 +33,8 @@ pub(super) async fn run(
     let mut failed = false;
     loop {
         let now = clock();
-        // Most commits are about other things, and a clock may be set back.
-        if looked.is_none_or(|at| now.duration_since(at).abs() >= every) {
+        // Most commits are about other things.
+        if looked.is_none_or(|at| has_passed(every, at, now)) {
             looked = Some(now);
             let told = tell(&store, grace, now).await;
             if let Err(error) = &told

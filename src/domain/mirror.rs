@@ -10,7 +10,7 @@ use imbl::{HashMap, OrdMap};
 use super::{
     Access, AskedChange, AskedWrite, Commit, Deal, DealId, GraphSubscriptions, Groups, HeldBack,
     Holders, LicenseBook, Life, Mapping, Plan, ProductId, ReadWrite, ReportedLicence, RightsSource,
-    RightsTable, Series, SeriesWrite, Sku, SkuId, SkuMatch, Source, SourceKey, SourceState,
+    RightsTable, Series, SeriesWrite, Share, Sku, SkuId, SkuMatch, Source, SourceKey, SourceState,
     Subscription, SubscriptionId, Tenant, TenantId, TenantUsers, Unfinished, Unread, UseTable,
     UserId, UserTable, UserWrites, mapped, sku_match,
 };
@@ -62,6 +62,15 @@ impl TenantView {
     pub fn holds_back(&self, user: UserId, marked: bool, sku: &Sku) -> bool {
         sku.missing_since.is_some()
             || marked && self.held.as_ref().is_some_and(|it| it.holds(user, sku.id))
+    }
+
+    /// Whose usage rights the brake holds, by id: they came without theirs, too many at once, and
+    /// nobody has been seen with any since, who would show that Microsoft shows us them at all.
+    pub fn rights_held(&self, remove_limit: Share) -> Vec<UserId> {
+        let missing = self.rights.missing_after(self.rights_source.seen_at());
+        let missing: Vec<UserId> = missing.map(|(user, _)| user).collect();
+        let brakes = remove_limit.brakes(missing.len(), self.rights.holders());
+        if brakes { missing } else { Vec::new() }
     }
 
     /// The SKU of this id.

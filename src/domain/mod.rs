@@ -24,6 +24,7 @@ mod message;
 mod mirror;
 mod notice;
 mod operation;
+mod passed;
 mod policy;
 mod product;
 mod purchase_token;
@@ -34,6 +35,7 @@ mod rights;
 mod run;
 mod series;
 mod shards;
+mod share;
 mod subscription;
 mod unfinished;
 mod unread;
@@ -89,6 +91,7 @@ pub use message::{
 pub use mirror::{Mirror, TenantView};
 pub use notice::{About, Notice, NoticeKind, NoticeWish, Shortage};
 pub use operation::{Action, OperationStatus, RequestSource};
+pub use passed::has_passed;
 pub use policy::{Freshness, OnStale, OverLimit, Policy};
 pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
@@ -97,9 +100,10 @@ pub use purchase_token::PurchaseToken;
 pub use quoted::Quoted;
 pub use remembered::{Life, Undocumented};
 pub use report::{Deal, DealId, ReportOrigin, ReportedLicence};
-pub use rights::{RIGHTS_MAX, Right, RightsSource, RightsTable, UserRights};
+pub use rights::{EMPTY_MAX, Right, RightsSource, RightsTable, UserRights};
 pub use run::{Change, Entity, Fact, Outcome, Run, Source, SourceKey, SourceState, Trigger};
 pub use series::{Between, Forecast, Point, SERIES_KEPT, Series, SeriesWrite};
+pub use share::Share;
 pub use subscription::{HeldSeat, Holders, Party, Subscription, SubscriptionStatus};
 pub use unfinished::{Packed, ReadWrite, Said, Sequence, Unfinished};
 pub use unread::{Unread, Whose};

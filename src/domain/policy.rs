@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use std::fmt;
 use std::str::FromStr;
 
-use super::UnknownWord;
 use super::product::words;
+use super::{Share, UnknownWord};
 
 words!(
     /// What a right is worth once its source is older than it is trusted.
@@ -56,6 +56,8 @@ pub struct Policy {
     /// Whether users' usage rights are read; what was read before they were switched off counts on,
     /// and grows old.
     pub usage_rights: bool,
+    /// The share of a tenant's seats, and of its users with usage rights, that may go at once.
+    pub remove_limit: Share,
 }
 
 impl Default for Policy {
@@ -77,6 +79,7 @@ impl Default for Policy {
                 trust_for: SignedDuration::from_hours(7 * 24),
             },
             usage_rights: true,
+            remove_limit: Share::FIFTH,
         }
     }
 }

@@ -119,16 +119,6 @@ impl Host {
         ];
         STRICTEST_FIRST.iter().find(|(flag, _)| flags & flag != 0).map(|(_, host)| *host)
     }
-
-    /// Whether Microsoft signs a user in there.
-    ///
-    /// Source: contract section 2, rule 6.
-    pub const fn has_signed_in_user(self) -> bool {
-        match self {
-            Self::Web | Self::Desktop | Self::Mobile | Self::Dashboard => true,
-            Self::Embed | Self::ReportServer | Self::PublishToWeb | Self::Export => false,
-        }
-    }
 }
 
 impl Channel {
@@ -204,11 +194,6 @@ pub struct Product {
 }
 
 impl Product {
-    /// The features that a right of this channel gives before any plan adds to them.
-    pub fn channel_features(&self, channel: Channel) -> Features {
-        self.features.get(&channel).map_or_else(|| Features::from([]), Arc::clone)
-    }
-
     /// Whether any plan of it is sold on this channel.
     pub fn sells_on(&self, channel: Channel) -> bool {
         self.plans.iter().any(|plan| plan.channel == channel)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Mapping, Plan, ServiceId, UserId};
+use super::{Mapping, Plan, ServiceId, UserId, has_passed};
 
 /// One row of a user's `usageRights`.
 ///
@@ -75,7 +75,8 @@ pub struct UserRights {
     pub rows: Vec<Right>,
     /// When they were last seen so.
     pub read_at: Timestamp,
-    /// When he first came without them, while a second look is waited for.
+    /// When he came without them, while another look is waited for: he first did then, or the brake
+    /// last held him back.
     pub missing_since: Option<Timestamp>,
 }
 
@@ -95,6 +96,8 @@ pub struct RightsTable {
     /// How many users hold each right: few, where users are many.
     held: OrdMap<Right, usize>,
     holders: usize,
+    /// How many holders came without anything the last time.
+    missing: usize,
 }
 
 /// The most different rights of a tenant that one question looks through.
@@ -131,6 +134,23 @@ impl RightsTable {
         self.holders
     }
 
+    /// Who holds something, though he came without anything after this moment, by id.
+    pub fn missing_after(
+        &self,
+        at: Option<Timestamp>,
+    ) -> impl Iterator<Item = (UserId, Timestamp)> {
+        let any = (self.missing > 0).then(|| self.users.iter());
+        any.into_iter().flatten().filter_map(move |(user, it)| {
+            let since = it.missing_since.filter(|since| at.is_none_or(|at| *since > at))?;
+            Some((*user, since))
+        })
+    }
+
+    /// Whether anybody came without what he holds.
+    pub const fn misses_any(&self) -> bool {
+        self.missing > 0
+    }
+
     /// Whether somebody was shown to hold a right to this plan, or may have been: there are too many
     /// different ones to look through.
     pub fn shows(&self, plan: &Plan, confirmed: &[Mapping]) -> bool {
@@ -142,6 +162,7 @@ impl RightsTable {
     pub fn insert(&mut self, user: UserId, rights: Arc<UserRights>) {
         self.remove(user);
         self.holders = self.holders.saturating_add(usize::from(!rights.rows.is_empty()));
+        self.missing = self.missing.saturating_add(usize::from(rights.missing_since.is_some()));
         for row in &rights.rows {
             let count = self.held.entry(row.clone()).or_default();
             *count = count.saturating_add(1);
@@ -153,6 +174,7 @@ impl RightsTable {
     pub fn remove(&mut self, user: UserId) {
         let Some(before) = self.users.remove(&user) else { return };
         self.holders = self.holders.saturating_sub(usize::from(!before.rows.is_empty()));
+        self.missing = self.missing.saturating_sub(usize::from(before.missing_since.is_some()));
         for row in &before.rows {
             let left = self.held.get(row).map_or(0, |it| it.saturating_sub(1));
             if left == 0 {
@@ -164,9 +186,10 @@ impl RightsTable {
     }
 }
 
-/// The most users of one tenant whose rights are kept; when more were looked up, those who hold
-/// nothing go first, and among equals the one who was looked up the longest ago.
-pub const RIGHTS_MAX: usize = 20_000;
+/// The most users of one tenant of whom it is remembered that they hold nothing; when more were
+/// looked up, those are forgotten who were looked up the longest ago. Whoever holds something is
+/// never forgotten for lack of room: there are as many of them as the tenant has licensed users.
+pub const EMPTY_MAX: usize = 20_000;
 
 /// How far a tenant's usage rights can be believed, and why not further.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -190,9 +213,14 @@ impl RightsSource {
         self.proven.as_ref().is_some_and(|(proven, _)| **proven == *app)
     }
 
+    /// When any app last saw rows of anybody: who came without his before that has a witness.
+    pub fn seen_at(&self) -> Option<Timestamp> {
+        self.proven.as_ref().map(|(_, at)| *at)
+    }
+
     /// Whether the last try was refused less long ago than this.
     pub fn is_refused(&self, now: Timestamp, within: SignedDuration) -> bool {
-        self.refused.as_ref().is_some_and(|(_, at)| now.duration_since(*at) < within)
+        self.refused.as_ref().is_some_and(|(_, at)| !has_passed(within, *at, now))
     }
 }
 

@@ -147,7 +147,7 @@ pub struct SourceState {
     pub last_outcome: Option<Outcome>,
     /// What was wrong with the last run; no secrets, no names.
     pub last_error: Option<Arc<str>>,
-    /// Runs failed in a row.
+    /// Runs in a row that failed, or in which a list that was due broke off.
     pub failures: u32,
     /// The [`Catalog::fingerprint`](super::Catalog::fingerprint) that the mirrored licences were
     /// chosen by.

@@ -39,6 +39,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long to wait before accepting again when the system has run out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection that has said nothing yet may still say something once no more are accepted.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// The smallest buffer that hyper takes, in bytes.
 const MIN_BUFFER: usize = 8_192;
 
@@ -150,12 +153,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let start = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            start = timeout(self.limits.first_byte, first_bytes(&mut stream)) => start,
-        };
-        let Ok(Ok(start)) = start else { return };
+        let Some(start) = self.start_of(&mut stream, &cancel).await else { return };
         let is_http2 = start.as_ref() == PREFACE;
         let io = TokioIo::new(Rewound { start, stream });
         let (give_back, unread) = unread();
@@ -186,6 +184,22 @@ impl Server {
             let error = &error as &dyn std::error::Error;
             debug!(error, listener = self.name, "Connection broke");
         }
+    }
+
+    /// The first bytes, if they come in time.
+    async fn start_of<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut S,
+        cancel: &CancellationToken,
+    ) -> Option<Bytes> {
+        let mut start = pin!(timeout(self.limits.first_byte, first_bytes(stream)));
+        let start = tokio::select! {
+            biased;
+            start = &mut start => start,
+            // Whoever has just come may have asked already: his bytes are on their way.
+            () = cancel.cancelled() => timeout(LAST_WORD, start).await.flatten(),
+        };
+        start.ok()?.ok()
     }
 
     fn http1(&self) -> http1::Builder {

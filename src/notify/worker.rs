@@ -13,7 +13,7 @@ use super::Clock;
 use super::client::Tried;
 use super::handle::{Endpoint, NotifyHandle};
 use super::rest;
-use crate::domain::{Commit, Delivery, DeliveryState, DeliveryWrite};
+use crate::domain::{Commit, Delivery, DeliveryState, DeliveryWrite, has_passed};
 use crate::store::{Store, StoreError};
 
 /// Events under way to one endpoint.
@@ -88,7 +88,7 @@ impl Worker {
         let mut pruned: Option<Timestamp> = None;
         loop {
             let now = (self.clock)();
-            if pruned.is_none_or(|at| now.duration_since(at) >= PRUNE_EVERY) {
+            if pruned.is_none_or(|at| has_passed(PRUNE_EVERY, at, now)) {
                 pruned = Some(now);
                 self.prune(now).await;
             }

@@ -108,7 +108,7 @@ impl Sizes {
 pub(super) struct Round {
     pub(super) commit: Commit,
     pub(super) run: Run,
-    /// Why nothing was applied, if so.
+    /// Why nothing was applied, or, in a run that is [`Outcome::Partial`], not all.
     pub(super) error: Option<MicrosoftError>,
     /// To be held until the commit is durable.
     pub(super) turn: Option<Turn>,
@@ -224,26 +224,35 @@ pub(super) async fn round<G: DirectoryReads>(
     turn.committed(now);
     let (of, by, limits, found) = (Arc::clone(view), begun.clone(), with.limits, read.found);
     let planned = apart(read.seen, move || plan::directory(&of, found, &by, limits, now));
-    let Planned { mut commit, mut tally, held } = planned.await;
+    let Planned { mut commit, mut tally, held, still } = planned.await;
     tally.seen = read.seen;
     tally.odd = read.odd_count;
     commit.odd = read.odd;
-    if parts > 0 {
+    // A list that was cut off is gone on with by the next run.
+    let cut_off = read.unlisted.is_some();
+    if parts > 0 && !cut_off {
         commit.reads.push(ReadWrite::Cleared { tenant, parts });
     }
-    let end = match held {
-        None => End::applied(tally.odd),
-        Some((seats, total)) => {
+    let end = match (held, &read.unlisted) {
+        (Some((seats, total)), _) => {
             let error = plan::held_back(seats, total, begun.id);
             warn!(tenant.id = %tenant, run.held = seats, "The brake holds {seats} of {total} seats");
             End { outcome: Outcome::Partial, error: Some(error.into()) }
         }
+        (None, Some(error)) => End::cut_off(error),
+        (None, None) => End::applied(tally.odd),
     };
     let (run, mut state) = closed(view.directory.clone(), now, begun, gauge, tally, end);
     state.cursor = Some(read.cursor);
     state.cursor_issued = Some(begun.started);
-    state.catalog = with.catalog.fingerprint();
-    state.held_back = held.map_or(0, |(seats, _)| u32::try_from(seats).unwrap_or(u32::MAX));
+    if cut_off {
+        state.failures = view.directory.failures.saturating_add(1);
+    } else {
+        state.catalog = with.catalog.fingerprint();
+    }
+    if !still {
+        state.held_back = held.map_or(0, |(seats, _)| u32::try_from(seats).unwrap_or(u32::MAX));
+    }
     if held.is_none() {
         state.last_complete = Some(begun.started);
         if tally.odd > 0 || read.unfound {
@@ -262,7 +271,7 @@ pub(super) async fn round<G: DirectoryReads>(
     commit.sources.push((begun.key, state));
     commit.runs.push(run.clone());
     let changed_at = dated(view, &commit, &read.changed_at);
-    Round { commit, run, error: None, turn: Some(turn), changed_at }
+    Round { commit, run, error: read.unlisted, turn: Some(turn), changed_at }
 }
 
 /// A full read of now, put back to the tenant's own hour: the next is due at that hour, so that the

@@ -40,7 +40,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use self::work::{Next, Work};
 use super::{Sources, SyncError};
 use crate::config::AcceptChanges;
-use crate::domain::{EventId, SubscriptionId, WebhookEvent};
+use crate::domain::{EventId, SubscriptionId, WebhookEvent, has_passed};
 
 pub use alarm::WebhookAlarm;
 pub(crate) use ledger::keep_newer;
@@ -141,7 +141,7 @@ impl Worker {
         let mut pruned: Option<Timestamp> = None;
         loop {
             let now = (self.work.sources.clock)();
-            if pruned.is_none_or(|at| now.duration_since(at) >= PRUNE_EVERY) {
+            if pruned.is_none_or(|at| has_passed(PRUNE_EVERY, at, now)) {
                 pruned = Some(now);
                 self.prune(now).await;
             }

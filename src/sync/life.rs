@@ -28,7 +28,7 @@ use tracing::warn;
 use self::looks::Looks;
 use self::notices::Notices;
 use super::{Sources, SyncError};
-use crate::domain::{Mirror, SourceKey};
+use crate::domain::{Mirror, SourceKey, has_passed};
 
 /// How often the clock is looked at when nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -126,7 +126,7 @@ impl Lives {
         let same = self.seen.as_ref().is_some_and(|seen| {
             seen.mirror.shares_subscriptions(&mirror)
                 && run(&seen.mirror) == run(&mirror)
-                && now.duration_since(seen.at) < every
+                && !has_passed(every, seen.at, now)
         });
         if same {
             return None;

@@ -68,9 +68,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::Share;
 use crate::domain::{
-    Catalog, Cause, Channel, Commit, Grant, Outcome, Permission, Run, RunId, SourceKey,
+    Catalog, Cause, Channel, Commit, Grant, Outcome, Permission, Run, RunId, Share, SourceKey,
     SourceState, TenantId, TenantView, Trigger,
 };
 use crate::microsoft::{ErrorKind, Meter, Microsoft, MicrosoftError};
@@ -114,7 +113,8 @@ pub struct Sources {
 pub struct Limits {
     /// After how long a tenant is enumerated in full again (`[sync.directory] sweep`).
     pub sweep: SignedDuration,
-    /// The share of a tenant's seats that one full read may remove
+    /// The share of a tenant's seats that one full read may remove, and of its users with usage
+    /// rights that may lose them while nobody is seen with any
     /// (`[sync.directory] remove_limit`).
     pub remove_limit: Share,
     /// How often a tenant's licensed groups are read (`[sync.groups] every`).
@@ -277,6 +277,16 @@ impl End {
                 ),
             },
         }
+    }
+
+    /// What changed is applied; the list of all users was not read to its end.
+    pub(crate) fn cut_off(error: &MicrosoftError) -> Self {
+        let error = format!(
+            "what changed since the last run is applied, but the list of all users broke off and is \
+             gone on with by the next run: {}",
+            crate::telemetry::chain(error)
+        );
+        Self { outcome: Outcome::Partial, error: Some(error.into()) }
     }
 
     pub(crate) fn failed(error: &MicrosoftError) -> Self {

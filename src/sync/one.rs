@@ -57,11 +57,12 @@ async fn perform(sources: &Sources, mut begun: Begun, gauge: &Gauge) -> Performe
     if let Some(error) = &error {
         let wait = error.asked_wait();
         let error = error as &dyn std::error::Error;
-        warn!(
-            error,
-            wait_s = wait.map(|it| it.as_secs()),
-            "The run failed; what is known keeps counting"
-        );
+        let wait_s = wait.map(|it| it.as_secs());
+        if run.outcome == Outcome::Failed {
+            warn!(error, wait_s, "The run failed; what is known keeps counting");
+        } else {
+            warn!(error, wait_s, "What changed is applied; the list of all users broke off");
+        }
     }
     Ok((run, error.map(|error| (error.kind(), error.asked_wait()))))
 }

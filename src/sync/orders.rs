@@ -135,9 +135,13 @@ impl Orders {
     /// Source: marketplace-saas.md section 6.2.
     pub async fn activate(&self, id: SubscriptionId, by: Cause) -> Result<Activated, OrderError> {
         let work = self.work.clone();
-        let activated = self.run(async move { work.activate(id, &by).await }).await;
-        self.work.figures.activated(&activated);
-        activated
+        let order = async move {
+            let activated = work.activate(id, &by).await;
+            // Here, for whoever asked may have left.
+            work.figures.activated(&activated);
+            activated
+        };
+        self.run(order).await
     }
 
     /// The subscription as Microsoft has it now; the mirror is brought to it.

@@ -27,11 +27,6 @@ use self::release::Missing;
 pub use self::release::release;
 pub(crate) use self::subscriptions::{changed, odd, subscriptions, unknown};
 
-/// Seats that one full read may always remove, however small the tenant.
-///
-/// Source: contract section 3, `remove_limit`.
-const ALWAYS_REMOVABLE: usize = 5;
-
 /// What was read of a tenant.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
@@ -41,6 +36,9 @@ pub(crate) struct Found {
     pub(crate) told: BTreeMap<UserId, Option<UserLicences>>,
     /// What users hold by a full enumeration, if there was one: who is absent holds nothing.
     pub(crate) enumerated: Option<UserTable>,
+    /// Whether records could not be understood: then the enumeration has whoever it did not name as
+    /// the mirror has him, and says of none of them that he lost nothing.
+    pub(crate) unsure: bool,
     /// What the tenant calls itself, if it was asked.
     pub(crate) name: Option<Arc<str>>,
 }
@@ -52,6 +50,8 @@ pub(crate) struct Planned {
     pub(crate) tally: Tally,
     /// Seats that the brake holds, and how many there are.
     pub(crate) held: Option<(usize, usize)>,
+    /// What an earlier run held stays held: this one says nothing of it.
+    pub(crate) still: bool,
 }
 
 /// What the reading of a tenant changes.
@@ -74,6 +74,7 @@ pub(crate) fn directory(
         missing: Missing::default(),
     };
     let enumerates = found.enumerated.is_some();
+    let says_all = enumerates && !found.unsure;
     let mut writes: BTreeMap<UserId, Option<UserLicences>> = BTreeMap::new();
     planner.told(view, found.told, &mut writes);
     let gone = Gone::among(&view.skus, &found.skus);
@@ -114,14 +115,15 @@ pub(crate) fn directory(
     }
     let held = (planner.held > 0).then_some((planner.held, planner.total));
     let back = held.map(|(_, total)| planner.missing.held_back(begun.id, now, total));
-    let back = if enumerates { back } else { release::kept(view.held.as_deref(), back, &skus) };
+    let back = if says_all { back } else { release::kept(view.held.as_deref(), back, &skus) };
+    let still = view.held.is_some() && back.is_some() && held.is_none();
     if back.as_ref() != view.held.as_deref() {
         commit.held.push((view.tenant.id, back));
     }
     if *skus != *view.skus {
         commit.skus.push((view.tenant.id, skus));
     }
-    Planned { commit, tally: planner.tally, held }
+    Planned { commit, tally: planner.tally, held, still }
 }
 
 struct Planner<'a> {
@@ -279,9 +281,7 @@ impl Planner<'_> {
 
     /// Whether losing this many of so many seats waits for a second read.
     fn brakes(&self, lost: usize, total: usize) -> bool {
-        !planted(Mistake::NoBrake)
-            && lost > ALWAYS_REMOVABLE
-            && self.limits.remove_limit.is_exceeded_by(lost, total)
+        !planted(Mistake::NoBrake) && self.limits.remove_limit.brakes(lost, total)
     }
 
     /// Writes what a user holds if it differs, and notes the change if it is one.

@@ -227,13 +227,17 @@ impl Reading {
         self.take(&row, relevant, mirrored);
     }
 
-    /// A record about him could not be understood. What was known of him before, or was said,
-    /// stays; of whom nothing was, nobody says that he holds nothing.
+    /// A record about him could not be understood. What was said of him, or known before, stays; but
+    /// nobody says that he holds nothing beside it.
     pub fn take_odd(&mut self, user: UserId, mirrored: &TenantView) {
-        let said = self.said(user).is_some_and(|it| it != Said::Ask);
-        if !said && !mirrored.users.contains(user) {
-            self.put(user, Said::Holds(Packed::of(&UserLicences::unread())));
-        }
+        let known = match self.said(user) {
+            Some(Said::Holds(holds)) => Some(holds.unpack()),
+            Some(Said::Removed) => None,
+            Some(Said::Ask) | None => mirrored.users.get(user),
+        };
+        let marked = UserLicences { unread: true, ..known.unwrap_or_default() };
+        self.name(user);
+        self.put(user, Said::Holds(Packed::of(&marked)));
     }
 
     /// A row of a list names him.
@@ -366,10 +370,10 @@ impl Reading {
         self.users.iter().filter(|(_, said)| **said == Said::Ask).map(|(user, _)| *user).collect()
     }
 
-    /// Forgets what was said about those who were not found by name and are among these.
-    pub fn leave_unfound(&mut self, gone: &BTreeSet<UserId>) {
+    /// Forgets what was said about those who were not found by name and of whom others know more.
+    pub fn leave_unfound(&mut self, known_better: impl Fn(&UserId) -> bool) {
         let Self { users, unfound, .. } = self;
-        users.retain(|user, _| !(unfound.contains(user) && gone.contains(user)));
+        users.retain(|user, _| !(unfound.contains(user) && known_better(user)));
     }
 
     /// Users who are named only to say that they are gone.

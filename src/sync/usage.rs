@@ -12,6 +12,7 @@ mod send;
 mod verdict;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Clock, SyncError};
-use crate::domain::{UsageEvent, UsageId};
+use crate::domain::{UsageEvent, UsageId, has_passed};
 use crate::microsoft::Microsoft;
 use crate::store::{Store, StoreError};
 
@@ -50,6 +51,8 @@ struct Shared {
     clock: Clock,
     /// Held during a pass: there is one at a time.
     pace: tokio::sync::Mutex<Pace>,
+    /// An operator waits: the next pass sends, whatever the pace says.
+    hurry: AtomicBool,
     nudge: Notify,
     trouble: Mutex<Option<UsageTrouble>>,
     sent: Family<StatusLabel, Counter>,
@@ -85,6 +88,7 @@ impl UsageSender {
             microsoft,
             clock,
             pace: tokio::sync::Mutex::default(),
+            hurry: AtomicBool::new(false),
             nudge: Notify::new(),
             trouble: Mutex::default(),
             sent: Family::default(),
@@ -111,8 +115,8 @@ impl UsageSender {
     pub async fn retry(&self, id: UsageId) -> Result<Option<Arc<UsageEvent>>, StoreError> {
         let event = self.0.store.revive_usage(id, (self.0.clock)()).await?;
         if event.is_some() {
-            // An operator waits: what was wrong may be mended.
-            self.0.pace.lock().await.not_before = None;
+            // What was wrong may be mended. He does not wait for a pass that is under way.
+            self.0.hurry.store(true, Ordering::Relaxed);
             self.0.nudge.notify_one();
         }
         Ok(event)
@@ -129,7 +133,7 @@ impl UsageSender {
         let mut pruned: Option<Timestamp> = None;
         loop {
             let now = (self.0.clock)();
-            if pruned.is_none_or(|at| now.duration_since(at) >= PRUNE_EVERY) {
+            if pruned.is_none_or(|at| has_passed(PRUNE_EVERY, at, now)) {
                 pruned = Some(now);
                 noted(store.prune_usage(now).await.map_err(SyncError::from));
             }

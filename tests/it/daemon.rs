@@ -7,6 +7,7 @@ mod contract;
 mod harness;
 mod http;
 mod promises;
+mod reloaded;
 mod soak;
 mod sold;
 mod told;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use entitled::config::Share;
+use entitled::domain::Share;
 use entitled::domain::{Outcome, SubscriptionStatus};
 use entitled::microsoft::{Credential, Hosts, Microsoft, Secret, Settings};
 use entitled::store::{Guard, Store, StoreOptions};

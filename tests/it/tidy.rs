@@ -315,3 +315,69 @@ fn every_key_of_the_configuration_is_in_the_example() {
         assert!(known, "{key} is missing in config/entitled.toml; it has {documented:?}");
     }
 }
+
+/// The commands that a text names in backticks, each on one line.
+fn told_commands(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", "").replace("///", "").replace("//!", "");
+    let told = joined.split("`entitled ").skip(1).filter_map(|it| it.split_once('`'));
+    let words = |it: &str| it.split_whitespace().collect::<Vec<_>>().join(" ");
+    // What is hashed of a license's id begins so too.
+    told.map(|(said, _)| words(said)).filter(|it| it != "revocation").collect()
+}
+
+/// What of a command's line the program does not know: a subcommand, or a flag of the last one.
+fn unknown_word(program: &clap::Command, said: &str) -> Option<String> {
+    let (mut at, mut ended) = (vec![program], false);
+    for word in said.split_whitespace() {
+        let word = word.trim_matches(['[', ']']);
+        let has = |flag: &str| {
+            let mut all = at.iter().chain([&program]).flat_map(|it| it.get_arguments());
+            all.any(|it| it.get_long() == Some(flag))
+        };
+        if let Some(flag) = word.split(['|', '\\']).next().and_then(|it| it.strip_prefix("--")) {
+            ended = true;
+            if !has(flag) {
+                return Some(word.to_owned());
+            }
+        }
+        let is_word = word.chars().all(|it| it.is_ascii_lowercase() || "-|\\".contains(it));
+        ended |= !is_word || !at.iter().any(|it| it.has_subcommands());
+        if ended {
+            continue;
+        }
+        let alternatives = word.split('|').map(|it| it.trim_end_matches('\\'));
+        let found: Option<Vec<_>> =
+            alternatives.map(|it| at.iter().find_map(|at| at.find_subcommand(it))).collect();
+        let Some(found) = found else { return Some(word.to_owned()) };
+        at = found;
+    }
+    None
+}
+
+#[test]
+fn every_command_that_is_told_of_exists() {
+    let mut program = <entitled::cli::args::Cli as clap::CommandFactory>::command();
+    program.build();
+    let check = |said: &str, unknown: Option<&str>| {
+        assert_eq!(unknown_word(&program, said).as_deref(), unknown, "{said}");
+    };
+    check("webhooks dead", None);
+    check("webhooks list", Some("list"));
+    check("keys list\\|rotate", None);
+    check("keys list\\|renew", Some("list\\|renew"));
+    check("usage [--subscription --till]", Some("--till"));
+    check("changes --user U --since 7d", None);
+    let mut files = sources("src");
+    let path = PathBuf::from("README.md");
+    files.push(Source { text: fs::read_to_string(&path).unwrap(), path });
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for file in &files {
+        for said in told_commands(&file.text) {
+            seen += 1;
+            let unknown = unknown_word(&program, &said);
+            wrong.extend(unknown.map(|it| file.at(1, &format!("`{said}`: no {it}"))));
+        }
+    }
+    assert!(seen > 100, "these are not all commands: {seen}");
+    nothing(&wrong, "commands that do not exist are recommended");
+}

@@ -128,18 +128,19 @@ fn webhooks(admin: &Admin, mirror: &Mirror, now: Timestamp) -> Checked {
     let dead = admin.store.inbox().dead;
     if dead > 0 {
         let next =
-            "`entitled webhooks list` shows them, `entitled webhooks replay --all` tries again";
+            "`entitled webhooks dead` shows them, `entitled webhooks replay --all` tries again";
         return Checked::ill(what, Health::Fair, format!("{dead} given up"), next);
     }
-    match admin.watch.last_valid() {
+    let last = admin.watch.last_valid();
+    let since = last.map_or_else(|| "the start".to_owned(), |it| it.to_string());
+    match last {
         Some(at) if now.duration_since(at) <= QUIET => {
             Checked::good(what, format!("the last one came {at}"))
         }
         _ if mirror.subscription_count() == 0 => {
-            Checked::good(what, "none came since the start, and there is no subscription")
+            Checked::good(what, format!("none came since {since}, and there is no subscription"))
         }
-        last => {
-            let since = last.map_or_else(|| "the start".to_owned(), |it| it.to_string());
+        _ => {
             let url = admin.consent.public_url.as_ref().map_or("{public_url}/", |it| it.as_str());
             let next = format!(
                 "if customers changed anything meanwhile, check the connection webhook in Partner \
@@ -221,6 +222,19 @@ fn tenant(view: &TenantView, admin: &Admin, now: Timestamp) -> Option<Checked> {
             it.id
         );
         return Some(Checked::ill(what, Health::Fair, held.told(view.directory.held_back), next));
+    }
+    let rights = view.rights_held(admin.policy.remove_limit).len();
+    if rights > 0 {
+        let found = format!(
+            "held back: {rights} of {} users came without usage rights, and nobody with any",
+            view.rights.holders()
+        );
+        let next = format!(
+            "check that the app's home tenant is associated with your account (Partner Center, \
+             Account settings, Tenants), or `entitled tenants release {}` if they are gone indeed",
+            it.id
+        );
+        return Some(Checked::ill(what, Health::Fair, found, next));
     }
     let limits = &admin.policy.directory;
     if !is_stale(read, limits, now) {

@@ -246,7 +246,7 @@ async fn subscription(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json
 async fn keys(State(admin): Shared) -> Response {
     let ring = admin.store.keys();
     let current = ring.current();
-    lines::all(ring.published().iter().rev().map(|it| rows::key(it, it.kid == current.kid)))
+    lines::all(ring.published().iter().rev().map(|it| rows::key(it, &current.kid)))
 }
 
 async fn rotate(
@@ -265,7 +265,7 @@ async fn rotate(
         let detail = format!("the key was made and signs, but the journal lacks it: {error}");
         Problem::internal(detail).because(error)
     })?;
-    Ok(Json(rows::key(&made, true)))
+    Ok(Json(rows::key(&made, &made.kid)))
 }
 
 /// What the store says is for the operator, who is the one who asks.

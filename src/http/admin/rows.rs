@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use crate::decision::is_stale;
 use crate::domain::{
-    Access, AssignmentError, Change, Fact, Freshness, Grant, HeldBack, HeldSeat, Licence, Path,
-    Permission, Right, Run, Sku, Step, Subscription, Tenant, TenantView, UserLicences, UserRights,
-    step,
+    Access, AssignmentError, Change, Fact, Grant, HeldSeat, Licence, Path, Permission, Policy,
+    Right, Run, Sku, Step, Subscription, Tenant, TenantView, UserLicences, UserRights, step,
 };
 use crate::http::licenses::rows as license_rows;
 use crate::store::KeyRecord;
@@ -48,7 +47,7 @@ pub(super) fn subscription(it: &Subscription) -> Value {
 }
 
 /// A row of `tenants`.
-pub(super) fn tenant(view: &TenantView, limits: &Freshness, now: Timestamp) -> Value {
+pub(super) fn tenant(view: &TenantView, policy: &Policy, now: Timestamp) -> Value {
     let (it, read) = (&view.tenant, &view.directory);
     json!({
         "id": it.id.to_string(),
@@ -56,11 +55,12 @@ pub(super) fn tenant(view: &TenantView, limits: &Freshness, now: Timestamp) -> V
         "consent": it.consent.as_str(),
         "cloud": it.cloud.as_str(),
         "last_complete": time(read.last_complete),
-        "stale": is_stale(read.last_complete, limits, now),
+        "stale": is_stale(read.last_complete, &policy.directory, now),
         "users": view.users.licensed(),
         "users_unread": view.users.unread(),
         "error": read.last_error.as_deref(),
-        "held": view.held.as_deref().map_or(Value::Null, |it| held(it, read.held_back)),
+        "held": held(view),
+        "rights_held": view.rights_held(policy.remove_limit).len(),
         "permissions": permissions(&view.access),
         "lacks": lacks(&view.access),
         "permissions_since": time(view.access.since),
@@ -89,12 +89,13 @@ fn lacks(access: &Access) -> Vec<&'static str> {
     needed.into_iter().chain(useful).map(Permission::as_str).collect()
 }
 
-/// What the brake holds, and of how many seats.
-pub(super) fn held(it: &HeldBack, seats: u32) -> Value {
+/// The seats that the brake holds, and of how many.
+pub(super) fn held(view: &TenantView) -> Value {
+    let Some(it) = view.held.as_deref() else { return Value::Null };
     json!({
         "run": it.run.to_string(),
         "at": it.at.to_string(),
-        "seats": seats,
+        "seats": view.directory.held_back,
         "of": it.total,
         "skus": it.skus.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
@@ -247,11 +248,18 @@ pub(super) fn explained_path(it: &Path) -> Value {
 }
 
 /// A row of `keys list`: nothing secret. One that is neither current nor retired signs next.
-pub(super) fn key(it: &KeyRecord, current: bool) -> Value {
+pub(super) fn key(it: &KeyRecord, current: &str) -> Value {
+    let current = it.kid == current;
+    let state = match (current, it.retired) {
+        (true, _) => "current",
+        (false, Some(_)) => "retired",
+        (false, None) => "next",
+    };
     json!({
         "kid": it.kid,
         "created": it.created.to_string(),
         "retired": time(it.retired),
         "current": current,
+        "state": state,
     })
 }

@@ -99,6 +99,8 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
         let limits = limits(admin, key);
         let name: Option<Arc<str>> = name;
         let task = tasks.iter().find(|it| it.key == key);
+        let view = key.tenant.and_then(|it| mirror.tenant(it));
+        let rights = view.map_or(0, |it| it.rights_held(admin.policy.remove_limit).len());
         json!({
             "source": key.source.as_str(),
             "tenant": rows::text(key.tenant),
@@ -110,7 +112,7 @@ fn sources(admin: &Admin, mirror: &Mirror, tasks: &[TaskStatus], now: Timestamp)
             "last_run": rows::time(state.last_run),
             "outcome": rows::text(state.last_outcome),
             "failures": state.failures,
-            "held_back": state.held_back,
+            "held_back": rights.saturating_add(usize::try_from(state.held_back).unwrap_or(usize::MAX)),
             "running": rows::text(task.and_then(|it| it.running)),
             "next_due": rows::time(task.and_then(|it| it.next_due)),
             "error": state.last_error.as_deref(),

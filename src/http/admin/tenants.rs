@@ -28,8 +28,7 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
 async fn list(State(admin): Shared) -> Response {
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     lines::rows(move |sink| {
-        let limits = &admin.policy.directory;
-        mirror.tenants().try_for_each(|it| sink.row(&rows::tenant(it, limits, now)))
+        mirror.tenants().try_for_each(|it| sink.row(&rows::tenant(it, &admin.policy, now)))
     })
 }
 
@@ -37,14 +36,14 @@ async fn show(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>,
     let tenant: TenantId = needed("tenant", &id)?;
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     let view = mirror.tenant(tenant).ok_or_else(|| unknown(tenant))?;
-    Ok(Json(rows::tenant(view, &admin.policy.directory, now)))
+    Ok(Json(rows::tenant(view, &admin.policy, now)))
 }
 
 async fn consent_url(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
     let nowhere = || {
         let detail = "set listen.public_url: the administrator is sent back to it after consenting";
-        Problem::unavailable(detail)
+        Problem::conflict(detail)
     };
     let url = admin.consents.link(tenant, admin.now()).ok_or_else(nowhere)?;
     Ok(Json(json!({"tenant": tenant.to_string(), "url": url.as_str()})))
@@ -59,13 +58,16 @@ async fn release(
 ) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
     let (now, by, cause) = (admin.now(), operator.to_string(), operator.cause());
+    let remove_limit = admin.policy.remove_limit;
     let decided = admin.store.decide(move |mirror| {
         let Some(view) = mirror.tenant(tenant) else { return (None, Err(unknown(tenant))) };
-        let released = view.held.as_deref().zip(plan::release(view, &cause, now));
-        let Some((held, commit)) = released else { return (None, Err(nothing_held(tenant))) };
+        let Some(commit) = plan::release(view, remove_limit, &cause, now) else {
+            return (None, Err(nothing_held(tenant)));
+        };
         let row = json!({
             "tenant": tenant.to_string(),
-            "held": rows::held(held, view.directory.held_back),
+            "held": rows::held(view),
+            "rights_held": commit.rights.len(),
             "by": by,
         });
         (Some(commit), Ok(row))

@@ -36,6 +36,7 @@ impl Collector for Facts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mirror = self.store.mirror();
         rights(&mirror, &self.catalog, &mut encoder)?;
+        usage_rights(&mirror, &self.policy, &mut encoder)?;
         sources(&mirror, &mut encoder)?;
         let now = (self.clock)();
         life::encode(&mirror, now, &mut encoder)?;
@@ -95,8 +96,6 @@ fn rights(
     let help = "Users who hold, or are meant to hold, any licence of ours";
     gauge(encoder, "licensed_users", help, None, [(NO_LABELS, users)])?;
 
-    usage_rights(mirror, encoder)?;
-
     let seats: Vec<PlanSeats> = figures::seats_by_plan(mirror, catalog);
     let labelled = |count: fn(&PlanSeats) -> u64| {
         let each = move |it: &PlanSeats| ([("plan", it.plan.clone())], clipped(count(it)));
@@ -114,11 +113,19 @@ fn rights(
 }
 
 /// What stands beside the directory: rights that it does not show, and names that wait for a word.
-fn usage_rights(mirror: &Mirror, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+fn usage_rights(
+    mirror: &Mirror,
+    policy: &Policy,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
     let clipped = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
     let users = clipped(mirror.tenants().map(|it| it.rights.holders()).sum());
     let help = "Users with usage rights that their directory does not show";
     gauge(encoder, "usage_rights", help, None, [(NO_LABELS, users)])?;
+    let braked = mirror.tenants().map(|it| it.rights_held(policy.remove_limit).len()).sum();
+    let help =
+        "Users whose usage rights the brake holds until anybody in the tenant is seen with any";
+    gauge(encoder, "usage_rights_held", help, None, [(NO_LABELS, clipped(braked))])?;
     let refused = mirror.tenants().filter(|it| it.rights_source.refused.is_some()).count();
     let help = "Tenants whose usage rights may not be read";
     gauge(encoder, "usage_rights_refused", help, None, [(NO_LABELS, clipped(refused))])?;

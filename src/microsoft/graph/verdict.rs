@@ -79,26 +79,24 @@ pub(super) fn of_status(
     };
     let has = |wanted: &str| codes.iter().any(|it| it.eq_ignore_ascii_case(wanted));
     let resync = codes.iter().any(|it| it.to_ascii_lowercase().starts_with("resync"));
+    let dead = has("Directory_ExpiredPageToken") || has("DirectoryPageTokenNotFoundException");
     let came = || format!("it came with {looks_like}");
     match status {
         400..=499 if resync || has("syncStateNotFound") => {
             says(ErrorKind::Resync, "its delta token is dead; the users are read anew".into())
         }
         410 => says(ErrorKind::Resync, "it begins its delta anew; the users are read anew".into()),
-        400..=499
-            if has("Directory_ExpiredPageToken") || has("DirectoryPageTokenNotFoundException") =>
-        {
-            says(
-                ErrorKind::RestartSequence,
-                "its page token is dead; the sequence begins anew".into(),
-            )
-        }
         // Its own link refused for whatever reason will be refused again: only a new one helps.
-        400 if linked == Linked::Page => {
-            says(ErrorKind::RestartSequence, "it no longer takes its own link".into())
-        }
-        400 if linked == Linked::Cursor => {
+        400.. if linked == Linked::Cursor && (dead || matches!(status, 400 | 404)) => {
             says(ErrorKind::Resync, "it no longer takes its own cursor".into())
+        }
+        // The status of these codes is not confirmed.
+        400.. if dead => says(
+            ErrorKind::RestartSequence,
+            "its page token is dead; the sequence begins anew".into(),
+        ),
+        400 | 404 if linked == Linked::Page => {
+            says(ErrorKind::RestartSequence, "it no longer takes its own link".into())
         }
         400 if endpoint == CREATE.name && has(VALIDATION) => {
             let what = "it got no good answer at our address for change notifications".into();
@@ -174,7 +172,11 @@ mod tests {
         check(400, "Request_UnsupportedQuery", Linked::No, ErrorKind::Unreadable);
         check(400, "Request_BadRequest", Linked::Page, ErrorKind::RestartSequence);
         check(400, "Request_BadRequest", Linked::Cursor, ErrorKind::Resync);
-        check(400, "Directory_ExpiredPageToken", Linked::Cursor, ErrorKind::RestartSequence);
+        check(503, "DirectoryPageTokenNotFoundException", Linked::Page, ErrorKind::RestartSequence);
+        check(404, "Request_ResourceNotFound", Linked::Page, ErrorKind::RestartSequence);
+        check(400, "Directory_ExpiredPageToken", Linked::Cursor, ErrorKind::Resync);
+        check(404, "Request_ResourceNotFound", Linked::Cursor, ErrorKind::Resync);
+        check(503, "ServiceUnavailable", Linked::Cursor, ErrorKind::Transient);
         check(401, "InvalidAuthenticationToken", Linked::No, ErrorKind::Consent);
         check(403, "Authorization_RequestDenied", Linked::No, ErrorKind::Consent);
         check(404, "Request_ResourceNotFound", Linked::No, ErrorKind::NotFound);

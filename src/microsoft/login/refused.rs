@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::has_passed;
 use crate::microsoft::error::{ErrorKind, MicrosoftError};
 use crate::microsoft::meter::Meter;
 
@@ -29,8 +30,7 @@ impl RefusedCredential {
         let refusal = refusal.as_mut()?;
         let rest = if meter.is_operators() { OPERATOR_AFTER } else { AGAIN_AFTER };
         // A clock that was set back is no reason not to ask.
-        let resting =
-            |at: Timestamp| (SignedDuration::ZERO..rest).contains(&now.duration_since(at));
+        let resting = |at: Timestamp| !has_passed(rest, at, now);
         if refusal.asked_at.is_some_and(resting) {
             return Some(refusal.error.clone());
         }

@@ -43,6 +43,8 @@ pub(super) struct Complete {
     pub(super) unfound: bool,
     /// When Microsoft says that it changed a user's licences, where that is news.
     pub(super) changed_at: BTreeMap<UserId, Timestamp>,
+    /// Why the list of all users, which was due, was not read to its end. What changed is read.
+    pub(super) unlisted: Option<MicrosoftError>,
 }
 
 /// A sequence of pages, read to its end.
@@ -103,9 +105,9 @@ impl<G: DirectoryReads> Reader<'_, G> {
             None => self.enumeration(&relevant, &mut odd).await?,
         };
         let Whole { reading: mut told, mut odd_before, mut began } = delta;
-        let mut swept = None;
+        let (mut swept, mut unlisted) = (None, None);
         if mode == (Mode::Delta { sweep: true }) {
-            swept = Some(self.sweep(&told, &relevant, &mut odd).await?);
+            (swept, unlisted) = self.swept(&told, &relevant, &mut odd).await?;
         }
 
         let of_sweep = swept.iter().flat_map(|it| &it.reading.strangers);
@@ -115,10 +117,14 @@ impl<G: DirectoryReads> Reader<'_, G> {
             relevant = among(&again, whole);
             skus = again;
         }
+        let mut overtaken = false;
         if mode != Mode::Enumerate && swept.is_none() && self.names_new_skus(&skus, &relevant) {
             // Who held one before it was listed, or while its record could not be understood, was
             // told by earlier rounds, and delta tells nothing twice.
-            swept = Some(self.sweep(&told, &relevant, &mut odd).await?);
+            if unlisted.is_none() {
+                (swept, unlisted) = self.swept(&told, &relevant, &mut odd).await?;
+            }
+            overtaken = swept.is_none();
         }
         let mut swept = swept.map(|it| {
             odd_before = odd_before.saturating_add(it.odd_before);
@@ -137,7 +143,40 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let listed = (skus, relevant, name);
         let odd_count = odd_before.saturating_add(u64::try_from(odd.len()).unwrap_or(u64::MAX));
         let read = self.complete(mode, told, swept, listed, odd_count).await;
-        Ok(Complete { cursor, full, odd, began, ..read })
+        Ok(Complete { cursor, full, odd, began, overtaken, unlisted, ..read })
+    }
+
+    /// A sweep, or why there is none: what changed counts all the same. Only what says that nothing may
+    /// be read, or that nothing read counts, ends the run.
+    async fn swept(
+        &self,
+        changes: &Reading,
+        relevant: &Relevant,
+        odd: &mut Vec<OddRecord>,
+    ) -> Result<(Option<Whole>, Option<MicrosoftError>), MicrosoftError> {
+        let before = odd.len();
+        let error = match self.sweep(changes, relevant, odd).await {
+            Ok(whole) => return Ok((Some(whole), None)),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::Transient
+            | ErrorKind::Throttled
+            | ErrorKind::RestartSequence
+            | ErrorKind::NotFound
+            | ErrorKind::Unreadable
+            | ErrorKind::Rejected
+            | ErrorKind::Locked => {
+                // They are of no reading that counts: the next one meets them again.
+                odd.truncate(before);
+                Ok((None, Some(error)))
+            }
+            ErrorKind::Consent
+            | ErrorKind::National
+            | ErrorKind::Credential
+            | ErrorKind::Refused
+            | ErrorKind::Resync => Err(error),
+        }
     }
 
     /// What was read, as it is to be planned.
@@ -162,7 +201,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
             // One of the records that could not be understood may be a user: absence proves nothing
             // in this run.
             let keeps = odd_count > 0;
-            let mut found = Found { skus, name, ..Found::default() };
+            let mut found = Found { skus, name, unsure: keeps, ..Found::default() };
             if mode == Mode::Enumerate {
                 found.told = told.removed_in_words();
                 found.enumerated = Some(told.table(&ours, keeps));
@@ -199,7 +238,7 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let listed: BTreeSet<_> = read.found.skus.iter().map(|it| it.id).collect();
         let newer = self.view.skus.iter().filter(|it| before.sku(it.id).is_none());
         let newer: Vec<Sku> = newer.filter(|it| !listed.contains(&it.id)).cloned().collect();
-        read.overtaken = !newer.is_empty();
+        read.overtaken |= !newer.is_empty();
         read.relevant.extend(&newer);
         read.found.skus.extend(newer);
 
@@ -225,8 +264,16 @@ impl<G: DirectoryReads> Reader<'_, G> {
         let odd = read.odd.len().saturating_sub(odd_before);
         read.odd_count = read.odd_count.saturating_add(u64::try_from(odd).unwrap_or(u64::MAX));
         // Whoever is not found keeps what the look-up, which is newer, says of him, unless delta said
-        // in so many words that he is gone.
-        again.leave_unfound(&read.gone);
+        // in so many words that he is gone, or only this run was told anything of him: one who is
+        // there may not be found for a while.
+        let told = |user: &UserId| {
+            let told = found.told.get(user).is_some_and(Option::is_some);
+            told || found.enumerated.as_ref().is_some_and(|it| it.contains(*user))
+        };
+        let unsaid_of =
+            |user: &UserId| self.view.users.get(*user).is_none_or(|it| it.licences.is_empty());
+        let gone = &read.gone;
+        again.leave_unfound(|user| gone.contains(user) || unsaid_of(user) && told(user));
         read.unfound |= !again.unfound.is_empty();
         let holds = again.holdings(&read.relevant);
         for (user, holds) in &holds {
@@ -356,12 +403,11 @@ impl<G: DirectoryReads> Reader<'_, G> {
         }
         left.extend(reading.to_ask());
         for user in left {
-            // Nothing was said about him after all: what is known stays, and nothing known is not
-            // nothing held.
-            let known = self.view.users.get(user);
-            let known = known.map(|it| UserLicences { missing_since: None, ..it });
-            let holds = Packed::of(&known.unwrap_or_else(UserLicences::unread));
-            reading.put(user, Said::Holds(holds));
+            // Nothing was said about him after all: what is known stays, and what is not known is not
+            // what he does not hold.
+            let known = self.view.users.get(user).unwrap_or_default();
+            let known = UserLicences { missing_since: None, unread: true, ..known };
+            reading.put(user, Said::Holds(Packed::of(&known)));
         }
         Ok(())
     }

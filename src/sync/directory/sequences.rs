@@ -193,8 +193,10 @@ impl<G: DirectoryReads> Reader<'_, G> {
     /// Whether an old word about a user is what the mirror has of him.
     fn says_the_same(&self, relevant: &Relevant, user: UserId, said: &Said) -> bool {
         let Said::Holds(holds) = said else { return false };
-        let licences = |it: Option<UserLicences>| it.map_or_else(Vec::new, |it| it.licences);
-        licences(self.view.users.get(user)) == licences(relevant.ours_of(holds))
+        let unmarked = |it: Option<UserLicences>| {
+            it.map(|it| UserLicences { missing_since: None, ..it }).unwrap_or_default()
+        };
+        unmarked(self.view.users.get(user)) == unmarked(relevant.ours_of(holds))
     }
 
     /// Every user of the tenant, in one go.

@@ -25,6 +25,10 @@ use crate::sync::upstream::DirectoryReads;
 /// and what its first pages said is old.
 const STALE: SignedDuration = SignedDuration::from_hours(24);
 
+/// Each so many runs in a row that failed, a reading is begun anew rather than gone on with: where it
+/// stood may be what fails, in words that do not say so.
+const TRIES: u32 = 8;
+
 /// Where parts are laid down: the store, or what stands for it in a simulation.
 pub(in crate::sync) trait Desk: Sync {
     /// Makes a commit durable.
@@ -80,7 +84,8 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
     /// The one that was cut off, if it can be gone on with: where it stood and what it had read, each
     /// word as `now_said` says that it stands now.
     ///
-    /// That parts lie there means that no run of the tenant has ended since.
+    /// That parts lie there means that no run of the tenant has ended since, save those that read what
+    /// changed: what they brought is in the mirror, and old words that say otherwise are asked about.
     pub(super) async fn resumed(
         reader: &'a Reader<'a, G>,
         of: Sequence,
@@ -89,7 +94,9 @@ impl<'a, G: DirectoryReads> Laying<'a, G> {
     ) -> Option<(Self, Reading, Link)> {
         let read = reader.with.unfinished.as_deref()?;
         let now = reader.begun.started;
+        let failures = reader.view.directory.failures;
         let fits = read.of == of
+            && (failures == 0 || !failures.is_multiple_of(TRIES))
             && read.catalog == reader.with.catalog.fingerprint()
             && read.started <= now
             && now.duration_since(read.started) < STALE

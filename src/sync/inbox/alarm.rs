@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::{ON_ITS_WAY, WebhookNote};
+use crate::domain::{ON_ITS_WAY, WebhookNote, has_passed};
 
 /// How far back refused tokens count.
 pub(super) const REFUSED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
@@ -140,7 +140,7 @@ impl Bell {
         let Some(alarm) = alarm else { return self.rang.take().map(|_| Say::Over) };
         let word = alarm.as_str();
         let said =
-            self.rang.is_some_and(|(rang, at)| rang == word && now.duration_since(at) < SAID_EVERY);
+            self.rang.is_some_and(|(rang, at)| rang == word && !has_passed(SAID_EVERY, at, now));
         if said {
             return None;
         }

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::alarm::{self, Bell, Say, WebhookAlarm};
-use crate::domain::{ForgedWebhooks, WebhookEntry, WebhookNote, lateness, webhook_entries};
+use crate::domain::{
+    ForgedWebhooks, WebhookEntry, WebhookNote, has_passed, lateness, webhook_entries,
+};
 use crate::store::{Arrival, Store, WebhookFilter};
 use crate::sync::Clock;
 
@@ -55,7 +57,7 @@ struct Refused {
 
 impl Refused {
     fn is_due(&self, now: Timestamp) -> bool {
-        self.noted.is_none_or(|at| now.duration_since(at) >= NOTED_EVERY)
+        self.noted.is_none_or(|at| has_passed(NOTED_EVERY, at, now))
     }
 }
 

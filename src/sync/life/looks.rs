@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::LifeFigures;
 use crate::domain::{
     Cause, Commit, Mirror, OddRecord, Outcome, Run, SourceKey, SubscriptionId, SubscriptionStatus,
-    Trigger, deadlines,
+    Trigger, deadlines, has_passed,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read};
 use crate::sync::inbox::{Ticket, keep_newer, note_missed};
@@ -119,7 +119,7 @@ impl Looks {
         let listed = state.and_then(|it| it.last_complete);
         // While the list cannot be read, neither can these.
         let failing = state.is_none_or(|it| it.failures > 0) || listed.is_none();
-        let early = self.round.is_some_and(|at| now.duration_since(at) < ROUND_EVERY);
+        let early = self.round.is_some_and(|at| !has_passed(ROUND_EVERY, at, now));
         if failing || early || self.pause.is_some_and(|until| now < until) {
             return Vec::new();
         }
@@ -131,7 +131,7 @@ impl Looks {
                 let listed = listed.filter(|_| !it.unlisted);
                 (self.last.get(id).copied().max(listed), *id, now.duration_since(it.since))
             })
-            .filter(|(last, _, age)| last.is_none_or(|it| now.duration_since(it) >= rest(*age)))
+            .filter(|(last, _, age)| last.is_none_or(|it| has_passed(rest(*age), it, now)))
             .map(|(last, id, _)| (last, id))
             .collect();
         due.sort_unstable();
@@ -432,6 +432,8 @@ mod tests {
             seen.extend(due);
             assert!(looks.due(&mirror, at(now) + SignedDuration::from_secs(59)).is_empty());
         }
+        looks.round = Some(at(9_999));
+        assert_eq!(looks.due(&mirror, at(6)).len(), 30, "a clock that was set back stops nothing");
         assert_eq!(seen.len(), 70);
     }
 

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::order::Turn;
 use crate::domain::{
     Commit, Consent, OddRecord, RunId, Sku, SkuId, SourceKey, SourceState, TenantId, TenantView,
-    Trigger, UserId, UserLicences,
+    Trigger, UserId, UserLicences, has_passed,
 };
 use crate::microsoft::{BatchMiss, MicrosoftError, Read};
 use crate::sync::directory::With;
@@ -96,8 +96,7 @@ struct Said {
 impl<G: DirectoryReads> Looker<'_, G> {
     async fn read(&self, listed: &mut Listed, now: Timestamp) -> Result<Said, MicrosoftError> {
         let (graph, meter) = (self.with.graph, &self.gauge.meter);
-        // A clock that was set back says nothing of how old it is.
-        let good = |at: Timestamp| at <= now && now.duration_since(at) < SKUS_GOOD_FOR;
+        let good = |at: Timestamp| !has_passed(SKUS_GOOD_FOR, at, now);
         let mut fresh = !listed.at.is_some_and(good);
         if fresh {
             *listed = self.list(now).await?;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::domain::{TenantId, UserId};
+use crate::domain::{TenantId, UserId, has_passed};
 use crate::planted::{Mistake, planted};
 
 /// How long a look-up is remembered while no run is under way: as long as delta may lag behind.
@@ -138,7 +138,6 @@ impl Turn {
         if self.lane.runs.load(SeqCst) > runs {
             return;
         }
-        // What lies ahead was noted before the clock was set back.
-        self.state.looked.retain(|_, at| *at <= now && now.duration_since(*at) < LAG);
+        self.state.looked.retain(|_, at| !has_passed(LAG, *at, now));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use quick_cache::unsync::Cache;
 
-use crate::domain::{TenantId, UserId};
+use crate::domain::{TenantId, UserId, has_passed};
 
 /// Users who may wait at once, over all tenants.
 pub(super) const WAITING_MAX: usize = 10_000;
@@ -221,8 +221,7 @@ impl Queue {
     /// Takes a wish in.
     pub(super) fn want(&mut self, tenant: TenantId, user: UserId, now: Timestamp) -> Wish {
         let known = self.remembered.get(&(tenant, user)).copied();
-        // The clock may have been set back: what lies ahead counts as long ago.
-        let old = |it: &Remembered| it.at > now || now.duration_since(it.at) >= FORGET_AFTER;
+        let old = |it: &Remembered| has_passed(FORGET_AFTER, it.at, now);
         let known = known.filter(|it| it.pending || !old(it));
         if let Some(it) = known {
             if it.pending {

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Address;
 use crate::domain::{
     Cloud, Consent, GraphSubscription, Mirror, Outcome, SourceKey, TenantId, TenantView, Watched,
+    has_passed,
 };
 use crate::microsoft::{ErrorKind, MicrosoftError};
 use crate::sync::spread;
@@ -192,7 +193,7 @@ fn wanted(mirror: &Mirror, view: &TenantView, watched: Watched) -> bool {
 fn renewable(it: &GraphSubscription, now: Timestamp) -> bool {
     let half = it.expires.duration_since(it.renewed) / 2;
     let earlier = spread(it.tenant, EARLIER_BY).min(half / 2);
-    it.renewed > now || now.duration_since(it.renewed) >= half - earlier
+    has_passed(half - earlier, it.renewed, now)
 }
 
 #[cfg(test)]

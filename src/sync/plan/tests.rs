@@ -56,7 +56,7 @@ pub(super) fn enumerate(view: &TenantView, id: u64, present: &[u128]) -> (Tenant
 pub(super) fn apply(view: &TenantView, found: Found, id: u64) -> (TenantView, Planned) {
     let limits = Limits {
         sweep: SignedDuration::from_hours(24),
-        remove_limit: crate::config::Share::FIFTH,
+        remove_limit: crate::domain::Share::FIFTH,
         groups: SignedDuration::from_hours(1),
         rights: None,
     };

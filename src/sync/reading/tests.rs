@@ -126,18 +126,27 @@ fn an_entry_that_could_not_be_understood_matters_where_it_may_be_ours() {
 }
 
 #[test]
-fn an_odd_row_takes_nothing_and_of_a_stranger_says_that_nobody_knows() {
+fn an_odd_row_takes_nothing_and_says_that_nobody_knows_the_rest() {
     let known = view(UserTable::new([(user(1), holding(1))]));
     let relevant = listing(&[1]);
     let mut reading = Reading::default();
     (1..=3).for_each(|it| reading.take_odd(user(it), &known));
     reading.take(&full(3, &[]), &relevant, &known);
     let says = reading.holdings(&relevant);
-    assert_eq!(says.get(&user(1)), None, "what is known stays");
+    let marked = |sku| Some(UserLicences { unread: true, ..holding(sku) });
+    assert_eq!(says[&user(1)], marked(1), "what is known stays");
     assert_eq!(says[&user(2)], Some(UserLicences::unread()));
     assert_eq!(says[&user(3)], None, "a row that was understood counts more");
+    reading.take(&full(3, &[1]), &relevant, &known);
     reading.take_odd(user(3), &known);
-    assert_eq!(reading.holdings(&relevant)[&user(3)], None);
+    assert_eq!(reading.holdings(&relevant)[&user(3)], marked(1), "what was said stays");
+    reading.take(&full(1, &[]), &relevant, &known);
+    assert_eq!(reading.holdings(&relevant)[&user(1)], None, "the next row says all");
+
+    let gone = UserRow { removed: Some(crate::microsoft::Removed::Deleted), ..full(1, &[]) };
+    reading.take(&gone, &relevant, &known);
+    reading.take_odd(user(1), &known);
+    assert_eq!(reading.holdings(&relevant)[&user(1)], Some(UserLicences::unread()), "he is back");
 }
 
 #[test]

@@ -32,7 +32,7 @@ use super::progress::Gauge;
 use super::{Begun, End, Sources, SyncError, Tally, logged};
 use crate::domain::{
     Change, Cloud, Commit, Mapping, MappingState, MappingWrite, OddRecord, Right, RightsSource,
-    SkuId, SourceKey, TenantId, TenantView, Trigger, UserId, UserRights,
+    SkuId, SourceKey, TenantId, TenantView, Trigger, UserId, UserRights, has_passed,
 };
 use crate::microsoft::{ErrorKind, Meter, MicrosoftError, Read, RightsOf};
 
@@ -134,8 +134,7 @@ fn unread(tenant: TenantId, error: &MicrosoftError) {
 
 /// Whose rights are to be looked at again, the oldest first.
 fn due(view: &TenantView, every: SignedDuration, now: Timestamp) -> Vec<UserId> {
-    // What lies ahead was noted before the clock was set back.
-    let old = |at: Timestamp| at > now || now.duration_since(at) >= every;
+    let old = |at: Timestamp| has_passed(every, at, now);
     let looked = |it: &UserRights| it.missing_since.unwrap_or(it.read_at);
     let mut due: Vec<(Timestamp, UserId)> = view
         .rights
@@ -189,8 +188,16 @@ impl Pass<'_> {
             started: at,
         };
         let app = sources.microsoft.app();
-        let asking = Asking { app, every, at, now, cause: begun.cause(), hides };
+        let remove_limit = sources.limits.remove_limit;
+        let asking = Asking { app, every, remove_limit, at, now, cause: begun.cause(), hides };
         let mut planned = plan::plan(&view, &sources.catalog, &answers, &asking);
+        if let Some((held, of)) = planned.held.filter(|_| view.rights_held(remove_limit).is_empty())
+        {
+            warn!(
+                tenant.id = %self.tenant, rights.held = held, rights.holders = of,
+                "The brake holds {held} of {of} users' usage rights: they came without, and nobody                  with any. Check that the app's home tenant is associated with the publisher's                  account (Partner Center, Account settings, Tenants); if they are gone indeed, run                  `entitled tenants release {}`", self.tenant
+            );
+        }
         let mut mappings = Vec::new();
         if may_learn && learning_is_due(&view, &planned, now) {
             mappings = self.learned(&view, &answers, &planned, now).await;
@@ -208,7 +215,7 @@ impl Pass<'_> {
         mappings: Vec<Mapping>,
         now: Timestamp,
     ) -> Option<Commit> {
-        let Planned { rights, source, changes, odd } = planned;
+        let Planned { rights, source, changes, odd, held: _ } = planned;
         if rights.is_empty() && source.is_none() && odd.is_empty() && mappings.is_empty() {
             return None;
         }
@@ -348,7 +355,7 @@ fn learning_is_due(view: &TenantView, planned: &Planned, now: Timestamp) -> bool
     let news = planned.changes.iter().any(|it| it.after.is_some());
     let every = if news { LEARN_ON_NEWS } else { LEARN_EVERY };
     let last = view.rights_source.learned_at;
-    last.is_none_or(|at| at > now || now.duration_since(at) >= every)
+    last.is_none_or(|at| has_passed(every, at, now))
 }
 
 /// Whether a proposal is new, or says something new of one that waits.

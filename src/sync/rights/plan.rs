@@ -6,7 +6,9 @@
 //! An empty answer is the hard part: it may mean "nothing", "the wrong app asks" or "not yet". It
 //! takes nothing from anybody before this app has seen rights of ours in this tenant; then at once
 //! if somebody else there came with rights in the same pass, otherwise at a second look a whole
-//! period later. Whoever is known to hold nothing is remembered where the directory does not list the
+//! period later. If so many come without theirs that the brake holds (an app that lost its
+//! association in Partner Center is shown nothing of anybody), it takes only from those after whose
+//! last look somebody was seen with rights, or whom an operator releases. Whoever is known to hold nothing is remembered where the directory does not list the
 //! tenant's licences: only so is "nothing" told from "not read".
 
 use std::collections::HashSet;
@@ -15,7 +17,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    Catalog, Cause, Change, Plan, RIGHTS_MAX, Right, RightsSource, TenantView, UserId, UserRights,
+    Catalog, Cause, Change, EMPTY_MAX, Plan, Right, RightsSource, Share, TenantView, UserId,
+    UserRights, has_passed,
 };
 use crate::microsoft::{BatchMiss, RightRow, RightsOf};
 
@@ -33,6 +36,8 @@ pub(super) struct Asking<'a> {
     pub(super) app: &'a str,
     /// `[sync.directory] rights`.
     pub(super) every: SignedDuration,
+    /// `[sync.directory] remove_limit`.
+    pub(super) remove_limit: Share,
     /// When the reading began.
     pub(super) at: Timestamp,
     /// When it ended.
@@ -54,6 +59,8 @@ pub(super) struct Planned {
     pub(super) changes: Vec<Change>,
     /// Answers that were not understood, and why.
     pub(super) odd: Vec<(UserId, String)>,
+    /// How many of how many holders the brake holds, if nobody came with rights and it does.
+    pub(super) held: Option<(usize, usize)>,
 }
 
 /// See the module.
@@ -77,7 +84,8 @@ pub(super) fn plan(
     let hidden = |it: &Right| ours.plans_of(it).next().is_some() && !ours.directory_shows(it);
     let mut rows = read.iter().filter_map(|(_, it)| it.as_ref().ok()).flatten();
     let asking = &Asking { hides: asking.hides || rows.any(hidden), ..asking.clone() };
-    let mut planned = Planned::default();
+    let held = if witnesses.is_empty() { held(&ours, &read, asking) } else { None };
+    let mut planned = Planned { held, ..Planned::default() };
     for (user, rows) in read {
         let known = view.rights.get(user);
         // A look-up and a refreshing pass may overtake each other: the later question counts.
@@ -109,9 +117,37 @@ pub(super) fn plan(
             Err(BatchMiss::Odd(why)) => planned.odd.push((user, why.clone())),
         }
     }
-    planned.make_room(view, asking);
+    planned.make_room(view);
     planned.source = source(view, !witnesses.is_empty(), asking);
     planned
+}
+
+/// How many of how many holders would be without rights if what nobody bears witness to were
+/// believed: in this pass and in those before; `None` if these are few enough to go.
+fn held(
+    ours: &Ours<'_>,
+    read: &[(UserId, Result<Vec<Right>, &BatchMiss>)],
+    asking: &Asking<'_>,
+) -> Option<(usize, usize)> {
+    let view = ours.view;
+    let holds = |user: &UserId| view.rights.get(*user).is_some_and(|it| !it.rows.is_empty());
+    let mut lost: HashSet<UserId> =
+        view.rights.missing_after(witnessed(view, asking)).map(|(user, _)| user).collect();
+    for (user, rows) in read.iter().filter(|(user, _)| holds(user)) {
+        match rows {
+            Ok(rows) if rows.iter().all(|it| ours.directory_shows(it)) => lost.insert(*user),
+            Ok(_) => lost.remove(user),
+            Err(_) => false,
+        };
+    }
+    let total = view.rights.holders();
+    asking.remove_limit.brakes(lost.len(), total).then_some((lost.len(), total))
+}
+
+/// When this app last saw anybody's rights. What lies ahead was noted before the clock was set back.
+fn witnessed(view: &TenantView, asking: &Asking<'_>) -> Option<Timestamp> {
+    let source = &view.rights_source;
+    source.seen_at().filter(|at| source.is_proven_by(asking.app) && *at <= asking.at)
 }
 
 /// How far an empty answer is believed.
@@ -119,7 +155,7 @@ pub(super) fn plan(
 enum Trust {
     /// The answer itself shows that we see: at once.
     Own,
-    /// At a second look.
+    /// At a second look, if the brake does not hold.
     Twice,
     /// Not at all: this app has seen nobody's rights there.
     None,
@@ -162,13 +198,15 @@ impl Planned {
         // What lies ahead was noted before the clock was set back.
         let since = known.missing_since.filter(|it| *it <= asking.at);
         let waited = since.is_some_and(|it| asking.at.duration_since(it) >= asking.every);
+        let held = self.held.is_some() && since > witnessed(view, asking);
         match (trust, since) {
             (Trust::None, _) => {}
-            (Trust::Twice, None) => {
+            (Trust::Twice, Some(_)) if !waited => {}
+            // Marked anew, or whoever was not looked at for longer would never get his turn.
+            (Trust::Twice, _) if since.is_none() || held => {
                 let waiting = UserRights { missing_since: Some(asking.at), ..(**known).clone() };
                 self.rights.push((user, Some(waiting)));
             }
-            (Trust::Twice, Some(_)) if !waited => {}
             (Trust::Own | Trust::Twice, _) => {
                 self.change(view, user, Some(known), None, asking);
                 self.rights.push((user, nothing));
@@ -189,37 +227,37 @@ impl Planned {
         self.changes.push(change);
     }
 
-    /// Of more than are kept, those go who hold nothing, and among equals those who were looked at the
-    /// longest ago.
-    fn make_room(&mut self, view: &TenantView, asking: &Asking<'_>) {
-        let named: HashSet<UserId> = self.rights.iter().map(|(user, _)| *user).collect();
-        let stay = self.rights.iter().filter(|(_, it)| it.is_some()).count();
-        let others = || view.rights.iter().filter(|(user, _)| !named.contains(user));
-        let over = (others().count() + stay).saturating_sub(RIGHTS_MAX);
-        if over == 0 {
+    /// Of more who hold nothing than are remembered, those are forgotten who were looked at the longest
+    /// ago. Nobody loses anything by it: the journal is not told.
+    fn make_room(&mut self, view: &TenantView) {
+        let known = view.rights.len().saturating_sub(view.rights.holders());
+        let most = known.saturating_add(self.rights.len());
+        if most <= EMPTY_MAX {
             return;
         }
-        let mut oldest: Vec<_> = others().collect();
-        oldest.sort_by_key(|(user, it)| (!it.rows.is_empty(), it.read_at, **user));
-        for (user, it) in oldest.into_iter().take(over) {
-            if !it.rows.is_empty() {
-                self.change(view, *user, Some(it), None, asking);
-            }
-            self.rights.push((*user, None));
-        }
+        let empty = |it: &UserRights| it.rows.is_empty();
+        let named: HashSet<UserId> = self.rights.iter().map(|(user, _)| *user).collect();
+        let new = self.rights.iter().filter(|(_, it)| it.as_ref().is_some_and(empty)).count();
+        let others = view.rights.iter().filter(|(user, it)| empty(it) && !named.contains(user));
+        let mut oldest: Vec<_> = others.map(|(user, it)| (it.read_at, *user)).collect();
+        let over = (oldest.len() + new).saturating_sub(EMPTY_MAX);
+        oldest.sort_unstable();
+        self.rights.extend(oldest.into_iter().take(over).map(|(_, user)| (user, None)));
     }
 }
 
 /// The notes on the source, if they are to be renewed.
 fn source(view: &TenantView, proven: bool, asking: &Asking<'_>) -> Option<RightsSource> {
     let before = &view.rights_source;
-    let old = |at: Timestamp| at > asking.at || asking.at.duration_since(at) >= NOTE_EVERY;
+    let old = |at: Timestamp| has_passed(NOTE_EVERY, at, asking.at);
     let mut source = RightsSource { refused: None, ..before.clone() };
     if source.read_at.is_none_or(old) {
         source.read_at = Some(asking.at);
     }
+    // Whoever came without his rights waits for a witness after that.
+    let awaited = view.rights.misses_any();
     let noted = before.proven.as_ref().is_some_and(|(app, at)| **app == *asking.app && !old(*at));
-    if proven && !noted {
+    if proven && (awaited || !noted) {
         source.proven = Some((asking.app.into(), asking.at));
     }
     (source != *before).then_some(source)

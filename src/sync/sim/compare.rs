@@ -37,12 +37,16 @@ pub(super) fn lost(before: &Mirror, after: &Mirror, index: usize, truth: &Holdin
     before.difference(&after).filter(|it| truth.contains(it)).count()
 }
 
-/// Whoever holds something and is taken for one who holds nothing: though records about him, or about
-/// what he holds, may not have been understood.
+/// Whoever holds something and is taken for one who does not: though records about him, or about what
+/// he holds, may not have been understood.
 pub(super) fn overlooked(mirror: &Mirror, index: usize, truth: &Holdings) -> Result<(), String> {
     let view = mirror.tenant(tenant_id(index)).ok_or("no such tenant")?;
-    match assigned(truth).into_iter().find(|(user, _)| !view.users.contains(*user)) {
-        Some((user, sku)) => Err(format!("{user} holds {sku} and counts as one who has none")),
+    let counts = |(user, sku): &(UserId, SkuId)| {
+        let has = view.users.get(*user).unwrap_or_default();
+        has.unread || has.licences.iter().any(|it| it.assigned && it.sku == *sku)
+    };
+    match assigned(truth).into_iter().find(|it| !counts(it)) {
+        Some((user, sku)) => Err(format!("{user} holds {sku} and counts as one who does not")),
         None => Ok(()),
     }
 }

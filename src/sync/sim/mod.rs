@@ -33,10 +33,9 @@ use super::lookups::look::{Listed, Looked, look};
 use super::lookups::order::Order;
 use super::progress::Gauge;
 use super::{Begun, Clock, Limits};
-use crate::config::Share;
 use crate::domain::{
-    Catalog, Channel, Commit, Coverage, HybridMode, Mirror, Plan, Product, RunId, SourceKey,
-    Trigger, UserId,
+    Catalog, Channel, Commit, Coverage, HybridMode, Mirror, Outcome, Plan, Product, RunId, Share,
+    SourceKey, Trigger, UserId,
 };
 use crate::microsoft::MicrosoftError;
 use crate::planted::{Chance, Mistake, parts, plant};
@@ -278,7 +277,11 @@ impl World {
                  {reads:?}\n   now {trouble:?}\n   {tenant:?}"
             )
         });
-        if error.is_some() && !(commit.users.is_empty() && commit.skus.is_empty()) {
+        let failed = run.outcome == Outcome::Failed;
+        if failed != (error.is_some() && run.outcome != Outcome::Partial) {
+            return Err("a run that failed does not say why".into());
+        }
+        if failed && !(commit.users.is_empty() && commit.skus.is_empty()) {
             return Err("a failed read changes what users hold".into());
         }
         for part in self.desk.kept() {

@@ -1,6 +1,7 @@
 //! One pass: close what is due, send what is closed, note what came of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,13 +40,14 @@ impl UsageSender {
             return Ok(());
         };
         let urgent = left(first, now) <= USAGE_ALARM;
-        if pace.not_before.is_some_and(|at| now < at) {
+        let hurried = self.0.hurry.swap(false, Ordering::Relaxed);
+        if !hurried && pace.not_before.is_some_and(|at| now < at) {
             alarm(&mut pace, &closed, now);
             return Ok(());
         }
         for batch in closed.chunks(USAGE_BATCH_MAX) {
             if let Err(error) = self.batch(batch).await? {
-                self.failed(&mut pace, &closed, &error).await?;
+                self.failed(&mut pace, &error).await?;
                 return Ok(());
             }
         }
@@ -117,19 +119,16 @@ impl UsageSender {
     }
 
     /// No answer came: it rests; what has run out meanwhile is given up.
-    async fn failed(
-        &self,
-        pace: &mut Pace,
-        closed: &[Arc<UsageEvent>],
-        error: &MicrosoftError,
-    ) -> Result<(), StoreError> {
+    async fn failed(&self, pace: &mut Pace, error: &MicrosoftError) -> Result<(), StoreError> {
         let now = (self.0.clock)();
+        // Batches before this one may have been taken.
+        let closed = self.0.store.closed_usage(PASS_MAX);
         let why = telemetry::chain(error);
         self.counted("failed", 1);
         self.set_trouble(Some(&why));
         let urgent = closed.first().is_some_and(|it| left(it, now) <= USAGE_ALARM);
         pace.not_before = Some(rested(&mut pace.failures, error.asked_wait(), urgent, now));
-        alarm(pace, closed, now);
+        alarm(pace, &closed, now);
         warn!(why, usage.waiting = closed.len(), "Usage waits until Microsoft takes it");
         let over = closed.iter().filter(|it| left(it, now) <= SignedDuration::ZERO);
         let verdicts: Vec<_> = over.map(|it| verdict::run_out(it, &why, now)).collect();

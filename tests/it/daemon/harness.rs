@@ -199,10 +199,14 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
     /// SIGTERM, and how it ended.
     pub(super) async fn terminate(mut self) -> ExitStatus {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         ended(&mut self.child).await
     }
 

@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use entitled::config::{AcceptChanges, Share};
+use entitled::config::AcceptChanges;
 use entitled::domain::{
     Action, Announcement, Catalog, Channel, Commit, Coverage, Features, HybridMode, Plan, Product,
-    Receipt,
+    Receipt, Share,
 };
 use entitled::microsoft::{Credential, Hosts, Microsoft, Secret, Settings};
 use entitled::store::{Arrival, Guard, Store, StoreOptions};

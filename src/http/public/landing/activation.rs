@@ -14,7 +14,9 @@ use super::access::{self, Addresses};
 use super::purchase::{ASK_AGAIN, Shown};
 use super::seal::{Purchase, Session, Ticket};
 use super::{Answer, Visit, words};
-use crate::domain::{Cause, Plan, Product, PurchaseToken, Subscription, SubscriptionId};
+use crate::domain::{
+    Cause, Plan, Product, PurchaseToken, Subscription, SubscriptionId, has_passed,
+};
 use crate::http::limits::HANDLER;
 use crate::http::public::body;
 use crate::http::public::page::field;
@@ -32,7 +34,7 @@ impl Activations {
     /// Whether it is to be asked for now: it is from then on as if it had been.
     fn begin(&self, id: Uuid, now: Timestamp) -> bool {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = |at: &Timestamp| now.duration_since(*at) < ASK_AGAIN;
+        let recent = |at: &Timestamp| !has_passed(ASK_AGAIN, *at, now);
         if asked.get(&id).is_some_and(recent) {
             return false;
         }
@@ -248,5 +250,6 @@ mod tests {
         assert!(!activations.begin(id, at(1_801)));
         assert!(activations.begin(id, at(1_802)), "it may be asked for again");
         assert_eq!(activations.when(id), Some(at(1_802)));
+        assert!(activations.begin(id, at(900)), "the clock was set back");
     }
 }

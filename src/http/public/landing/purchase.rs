@@ -8,7 +8,7 @@ use super::access::Addresses;
 use super::seal::Person;
 use super::words::{person_line, support_line};
 use crate::domain::{
-    Coverage, Mirror, Party, Plan, Product, Subscription, SubscriptionStatus, TenantId,
+    Coverage, Mirror, Party, Plan, Product, Subscription, SubscriptionStatus, TenantId, has_passed,
 };
 use crate::http::markup::Text;
 use crate::http::public::page::Page;
@@ -44,7 +44,7 @@ pub(super) const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(30);
 impl Shown<'_> {
     /// The page that fits where the purchase stands.
     pub(super) fn page(&self) -> Page {
-        let waiting = self.asked.filter(|at| self.now.duration_since(*at) < ASK_AGAIN);
+        let waiting = self.asked.filter(|at| !has_passed(ASK_AGAIN, *at, self.now));
         match (&self.subscription.status, waiting) {
             (SubscriptionStatus::PendingFulfillmentStart, Some(at)) => self.following(at),
             (SubscriptionStatus::PendingFulfillmentStart, None) => self.confirm(),

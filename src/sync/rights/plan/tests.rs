@@ -105,6 +105,18 @@ fn says(who: u128, identifiers: &[&str]) -> RightsOf {
     (user(who), Ok(rows(identifiers)))
 }
 
+fn asking(minute: i64) -> Asking<'static> {
+    Asking {
+        app: APP,
+        every: EVERY,
+        remove_limit: Share::FIFTH,
+        at: at(minute),
+        now: at(minute),
+        cause: Cause::Run(RunId(1)),
+        hides: false,
+    }
+}
+
 struct Told {
     view: TenantView,
     app: &'static str,
@@ -118,9 +130,8 @@ impl Told {
 
     /// What a pass at this minute changes: how many journal entries, and who holds what after it.
     fn pass(&mut self, minute: i64, answers: &[RightsOf]) -> (usize, Vec<String>) {
-        let cause = Cause::Run(RunId(1));
         let (at, hides) = (at(minute), self.hides);
-        let asking = Asking { app: self.app, every: EVERY, at, now: at, cause, hides };
+        let asking = Asking { app: self.app, at, now: at, hides, ..asking(minute) };
         let planned = plan(&self.view, &catalog(), answers, &asking);
         let tenant = self.view.tenant.id;
         for (user, it) in planned.rights {
@@ -196,6 +207,57 @@ fn an_empty_answer_to_an_app_that_has_seen_nothing_is_never_believed() {
     assert!(told.view.rights_source.is_proven_by("another"));
 }
 
+/// A tenant in which users 1 to 10 hold rights since minute 0, and what it is told of each of them.
+fn ten() -> (Told, impl Fn(std::ops::RangeInclusive<u128>, &[&str]) -> Vec<RightsOf>) {
+    let mut told = Told::new();
+    let say = |users: std::ops::RangeInclusive<u128>, rows: &[&str]| {
+        users.map(|it| says(it, rows)).collect::<Vec<_>>()
+    };
+    assert_eq!(told.pass(0, &say(1..=10, &[TEAM])).0, 10);
+    (told, say)
+}
+
+#[test]
+fn many_who_come_empty_are_held_until_somebody_comes_with_rights() {
+    let (mut told, say) = ten();
+    let held = |told: &Told| told.view.rights_held(Share::FIFTH).len();
+    for minute in [30, 60, 90, 9_000] {
+        let (changes, holders) = told.pass(minute, &say(1..=10, &[]));
+        assert_eq!((changes, holders.len(), held(&told)), (0, 10, 10), "{minute}");
+    }
+    // One look-up shows that we see: they are to be seen empty once more, and go.
+    assert_eq!(told.pass(9_001, &say(10..=10, &[TEAM])).0, 0);
+    assert_eq!((told.held().len(), held(&told)), (10, 0));
+    assert_eq!(told.pass(9_029, &say(1..=9, &[])).0, 0, "too soon");
+    assert_eq!(told.pass(9_030, &say(1..=9, &[])), (9, vec![format!("10 {TEAM}")]));
+}
+
+#[test]
+fn many_who_come_empty_one_by_one_are_held_like_a_pass_of_them() {
+    let (mut told, say) = ten();
+    for user in 1..=10 {
+        told.pass(29 + i64::try_from(user).unwrap(), &say(user..=user, &[]));
+    }
+    for user in 1..=10 {
+        let (changes, holders) =
+            told.pass(70 + i64::try_from(user).unwrap(), &say(user..=user, &[]));
+        assert_eq!((changes, holders.len()), (0, 10), "{user}");
+    }
+    // Who is seen again is not held any more.
+    assert_eq!(told.pass(90, &say(1..=10, &[TEAM])).0, 0);
+    assert!(!told.view.rights.misses_any());
+}
+
+#[test]
+fn few_who_come_empty_go_at_the_second_look() {
+    let (mut told, say) = ten();
+    told.pass(30, &say(1..=5, &[]));
+    assert_eq!(told.view.rights_held(Share::FIFTH), []);
+    assert_eq!(told.pass(60, &say(1..=5, &[])).0, 5);
+    told.pass(61, &say(6..=10, &[TEAM]));
+    assert_eq!(told.held().len(), 5);
+}
+
 #[test]
 fn what_was_not_read_changes_nothing() {
     let mut told = Told::new();
@@ -247,8 +309,7 @@ fn a_plan_id_alone_is_a_name_only_if_no_other_plan_has_it() {
 fn a_later_question_is_not_overtaken_by_an_earlier_one() {
     let mut told = Told::new();
     told.pass(10, &[says(1, &[TEAM]), says(2, &[TEAM])]);
-    let cause = Cause::Run(RunId(1));
-    let asking = Asking { app: APP, every: EVERY, at: at(9), now: at(11), cause, hides: false };
+    let asking = Asking { now: at(11), ..asking(9) };
     let planned = plan(&told.view, &catalog(), &[says(1, &[]), says(2, &[TEAM])], &asking);
     assert_eq!((planned.rights.len(), planned.changes.len()), (0, 0));
     let back = Asking { at: at(5), now: at(6), ..asking };
@@ -260,30 +321,32 @@ fn a_later_question_is_not_overtaken_by_an_earlier_one() {
 fn a_look_that_finds_nothing_writes_nothing() {
     let mut told = Told::new();
     told.pass(0, &[says(1, &[])]);
-    let cause = Cause::Run(RunId(1));
-    let asking = Asking { app: APP, every: EVERY, at: at(5), now: at(5), cause, hides: false };
-    assert_eq!(plan(&told.view, &catalog(), &[says(1, &[])], &asking), Planned::default());
+    assert_eq!(plan(&told.view, &catalog(), &[says(1, &[])], &asking(5)), Planned::default());
 }
 
 #[test]
-fn of_too_many_those_go_who_hold_nothing_then_who_were_looked_at_the_longest_ago() {
-    let rights_max = u128::try_from(RIGHTS_MAX).unwrap();
-    let check = |without: Option<u128>, goes, changes| {
-        let mut told = Told::new();
+fn of_too_many_who_hold_nothing_the_oldest_are_forgotten_and_never_one_who_holds_something() {
+    let most = u128::try_from(EMPTY_MAX).unwrap();
+    let check = |empty: bool, answer: &RightsOf, forgets: Option<u128>, changes| {
+        let mut told = Told { hides: true, ..Told::new() };
+        told.view.rights_source.proven = Some((APP.into(), at(0)));
         let catalog = catalog();
         let view = tenant(vec![]);
         let rows = Ours { view: &view, catalog: &catalog }.rights(&rows(&[TEAM]));
-        for n in 0..rights_max {
-            let rows = if without == Some(n) { vec![] } else { rows.clone() };
+        for n in 0..most {
+            let rows = if empty { vec![] } else { rows.clone() };
             let it = UserRights::seen(rows, at(if n == 7 { 0 } else { 5 }));
             told.view.rights.insert(user(n), Arc::new(it));
         }
-        assert_eq!(told.pass(10, &[says(999_999, &[TEAM])]).0, changes);
-        assert_eq!(told.view.rights.len(), RIGHTS_MAX);
-        assert!(told.view.rights.get(user(goes)).is_none());
+        assert_eq!(told.pass(10, std::slice::from_ref(answer)).0, changes);
+        assert_eq!(told.view.rights.len(), EMPTY_MAX + usize::from(forgets.is_none()));
+        let gone = (0..most).find(|it| told.view.rights.get(user(*it)).is_none());
+        assert_eq!(gone, forgets);
     };
-    check(None, 7, 2);
-    check(Some(9), 9, 1);
+    check(false, &says(999_999, &[TEAM]), None, 1);
+    check(false, &says(999_999, &[]), None, 0);
+    check(true, &says(999_999, &[TEAM]), None, 1);
+    check(true, &says(999_999, &[]), Some(7), 0);
 }
 
 #[test]
