@@ -215,8 +215,8 @@ pub struct QueryArgs {
     /// A license id that the visual would show
     #[arg(long, value_name = "ID")]
     pub license: Option<String>,
-    /// Answer for this moment in the past, such as 2026-11-01T08:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// Answer for this moment in the past, such as 2026-11-01T08:00:00Z; a day is its beginning (UTC)
+    #[arg(long, value_name = "TIME", value_parser = past)]
     pub at: Option<Timestamp>,
     /// Show the notice in the language of this locale, such as de-AT; English by default
     #[arg(long, value_name = "L")]
@@ -346,12 +346,21 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
     if let Ok(it) = crate::config::duration(text) {
         return Ok(Since::Ago(it));
     }
-    let midnight = |it: jiff::civil::Date| it.to_zoned(jiff::tz::TimeZone::UTC);
-    let day = |text: &str| text.parse().ok().and_then(|it| midnight(it).ok());
-    let at = text.parse().ok().or_else(|| day(text).map(|it| it.timestamp()));
-    at.map(Since::At).ok_or_else(|| {
+    moment(text).map(Since::At).ok_or_else(|| {
         "write how long ago (90m, 2d), a day (2026-11-01) or a moment (2026-11-01T08:00:00Z)".into()
     })
+}
+
+fn past(text: &str) -> Result<Timestamp, String> {
+    moment(text)
+        .ok_or_else(|| "write a day (2026-11-01) or a moment (2026-11-01T08:00:00Z)".to_owned())
+}
+
+/// A moment, or the beginning of a day.
+fn moment(text: &str) -> Option<Timestamp> {
+    let midnight = |it: jiff::civil::Date| it.to_zoned(jiff::tz::TimeZone::UTC);
+    let day = |text: &str| text.parse().ok().and_then(|it| midnight(it).ok());
+    text.parse().ok().or_else(|| day(text).map(|it| it.timestamp()))
 }
 
 fn host(text: &str) -> Result<Host, String> {
@@ -387,6 +396,9 @@ mod tests {
         assert_eq!(since("2026-11-01"), Ok(at("2026-11-01T00:00:00Z")));
         assert_eq!(since("2026-11-01T08:00:00+01:00"), Ok(at("2026-11-01T07:00:00Z")));
         assert!(since("yesterday").is_err());
+        assert_eq!(past("2026-11-01"), Ok("2026-11-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(past("2026-11-01T08:00:00Z"), Ok("2026-11-01T08:00:00Z".parse().unwrap()));
+        assert!(past("90m").is_err());
         let now: Timestamp = "2026-11-01T08:00:00Z".parse().unwrap();
         assert_eq!(
             Since::Ago(SignedDuration::from_hours(8)).moment(now),

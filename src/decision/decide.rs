@@ -106,8 +106,8 @@ impl SeatUse {
     /// Whether it has to be written: it is new, or was last used so long ago that the use counts.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let every = match self.of {
-            SeatOf::Subscription(_) => Holders::TOUCH_EVERY,
-            SeatOf::License(_) => LicenseUsers::TOUCH_EVERY,
+            SeatOf::Subscription(_) => Holders::touch_every(self.release_after),
+            SeatOf::License(_) => LicenseUsers::touch_every(self.release_after),
         };
         let fresh = |seat: HeldSeat| now.duration_since(seat.last_used) < every;
         !self.held.is_some_and(fresh)

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::SeatUse;
 use crate::domain::{
-    Channel, Cloud, Host, HybridMode, Licence, LicenseId, LicenseKind, OverLimit, Path, PathState,
-    Plan, Product, Sku, SkuId, SkuMatch, Standing, Subscription, SubscriptionId, TenantId, UserId,
-    Via,
+    Channel, Cloud, Consent, Host, HybridMode, Licence, LicenseId, LicenseKind, OverLimit, Path,
+    PathState, Plan, Product, Sku, SkuId, SkuMatch, Standing, Subscription, SubscriptionId,
+    TenantId, TenantView, UserId, Via,
 };
 
 /// May this user, of this tenant, in this host, use this product?
@@ -385,6 +385,17 @@ pub struct Known {
     /// Whether the tenant has licences that its directory does not list, and what this user holds of
     /// them was not read.
     pub rights_unread: bool,
+}
+
+impl Known {
+    /// How far a tenant's directory has been read, whoever is asked about.
+    pub fn of_directory(view: &TenantView) -> Self {
+        let refused = match view.tenant.consent {
+            Consent::Missing | Consent::Revoked => true,
+            Consent::Granted | Consent::Unknown => false,
+        };
+        Self { last_complete: view.directory.last_complete, refused, ..Self::default() }
+    }
 }
 
 /// How far the sources have been read that could hold evidence for a question.

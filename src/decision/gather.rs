@@ -11,8 +11,8 @@ use super::evidence::{
 use super::licensed::licensed;
 use super::{Decision, SeatOf, SeatUse, Trail, decide};
 use crate::domain::{
-    Channel, Cloud, Consent, Coverage, LicenseId, Mirror, Plan, Policy, Product, SourceKey,
-    Subscription, SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId, names_sku,
+    Channel, Cloud, Coverage, LicenseId, Mirror, Plan, Policy, Product, SourceKey, Subscription,
+    SubscriptionId, SubscriptionStatus, TenantId, TenantView, UserId, names_sku,
 };
 
 /// What speaks for or against one question; rarely more than a handful.
@@ -45,15 +45,7 @@ pub fn gather<'a>(
     subscribed(mirror, question, tenant, now, &mut pieces);
     if let Some(view) = mirror.tenant(tenant) {
         knowledge.cloud = view.tenant.cloud;
-        knowledge.directory = Known {
-            last_complete: view.directory.last_complete,
-            refused: match view.tenant.consent {
-                Consent::Missing | Consent::Revoked => true,
-                Consent::Granted | Consent::Unknown => false,
-            },
-            unread: false,
-            rights_unread: false,
-        };
+        knowledge.directory = Known::of_directory(view);
         let before = pieces.len();
         knowledge.directory.unread = seated(view, question, &mut pieces);
         shown(view, question, &mut pieces);

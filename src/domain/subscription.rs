@@ -159,7 +159,7 @@ impl Subscription {
 pub struct HeldSeat {
     /// Since when.
     pub taken_at: Timestamp,
-    /// When he last asked; kept to within [`Holders::TOUCH_EVERY`].
+    /// When he last asked; kept to within [`Holders::touch_every`].
     pub last_used: Timestamp,
 }
 
@@ -170,8 +170,11 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// How much newer a use must be before it is worth a write.
-    pub const TOUCH_EVERY: SignedDuration = SignedDuration::from_hours(12);
+    /// How much newer a use must be before it is worth a write: a tenth of the time after which a seat
+    /// is free again, so that nobody loses one that he uses; 12 hours at most.
+    pub fn touch_every(release_after: SignedDuration) -> SignedDuration {
+        (release_after / 10).min(SignedDuration::from_hours(12))
+    }
 
     /// These holders.
     pub fn new(seats: impl IntoIterator<Item = ((TenantId, UserId), HeldSeat)>) -> Self {
@@ -265,6 +268,19 @@ impl Holders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_seat_in_use_is_noted_well_before_it_would_be_free() {
+        let check = |release_after: &str, every: &str| {
+            let [release_after, every] =
+                [release_after, every].map(|it| it.parse::<SignedDuration>().unwrap());
+            assert_eq!(Holders::touch_every(release_after), every);
+            assert!(crate::domain::LicenseUsers::touch_every(release_after) <= release_after / 10);
+        };
+        check("PT1H", "PT6M");
+        check("PT100H", "PT10H");
+        check("PT720H", "PT12H");
+    }
 
     #[test]
     fn who_would_lose_a_seat_is_who_would_not_hold_one() {

@@ -32,8 +32,8 @@ use super::plan::{OddIndex, Plan};
 use super::record::{self, ManifestV1, Place, StagedV1};
 use super::usage::{PendingUsage, Usage, UsageJob, UsageReply};
 use crate::domain::{
-    Change, Commit, DeliveryWrite, EventWrite, HeldSeat, Holders, Mirror, Receipt, SeatOutcome,
-    SeatRequest, TenantUsers, UsageWrite, UserWrites,
+    Change, Commit, DeliveryWrite, EventWrite, Holders, Mirror, Receipt, SeatOutcome, SeatRequest,
+    TenantUsers, UsageWrite, UserWrites,
 };
 
 /// How much is written at once.
@@ -199,10 +199,9 @@ pub(super) fn seating(mirror: &Mirror, it: &SeatRequest) -> Seating {
     let holders = mirror.holders(it.subscription).map_or(&none, |it| it);
     let quantity = it.quantity.unwrap_or(u64::MAX);
     if holders.holds(it.tenant, it.user, quantity, it.release_after, it.now) {
-        let long =
-            |it: HeldSeat, now: Timestamp| now.duration_since(it.last_used) >= Holders::TOUCH_EVERY;
+        let every = Holders::touch_every(it.release_after);
         let seat = holders.seat(it.tenant, it.user);
-        let again = seat.is_some_and(|seat| long(seat, it.now));
+        let again = seat.is_some_and(|seat| it.now.duration_since(seat.last_used) >= every);
         return if again { Seating::AsksAgain } else { Seating::Sits };
     }
     let free = holders.in_use(it.release_after, it.now) < quantity;

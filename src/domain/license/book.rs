@@ -42,6 +42,9 @@ pub struct Sighted {
     pub at: Timestamp,
 }
 
+/// How much newer a sighting must be before it is worth a write.
+const NEWS_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
 /// What visuals declared, with when first and last.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Sightings(BTreeMap<(SightedKind, Arc<str>), (Timestamp, Timestamp)>);
@@ -69,7 +72,7 @@ impl Sightings {
     /// Whether it is worth a write: it is new and there is room, or was seen longest a day ago.
     pub fn is_news(&self, it: &Sighted) -> bool {
         match self.0.get(&(it.kind, Arc::clone(&it.text))) {
-            Some((_, last)) => it.at.duration_since(*last) >= LicenseUsers::TOUCH_EVERY,
+            Some((_, last)) => it.at.duration_since(*last) >= NEWS_AFTER,
             None => self.lately(it.kind, it.at) < Self::MOST,
         }
     }

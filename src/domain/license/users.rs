@@ -122,8 +122,11 @@ fn open(bytes: &[u8]) -> Option<(LicenseUser, HeldSeat)> {
 }
 
 impl LicenseUsers {
-    /// How much newer a use must be before it is worth a write.
-    pub const TOUCH_EVERY: SignedDuration = SignedDuration::from_hours(24);
+    /// How much newer a use must be before it is worth a write: a tenth of the time after which a place
+    /// is free again, so that nobody loses one that he uses; a day at most.
+    pub fn touch_every(release_after: SignedDuration) -> SignedDuration {
+        (release_after / 10).min(SignedDuration::from_hours(24))
+    }
 
     /// How many buckets there are.
     pub fn bucket_count(&self) -> usize {

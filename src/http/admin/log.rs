@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::lines::{self, Left};
 use super::{Admin, Shared, parsed, rows, unreadable};
-use crate::domain::{Outcome, Run, RunId};
+use crate::domain::{LicenseId, Outcome, Run, RunId};
 use crate::http::problem::Problem;
 use crate::store::{ChangeFilter, RunFilter};
 
@@ -119,7 +119,8 @@ pub(super) async fn changes(
         tenant: parsed("tenant", query.tenant.as_deref())?,
         user: parsed("user", query.user.as_deref())?,
         subscription: parsed("subscription", query.subscription.as_deref())?,
-        license: query.license.map(Into::into),
+        license: parsed::<LicenseId>("license", query.license.as_deref())?
+            .map(|it| it.to_string().into()),
         since: parsed("since", query.since.as_deref())?,
         limit: usize::MAX,
         ..ChangeFilter::default()

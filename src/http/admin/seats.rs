@@ -168,8 +168,7 @@ fn row(
         return None;
     }
     let tenant = view.tenant.id;
-    let known = Known { last_complete: view.directory.last_complete, ..Known::default() };
-    let knowledge = Knowledge::of(known, view.tenant.cloud);
+    let knowledge = Knowledge::of(Known::of_directory(view), view.tenant.cloud);
     let question = Question::of_user(product, Host::Web, tenant, Some(user));
     let paths: Vec<Value> = paths.into_iter().map(rows::explained_path).collect();
     let (plan, sku, held_back) = (seat.plan, seat.sku, seat.held_back);

@@ -198,6 +198,9 @@ impl Public {
                 self.tell_over_limit(asked, now);
             }
             let due = decision.seat.filter(|it| it.is_due(now));
+            if asked.explain && due.is_some() {
+                return self.explained(asked, &decision, trail, now);
+            }
             let Some(seat) = due else {
                 let decision = self.look_again(asked, decision, now);
                 return self.signed(asked, decision, trail, now);

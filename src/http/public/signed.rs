@@ -107,11 +107,10 @@ impl Public {
         trail: Option<Trail>,
         now: Timestamp,
     ) -> Result<Bytes, Problem> {
-        if decision.usable {
+        if decision.usable && !asked.explain {
             self.note_use(asked, now);
         }
-        let state = decision.state.as_str();
-        self.metrics.decisions.get_or_create(&StateLabel { state }).inc();
+        self.decided(&decision);
         let told = decision::told(&decision, asked.host, now);
         let identity = Identity::of(asked);
         let kept = identity.as_ref().and_then(|it| self.signed.0.get(it));
@@ -135,6 +134,27 @@ impl Public {
             self.signed.0.insert(identity, kept);
         }
         Ok(body)
+    }
+
+    /// What would be answered, though a seat would have to be written down for it: to explain writes
+    /// nothing, so there is no token that would outlast the explanation.
+    pub(super) fn explained(
+        &self,
+        asked: &Asked,
+        decision: &Decision,
+        trail: Option<Trail>,
+        now: Timestamp,
+    ) -> Result<Bytes, Problem> {
+        self.decided(decision);
+        let told = decision::told(decision, asked.host, now);
+        let mut answer = Answer::new(decision, told, self.wording(asked));
+        answer.trail = trail.map(TrailBody::from);
+        json(&answer)
+    }
+
+    fn decided(&self, decision: &Decision) {
+        let state = decision.state.as_str();
+        self.metrics.decisions.get_or_create(&StateLabel { state }).inc();
     }
 
     /// Counts that he uses it, and waits for nothing.

@@ -236,6 +236,11 @@ async fn a_seat_is_taken_by_the_first_who_ask_and_is_on_disk() {
     let users: Vec<String> =
         (1..=4).map(|i| format!("0000000{i}-1111-4111-8111-111111111111")).collect();
     let mut reasons = Vec::new();
+    let mut explained = question(WINGTIP, &users[3]);
+    explained["explain"] = json!(true);
+    let (_, would) = world.ask(explained.clone()).await;
+    assert_eq!((&would["state"], &would["token"]), (&json!("active"), &Value::Null));
+    assert_eq!(world.store.mirror().all_holders().count(), 0, "to explain takes no seat");
     for user in &users {
         let (_, answer) = world.ask(question(WINGTIP, user)).await;
         reasons.push((answer["state"].clone(), answer["reason"].clone()));
@@ -251,6 +256,7 @@ async fn a_seat_is_taken_by_the_first_who_ask_and_is_on_disk() {
     assert_eq!(held, users[..2]);
     let (_, again) = world.ask(question(WINGTIP, &users[0])).await;
     assert_eq!(again["state"], "active", "he holds it");
+    assert_eq!(world.ask(explained).await.1["reason"], "no_free_seat");
     let changes = world.store.changes(&entitled::store::ChangeFilter::default()).unwrap();
     assert_eq!(changes.len(), 2);
     assert!(changes.iter().all(|it| it.cause.to_string() == "caller web-shop"), "{changes:?}");
