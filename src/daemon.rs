@@ -10,22 +10,22 @@ mod housekeeping;
 mod kept;
 mod landing;
 mod licenses;
+mod running;
 mod settings;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 use self::background::Background;
 use self::kept::Bound;
 pub use self::kept::Kept;
+pub use self::running::Running;
 use crate::config::Config;
 use crate::http::admin::{self, AdminSettings, AdminState, SocketError};
 use crate::http::ops::{self, OpsSettings, OpsState, serve_ops};
@@ -43,9 +43,6 @@ use crate::sync::orders::{self, Orders};
 use crate::sync::seats::Seats;
 use crate::sync::usage::UsageSender;
 use crate::sync::{self, Clock, SyncError, SyncHandle};
-
-/// How long tasks may take to stop; below systemd's `TimeoutStopSec`.
-const STOP_GRACE: Duration = Duration::from_secs(20);
 
 /// What a daemon takes from outside: tests bring their own.
 #[derive(Clone)]
@@ -133,14 +130,6 @@ pub struct Daemon {
     pub orders: Orders,
     /// What tells the publisher's own systems.
     pub notify: NotifyHandle,
-}
-
-/// The tasks of a daemon that serves. Dropped, they end at once; [`Running::end`] and
-/// [`Running::hand_on`] end them in order.
-pub struct Running {
-    tasks: JoinSet<Exit>,
-    cancel: CancellationToken,
-    kept: Kept,
 }
 
 /// How a task ended.
@@ -235,8 +224,8 @@ impl Daemon {
             Exit { task: "telling the publisher's systems", result: telling.await }
         });
         tasks.spawn(async { Exit { task: "the watch over lives", result: lives.await } });
-        parts.serve(daemon.public, bound, &mut tasks)?;
-        Ok((daemon, Running { tasks, cancel: parts.cancel, kept }))
+        let listeners = parts.serve(daemon.public, bound, &mut tasks)?;
+        Ok((daemon, Running { tasks, listeners, cancel: parts.cancel, kept }))
     }
 }
 
@@ -286,7 +275,8 @@ impl Parts {
         public: SocketAddr,
         bound: Bound,
         tasks: &mut JoinSet<Exit>,
-    ) -> Result<(), DaemonError> {
+    ) -> Result<JoinSet<Exit>, DaemonError> {
+        let mut listeners = JoinSet::new();
         let metrics = Metrics::default();
         let limits = Limits::default();
         let entra = Arc::new(settings::entra_keys(&self.store, &self.microsoft, &self.clock));
@@ -295,9 +285,10 @@ impl Parts {
 
         let state = PublicState::new(self.public_settings(public, &entra, &metrics));
         let served = serve_public(bound.public, state, tls, limits, self.cancel.clone());
-        spawn(tasks, "the public listener", served);
+        spawn(&mut listeners, "the public listener", served);
         let ops = OpsState::new(self.ops_settings(&entra, metrics));
-        spawn(tasks, "the ops listener", serve_ops(bound.ops, ops, limits, self.cancel.clone()));
+        let ops = serve_ops(bound.ops, ops, limits, self.cancel.clone());
+        spawn(&mut listeners, "the ops listener", ops);
 
         let admin = AdminState::new(self.admin_settings(public));
         spawn(tasks, "the admin socket", admin::serve(bound.admin, admin, self.cancel.clone()));
@@ -316,7 +307,7 @@ impl Parts {
         let clock = Arc::clone(&self.clock);
         let kept = housekeeping::run(self.store.clone(), upkeep, clock, self.cancel.clone());
         tasks.spawn(async { Exit { task: "housekeeping", result: kept.await } });
-        Ok(())
+        Ok(listeners)
     }
 
     fn admin_settings(&self, public: SocketAddr) -> AdminSettings {
@@ -411,83 +402,4 @@ fn spawn(
         future.await;
         Exit { task, result: Ok(()) }
     });
-}
-
-impl Running {
-    /// Waits for what the future brings or for the first task to end, and then ends all of it.
-    ///
-    /// # Errors
-    ///
-    /// [`DaemonError`] if it was a task that ended first.
-    pub async fn until(mut self, signal: impl Future<Output = ()>) -> Result<(), DaemonError> {
-        let outcome = self.told(signal).await;
-        self.end().await;
-        outcome
-    }
-
-    /// Waits for what the future brings; everything goes on meanwhile, and afterwards.
-    ///
-    /// # Errors
-    ///
-    /// [`DaemonError`] if a task ended before.
-    pub async fn told<T>(&mut self, signal: impl Future<Output = T>) -> Result<T, DaemonError> {
-        let outcome = tokio::select! {
-            told = signal => Ok(told),
-            Some(exit) = self.tasks.join_next() => Err(unexpected(exit)),
-        };
-        if let Err(error) = &outcome {
-            error!(error = error as &dyn std::error::Error, "The daemon stops");
-        }
-        outcome
-    }
-
-    /// Stops the tasks in order and closes the store.
-    pub async fn end(self) {
-        let Self { tasks, cancel, kept } = self;
-        // Whoever comes now is refused, and does not wait for an answer that nobody gives.
-        let store = kept.into_store();
-        stop(tasks, &cancel).await;
-        if let Some(store) = store {
-            store.close().await;
-        }
-    }
-
-    /// Stops the tasks in order and hands on what the next daemon of this process may take over:
-    /// whoever asks meanwhile waits for it.
-    pub async fn hand_on(self) -> Kept {
-        let Self { tasks, cancel, kept } = self;
-        stop(tasks, &cancel).await;
-        kept
-    }
-}
-
-async fn stop(mut tasks: JoinSet<Exit>, cancel: &CancellationToken) {
-    info!(tasks.left = tasks.len(), "Shutting down");
-    cancel.cancel();
-    if tokio::time::timeout(STOP_GRACE, drain(&mut tasks)).await.is_err() {
-        let grace_s = STOP_GRACE.as_secs();
-        warn!(grace_s, "Tasks did not stop within {grace_s} s: dropping them");
-    }
-    tasks.shutdown().await;
-}
-
-fn unexpected(exit: Result<Exit, JoinError>) -> DaemonError {
-    match exit {
-        Ok(Exit { task, result }) => DaemonError::Ended { task, source: result.err() },
-        Err(panicked) => DaemonError::Panicked(panicked),
-    }
-}
-
-async fn drain(tasks: &mut JoinSet<Exit>) {
-    while let Some(exit) = tasks.join_next().await {
-        match exit {
-            Ok(Exit { result: Ok(()), .. }) => {}
-            Ok(Exit { task, result: Err(error) }) => {
-                error!(error = &error as &dyn std::error::Error, "While stopping, {task} failed");
-            }
-            Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "While stopping, a task panicked");
-            }
-        }
-    }
 }

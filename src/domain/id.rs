@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use uuid::{Uuid, uuid};
 
+use super::Quoted;
+
 /// The text is no identifier that anything may be keyed on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a usable {what}: {why}")]
+#[error("{text} is not a usable {what}: {why}")]
 pub struct InvalidId {
-    /// What was read, shortened to 80 characters.
+    /// What was read, as [`Quoted`] shows it.
     pub text: String,
     /// Which identifier it should have been.
     pub what: &'static str,
@@ -20,7 +22,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     pub(super) fn new(text: &str, what: &'static str, why: &'static str) -> Self {
-        Self { text: text.chars().take(80).collect(), what, why }
+        Self { text: Quoted(text).to_string(), what, why }
     }
 }
 

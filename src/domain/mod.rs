@@ -28,6 +28,7 @@ mod passed;
 mod policy;
 mod product;
 mod purchase_token;
+mod quoted;
 mod remembered;
 mod report;
 mod rights;
@@ -96,6 +97,7 @@ pub use product::{
     Catalog, Channel, Coverage, Feature, Features, Host, HybridMode, Plan, Product, UnknownWord,
 };
 pub use purchase_token::PurchaseToken;
+pub use quoted::Quoted;
 pub use remembered::{Life, Undocumented};
 pub use report::{Deal, DealId, ReportOrigin, ReportedLicence};
 pub use rights::{EMPTY_MAX, Right, RightsSource, RightsTable, UserRights};

@@ -11,9 +11,9 @@ use super::{ProductId, ServiceId, ServicePlanId, SkuId};
 
 /// The text is none of the words that a list knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no {what}; known are: {known}")]
+#[error("{text} is no {what}; known are: {known}")]
 pub struct UnknownWord {
-    /// What was read, shortened to 80 characters.
+    /// What was read, as [`Quoted`](super::Quoted) shows it.
     pub text: String,
     /// Which list it was looked up in.
     pub what: &'static str,
@@ -50,7 +50,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, UnknownWord> {
                 let found = Self::ALL.iter().copied().find(|it| it.as_str() == text);
                 found.ok_or_else(|| UnknownWord {
-                    text: text.chars().take(80).collect(),
+                    text: $crate::domain::Quoted(text).to_string(),
                     what: $what,
                     known: Self::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", "),
                 })

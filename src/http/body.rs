@@ -9,6 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::http::problem::Problem;
 
+/// The largest body where many things come at once, in bytes: a hundred questions with a package
+/// token each, some thousand rows, or some five hundred notifications.
+pub(super) const MANY_BYTES: usize = 256 * 1024;
+
 /// Reads a body of at most so many bytes.
 pub(super) async fn read(
     body: Body,

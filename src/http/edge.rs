@@ -2,8 +2,9 @@
 //! one line in the log.
 
 use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::Router;
@@ -15,9 +16,13 @@ use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{debug, error, info};
 
+use super::awaited::awaited;
 use super::limits::Limits;
 use super::metrics::{Metrics, RequestLabels, Route, RuleLabel};
+use super::places::{Lane, NoPlace, Taken};
 use super::problem::{Cause, Problem};
+use super::rates;
+use super::serve::Peer;
 
 /// Who may read the answers of a listener from a web page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +40,27 @@ pub(super) struct Edge {
     limits: Limits,
     templates: Vec<Route>,
     metrics: Metrics,
-    in_flight: AtomicUsize,
+    places: Lane,
+    webhook_places: Lane,
     requests: AtomicU64,
+}
+
+/// Which listener it is.
+#[derive(Clone, Copy)]
+pub(super) struct Listener {
+    /// What it is called in the log.
+    pub(super) name: &'static str,
+    /// Who may read its answers.
+    pub(super) cors: Cors,
+    /// Where to see what it has, for who asks for something else.
+    pub(super) see: &'static str,
 }
 
 /// Puts the edge around a router; `templates` are the paths of its routes.
 pub(super) fn around(
     router: Router,
     templates: Vec<Route>,
-    (listener, cors): (&'static str, Cors),
+    Listener { name: listener, cors, see }: Listener,
     limits: Limits,
     metrics: &Metrics,
 ) -> Router {
@@ -53,14 +70,13 @@ pub(super) fn around(
         limits,
         templates,
         metrics: metrics.clone(),
-        in_flight: AtomicUsize::new(0),
+        places: Lane::new(limits.in_flight),
+        webhook_places: Lane::new(limits.webhooks_in_flight),
         requests: AtomicU64::new(0),
     });
     router
-        .fallback(|| async { Problem::not_found("see /openapi.json for what there is") })
-        .method_not_allowed_fallback(|| async {
-            Problem::method_not_allowed("see /openapi.json for the methods of this route")
-        })
+        .fallback(move || async move { Problem::not_found(see) })
+        .method_not_allowed_fallback(move || async move { Problem::method_not_allowed(see) })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(edge, pass))
 }
@@ -75,7 +91,7 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Re
         let fields = PREFLIGHT.map(|(name, value)| (name, HeaderValue::from_static(value)));
         (StatusCode::NO_CONTENT, HeaderMap::from_iter(fields)).into_response()
     } else {
-        edge.answer(request, next).await
+        edge.answer(route, request, next).await
     };
     let took = began.elapsed();
     let status = response.status().as_u16();
@@ -89,28 +105,56 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Re
 }
 
 impl Edge {
-    async fn answer(&self, request: Request, next: Next) -> Response {
+    async fn answer(&self, route: Route, request: Request, next: Next) -> Response {
         if let Err(problem) = self.check_head(&request) {
             return problem.into_response();
         }
-        let Some(_running) = Running::start(self) else {
-            self.metrics.limited.get_or_create(&RuleLabel { rule: "in_flight" }).inc();
-            // Not all at the same moment again: 1 to 5 s, by what came just before.
-            let spread = u32::try_from(self.requests.load(Ordering::Relaxed) % 5).unwrap_or(0);
-            return Problem::unavailable("too many requests at once: try again in a moment")
-                .retry_after(spread.saturating_add(1))
-                .into_response();
+        let _running = match self.enter(route, &request) {
+            Ok(running) => running,
+            Err(no_place) => return self.sent_away(no_place).into_response(),
         };
+        let (request, waits_for_body) = awaited(request);
         match timeout(self.limits.request, next.run(request)).await {
             Ok(response) => response,
-            Err(_elapsed) => Problem::timeout("send the whole request, and sooner").into_response(),
+            Err(_elapsed) if waits_for_body.load(Ordering::Relaxed) => {
+                Problem::timeout("send the whole request, and sooner").into_response()
+            }
+            Err(_elapsed) => Problem::unavailable("this took too long on our side: try again")
+                .retry_after(5)
+                .because(TookTooLong)
+                .into_response(),
         }
+    }
+
+    /// Counts a request as being answered, if there is room for it.
+    fn enter(&self, route: Route, request: &Request) -> Result<Running<'_>, NoPlace> {
+        let lane = if route == WEBHOOK { &self.webhook_places } else { &self.places };
+        let peer = request.extensions().get::<Peer>();
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let ip = peer.map_or(here, |it| rates::client(it.0, request.headers()));
+        let place = lane.enter(ip)?;
+        self.metrics.in_flight.inc();
+        Ok(Running { _place: place, metrics: &self.metrics })
+    }
+
+    fn sent_away(&self, no_place: NoPlace) -> Problem {
+        self.metrics.limited.get_or_create(&RuleLabel { rule: no_place.rule() }).inc();
+        // Not all at the same moment again: 1 to 5 s, by what came just before.
+        let spread = u32::try_from(self.requests.load(Ordering::Relaxed) % 5).unwrap_or(0);
+        let detail = match no_place {
+            NoPlace::Full => "too many requests at once: try again in a moment",
+            NoPlace::AddressFull => {
+                "too many requests at once from one address: try again in a moment"
+            }
+        };
+        Problem::unavailable(detail).retry_after(spread.saturating_add(1))
     }
 
     fn check_head(&self, request: &Request) -> Result<(), Problem> {
         let limits = &self.limits;
         let uri_bytes = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
-        let uri_bytes_max = if request.uri().path().starts_with(MICROSOFT_WRITES) {
+        let path = request.uri().path();
+        let uri_bytes_max = if MICROSOFT_WRITES.iter().any(|it| path.starts_with(it)) {
             limits.microsoft_uri_bytes
         } else {
             limits.uri_bytes
@@ -183,8 +227,13 @@ impl Edge {
 /// nobody can fill the log with them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tallied;
-/// Addresses that begin so come from Microsoft, with a purchase token or a code in them.
-const MICROSOFT_WRITES: &str = "/marketplace/landing";
+
+/// The marketplace's webhooks have places of their own.
+const WEBHOOK: Route = "/marketplace/webhook";
+
+/// Addresses that begin so come from Microsoft, with a purchase token or a code in them, with what an
+/// administrator was told, or with a token to be echoed: 1,024 bytes can be three times as long there.
+const MICROSOFT_WRITES: [&str; 3] = ["/marketplace/landing", "/marketplace/consent", "/graph/"];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -211,6 +260,11 @@ fn request_id(number: u64) -> String {
     format!("q{number:x}")
 }
 
+/// What the log says of a request that we did not answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler did not end in time, and did not wait for the client")]
+struct TookTooLong;
+
 #[derive(Debug, thiserror::Error)]
 #[error("a handler panicked: {0}")]
 struct Panicked(String);
@@ -228,22 +282,14 @@ fn panicked(payload: Box<dyn Any + Send>) -> Response {
 }
 
 /// A request being answered; counted until dropped.
-struct Running<'a>(&'a Edge);
-
-impl<'a> Running<'a> {
-    fn start(edge: &'a Edge) -> Option<Self> {
-        edge.metrics.in_flight.inc();
-        let before = edge.in_flight.fetch_add(1, Ordering::Relaxed);
-        // From here on dropping gives the place back, whether or not it was one too many.
-        let running = Self(edge);
-        (before < edge.limits.in_flight).then_some(running)
-    }
+struct Running<'a> {
+    _place: Taken<'a>,
+    metrics: &'a Metrics,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.in_flight.dec();
+        self.metrics.in_flight.dec();
     }
 }
 
@@ -268,7 +314,8 @@ mod tests {
         let router = Router::new().route("/boom", get(boom)).route("/never", get(never));
         let templates = vec!["/boom", "/never"];
         let limits = Limits { request: Duration::from_millis(20), ..Limits::default() };
-        let router = around(router, templates, ("public", Cors::AnyPage), limits, &metrics);
+        let listener = Listener { name: "public", cors: Cors::AnyPage, see: "look elsewhere" };
+        let router = around(router, templates, listener, limits, &metrics);
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
         (router.oneshot(request).await.unwrap(), metrics)
     }
@@ -290,7 +337,9 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_does_not_end_is_given_up() {
         let (response, metrics) = answer("/never").await;
-        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "it is our trouble");
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert!(response.extensions().get::<Cause>().is_some(), "for the log");
         assert_eq!(metrics.in_flight.get(), 0, "and its place is free again");
     }
 }

@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// See [`Limits::request`].
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// How long a handler may take with what is not in its hands, Microsoft or the disk, before it says
+/// so itself: below [`Limits::request`], after which nobody hears the handler any more.
+pub(super) const HANDLER: Duration = Duration::from_secs(8);
+
+const _: () = assert!(HANDLER.as_millis() < REQUEST.as_millis(), "a handler answers first");
+
 /// The limits of one listener.
 ///
 /// Source of the defaults: `reliability.md` section 4.1, but for the connections of one address and the
@@ -29,15 +38,19 @@ pub struct Limits {
     /// Connections at once from one address: a whole company may come from one. This machine's own
     /// addresses are not counted: a proxy on it brings everybody's connections.
     pub connections_per_address: usize,
-    /// Requests at once; more are told to come again.
+    /// Requests at once; more are told to come again. One address has at most half of these places,
+    /// and of those of [`Self::webhooks_in_flight`].
     pub in_flight: usize,
+    /// The marketplace's webhooks at once: places of their own, which nobody else can take up.
+    pub webhooks_in_flight: usize,
     /// Header fields of a request.
     pub headers: usize,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Bytes of a request's URI.
     pub uri_bytes: usize,
-    /// The same where Microsoft writes it: codes of a sign-in alone can have 2 KiB.
+    /// The same where Microsoft writes it: codes of a sign-in alone can have 2 KiB, a token to be
+    /// echoed 3 KiB.
     pub microsoft_uri_bytes: usize,
     /// Bytes of a request's body.
     pub body_bytes: usize,
@@ -48,7 +61,7 @@ impl Default for Limits {
         Self {
             first_byte: Duration::from_secs(5),
             head: Duration::from_secs(5),
-            request: Duration::from_secs(10),
+            request: REQUEST,
             unread: Duration::from_secs(2),
             unread_bytes: 8 * 1024 * 1024,
             ping_every: Duration::from_secs(20),
@@ -57,6 +70,7 @@ impl Default for Limits {
             connections: 4_096,
             connections_per_address: 512,
             in_flight: 512,
+            webhooks_in_flight: 64,
             headers: 64,
             head_bytes: 16 * 1024,
             uri_bytes: 2 * 1024,

@@ -4,9 +4,12 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `serve` | the accept loop and its limits |
+//! | `places` | how many connections and requests there are at once |
+//! | `awaited` | whether a request's body is waited for |
 //! | `unread` | what is left of a body when its answer is ready |
 //! | `edge` | around every request: limits, time, panics, CORS, the log line |
 //! | `body` | bodies of requests, bounded |
+//! | `ids` | what stands in a path in place of an id |
 //! | `problem` | every way to fail, and what the caller hears |
 //! | `who` | who asks |
 //! | `markup` | text inside HTML |
@@ -18,17 +21,20 @@
 //! | `admin` | the command line's other end, on a Unix socket |
 
 pub mod admin;
+mod awaited;
 mod body;
 mod consent;
 mod disk;
 mod edge;
 mod failures;
+mod ids;
 mod licenses;
 mod limits;
 mod markup;
 mod metrics;
 mod once;
 pub mod ops;
+mod places;
 mod problem;
 pub mod public;
 mod query;

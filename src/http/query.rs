@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::problem::Problem;
-use crate::domain::{Catalog, Product};
+use crate::domain::{Catalog, Product, Quoted};
 
 /// What has to be there.
 pub(super) fn needed<T: FromStr<Err: Display>>(
@@ -28,7 +28,7 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(
 pub(super) fn product<'a>(catalog: &'a Catalog, id: &str) -> Result<&'a Arc<Product>, Problem> {
     catalog.product(id).ok_or_else(|| {
         let known: Vec<_> = catalog.products().map(|it| it.id.as_str()).collect();
-        let detail = format!("`{id}` is no product; known are: {}", known.join(", "));
+        let detail = format!("{} is no product; known are: {}", Quoted(id), known.join(", "));
         Problem::unknown_product(detail)
     })
 }

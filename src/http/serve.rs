@@ -4,11 +4,10 @@
 //! waits for ever for a client that sends nothing, or no more than the start of HTTP/2's preface
 //! (hyper#3756). So the first bytes are read here, under a deadline.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, error, info, warn};
 
 use super::limits::Limits;
+use super::places::Addresses;
 use super::unread::unread;
 
 /// The first bytes of every HTTP/2 connection.
@@ -299,76 +299,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
-/// How many connections each address of another machine holds. As large as the number of
-/// connections, so bounded.
-#[derive(Default)]
-struct Addresses(Mutex<HashMap<IpAddr, usize>>);
-
-/// One connection's place; given back when dropped.
-struct Place {
-    addresses: Arc<Addresses>,
-    /// `None` if it is not counted.
-    ip: Option<IpAddr>,
-}
-
-impl Addresses {
-    /// A place for one more connection of this address, if it may have one. This machine always
-    /// may: a proxy on it brings the connections of everybody.
-    fn enter(self: &Arc<Self>, ip: IpAddr, max: usize) -> Option<Place> {
-        if ip.is_loopback() {
-            return Some(Place { addresses: Arc::clone(self), ip: None });
-        }
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(ip).or_default();
-        if *count >= max {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Place { addresses: Arc::clone(self), ip: Some(ip) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some(ip) = self.ip else { return };
-        let mut held = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.get_mut(&ip) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                held.remove(&ip);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_gets_so_many_places_and_gets_them_back() {
-        let (addresses, ip) = (Arc::new(Addresses::default()), IpAddr::from([203, 0, 113, 7]));
-        let first = addresses.enter(ip, 2);
-        let second = addresses.enter(ip, 2);
-        assert!(first.is_some() && second.is_some() && addresses.enter(ip, 2).is_none());
-        assert!(
-            addresses.enter(IpAddr::from([203, 0, 113, 8]), 2).is_some(),
-            "another's are its own"
-        );
-        drop(first);
-        assert!(addresses.enter(ip, 2).is_some());
-        drop(second);
-        assert!(addresses.0.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_proxy_on_this_machine_brings_everybodys_connections() {
-        let addresses = Arc::new(Addresses::default());
-        for ip in ["127.0.0.1", "127.8.8.8", "::1"] {
-            let places: Vec<_> = (0..9).map(|_| addresses.enter(ip.parse().unwrap(), 2)).collect();
-            assert!(places.iter().all(Option::is_some), "{ip}");
-        }
-    }
 
     #[tokio::test]
     async fn the_first_bytes_tell_the_protocol() {

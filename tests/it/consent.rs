@@ -1,7 +1,7 @@
 //! A customer's administrator consents, takes it back, or lives in another cloud.
 
 use entitled::domain::{Cloud, Consent, Grant, Outcome, Permission, TenantId, TenantView};
-use entitled::sandbox::{NewUser, story};
+use entitled::sandbox::{Faults, NewUser, story};
 use entitled::store::ChangeFilter;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -94,6 +94,21 @@ async fn an_administrator_follows_the_link_and_the_tenant_is_read_at_once() {
     assert!(after.access.all().all(|(_, grant)| grant == Grant::Granted), "{}", after.access);
     // To open it again does no harm.
     open(&back).await.shows(200, "Thank you");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_is_read_also_if_nobody_waits_for_the_page() {
+    let world = World::new().await;
+    world.sync().await;
+    let back = follow(&world, &link(&world, LITWARE).await).await;
+    world.microsoft(|it| it.set_faults("slow=5s".parse().unwrap()));
+    let before = world.sandbox.requests().len();
+    let waiting = tokio::spawn(async move { open(&back).await });
+    world.until("Microsoft is asked", |it| it.sandbox.requests().len() > before).await;
+    assert_eq!(view(&world, LITWARE).tenant.consent, Consent::Missing);
+    waiting.abort();
+    world.microsoft(|it| it.set_faults(Faults::default()));
+    world.until("Litware is read", |it| view(it, LITWARE).tenant.consent == Consent::Granted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

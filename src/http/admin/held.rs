@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use super::{Shared, unreadable};
 use crate::domain::{
     AskedChange, AskedState, AskedWrite, Change, Commit, Entity, Fact, Impact, Losers, Terms,
 };
+use crate::http::ids::Ids;
 use crate::http::problem::Problem;
 
 /// Which requests are asked for.
@@ -47,7 +48,7 @@ pub(super) async fn list(State(admin): Shared, Query(query): Query<HeldQuery>) -
 /// The next identical request of the customer's is accepted.
 pub(super) async fn confirm(
     admin: Shared,
-    operation: Path<String>,
+    operation: Ids<String>,
     by: ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     decide(admin, operation, by, AskedState::Confirmed).await
@@ -56,7 +57,7 @@ pub(super) async fn confirm(
 /// The next identical request is held again.
 pub(super) async fn dismiss(
     admin: Shared,
-    operation: Path<String>,
+    operation: Ids<String>,
     by: ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     decide(admin, operation, by, AskedState::Dismissed).await
@@ -64,7 +65,7 @@ pub(super) async fn dismiss(
 
 async fn decide(
     State(admin): Shared,
-    Path(operation): Path<String>,
+    Ids(operation): Ids<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
     to: AskedState,
 ) -> Result<Json<Value>, Problem> {

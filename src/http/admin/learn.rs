@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use crate::domain::{
     Catalog, Change, Commit, Mapping, MappingState, MappingWrite, Mirror, Plan, Policy, SourceKey,
     TenantId, TenantView, Trigger,
 };
+use crate::http::ids::Ids;
 use crate::http::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Admin>> {
@@ -27,7 +28,7 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
 }
 
 /// What was found there, what waits for an operator first.
-async fn list(State(admin): Shared, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn list(State(admin): Shared, Ids(id): Ids<String>) -> Result<Response, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
     let mirror = admin.store.snapshot();
     let view = known(&mirror, tenant)?;
@@ -38,7 +39,7 @@ async fn list(State(admin): Shared, Path(id): Path<String>) -> Result<Response, 
 }
 
 /// How far usage rights of the tenant can be believed.
-async fn rights(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn rights(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
     let mirror = admin.store.snapshot();
     let view = known(&mirror, tenant)?;
@@ -58,7 +59,7 @@ async fn rights(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Val
 
 async fn confirm(
     admin: Shared,
-    path: Path<(String, String)>,
+    path: Ids<(String, String)>,
     by: ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     decide(admin, path, by, MappingState::Confirmed).await
@@ -66,7 +67,7 @@ async fn confirm(
 
 async fn reject(
     admin: Shared,
-    path: Path<(String, String)>,
+    path: Ids<(String, String)>,
     by: ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     decide(admin, path, by, MappingState::Rejected).await
@@ -75,7 +76,7 @@ async fn reject(
 /// Said twice it is the same; said otherwise later, the later word counts.
 async fn decide(
     State(admin): Shared,
-    Path((id, mapping)): Path<(String, String)>,
+    Ids((id, mapping)): Ids<(String, String)>,
     ConnectInfo(operator): ConnectInfo<Operator>,
     to: MappingState,
 ) -> Result<Json<Value>, Problem> {

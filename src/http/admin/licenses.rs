@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -14,6 +14,7 @@ use tracing::info;
 use super::socket::Operator;
 use super::{Admin, Shared, lines, needed, overlap};
 use crate::domain::{ActivationId, LicenseId};
+use crate::http::ids::Ids;
 use crate::http::licenses::fields::Fields;
 use crate::http::licenses::{self, ImportHow, ImportRow, Order, rows};
 use crate::http::once;
@@ -112,7 +113,7 @@ async fn issue(
 
 async fn step(
     State(admin): Shared,
-    Path((id, name)): Path<(String, String)>,
+    Ids((id, name)): Ids<(String, String)>,
     Query(fields): Query<Map<String, Value>>,
     ConnectInfo(operator): ConnectInfo<Operator>,
     uri: Uri,
@@ -127,7 +128,7 @@ async fn step(
 }
 
 /// With who uses it, and what visuals declared of where they run.
-async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn show(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     let book = mirror.licenses();
     let id: LicenseId = needed("id", &id)?;
@@ -138,7 +139,7 @@ async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value
 /// The token to build into a package of this license.
 async fn package(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let (id, order) = (needed("id", &id)?, admin.order(operator));
@@ -149,7 +150,7 @@ async fn package(
 /// The license under a new id and key; the old ones are worth nothing from now on.
 async fn reissue(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
     uri: Uri,
     headers: HeaderMap,
@@ -164,7 +165,7 @@ async fn reissue(
 /// Frees the place of a tenant.
 async fn remove(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let id: ActivationId = needed("id", &id)?;

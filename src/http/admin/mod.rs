@@ -62,7 +62,7 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -77,6 +77,7 @@ use super::disk;
 use super::problem::Problem;
 use super::query::{needed, parsed, product};
 use crate::domain::{Catalog, Change, Commit, Messages, Policy, SubscriptionId};
+use crate::http::ids::Ids;
 use crate::notify::NotifyHandle;
 use crate::store::{Store, StoreError};
 use crate::sync::doctor::Upstreams;
@@ -216,10 +217,7 @@ fn router(admin: Admin) -> Router {
         .with_state(Arc::new(admin))
 }
 
-async fn subscription(
-    State(admin): Shared,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+async fn subscription(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
     let id: SubscriptionId = needed("id", &id)?;
     let mirror = admin.store.snapshot();
     let missing = || Problem::not_found(format!("there is no subscription {id} in the mirror"));

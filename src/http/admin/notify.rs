@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::socket::Operator;
 use super::{Admin, Shared, lines, parsed, rows, unreadable};
-use crate::domain::{Delivery, DeliveryState};
+use crate::domain::{Delivery, DeliveryState, Quoted};
 use crate::http::problem::Problem;
 use crate::notify::{EndpointStatus, NotifyHandle, Replay};
 
@@ -134,6 +134,6 @@ fn known<'a>(admin: &Admin, endpoint: Option<&'a str>) -> Result<Option<&'a str>
     }
     let names: Vec<&str> = all.iter().map(|it| &*it.name).collect();
     let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let detail = format!("there is no [[notify]] called `{name}`; there is: {there}");
+    let detail = format!("there is no [[notify]] called {}; there is: {there}", Quoted(name));
     Err(Problem::invalid(detail).of_field("endpoint"))
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::socket::Operator;
 use super::{Shared, lines, needed, rows};
 use crate::domain::SubscriptionId;
+use crate::http::ids::Ids;
 use crate::http::problem::Problem;
 use crate::sync::orders::{
     Activated, AvailablePlan, Order, OrderError, OrderStep, Ordered, Preview, Request,
@@ -58,10 +59,7 @@ pub(super) struct ActivateQuery {
 }
 
 /// The plans that the customer may move to.
-pub(super) async fn plans(
-    State(admin): Shared,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub(super) async fn plans(State(admin): Shared, Ids(id): Ids<String>) -> Result<Response, Problem> {
     let id: SubscriptionId = needed("id", &id)?;
     let plans = admin.orders.plans(id).await.map_err(refused)?;
     let mirror = admin.store.snapshot();
@@ -72,7 +70,7 @@ pub(super) async fn plans(
 /// What an order would mean.
 pub(super) async fn preview(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     Query(query): Query<OrderQuery>,
 ) -> Result<Json<Value>, Problem> {
     let id: SubscriptionId = needed("id", &id)?;
@@ -91,7 +89,7 @@ pub(super) async fn preview(
 /// is `{"done": true}`.
 pub(super) async fn order(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     Query(query): Query<OrderQuery>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Response, Problem> {
@@ -105,7 +103,7 @@ pub(super) async fn order(
 /// As [`order`].
 pub(super) async fn activate(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     Query(query): Query<ActivateQuery>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Response, Problem> {
@@ -123,7 +121,7 @@ pub(super) async fn activate(
 /// As [`order`].
 pub(super) async fn follow(
     State(admin): Shared,
-    Path((id, operation)): Path<(String, String)>,
+    Ids((id, operation)): Ids<(String, String)>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Response, Problem> {
     let id: SubscriptionId = needed("id", &id)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -17,6 +17,7 @@ use super::socket::Operator;
 use super::{Admin, Shared, lines, needed, parsed, rows, unreadable};
 use crate::domain::{Deal, DealId, Mirror, ProductId, SourceKey, TenantId};
 use crate::http::body;
+use crate::http::ids::Ids;
 use crate::http::problem::Problem;
 use crate::sync::reports::{
     Compared, DealWish, ImportError, Imported, Put, REPORT_BYTES_MAX, Sums, compare, day,
@@ -214,7 +215,7 @@ async fn add_deal(
 
 async fn remove_deal(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let id: DealId = needed("id", &id)?;

@@ -1,7 +1,7 @@
 //! `tenants`, `tenants show`, `consent-url` and `release`: who lets us look, how far, and what the
 //! brake holds of them.
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -12,6 +12,7 @@ use tracing::info;
 use super::socket::Operator;
 use super::{Admin, Shared, lines, needed, rows, unreadable};
 use crate::domain::{SourceKey, TenantId, Trigger};
+use crate::http::ids::Ids;
 use crate::http::problem::Problem;
 use crate::sync::plan;
 
@@ -31,14 +32,14 @@ async fn list(State(admin): Shared) -> Response {
     })
 }
 
-async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn show(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
     let (mirror, now) = (admin.store.snapshot(), admin.now());
     let view = mirror.tenant(tenant).ok_or_else(|| unknown(tenant))?;
     Ok(Json(rows::tenant(view, &admin.policy, now)))
 }
 
-async fn consent_url(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn consent_url(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;
     let nowhere = || {
         let detail = "set listen.public_url: the administrator is sent back to it after consenting";
@@ -52,7 +53,7 @@ async fn consent_url(State(admin): Shared, Path(id): Path<String>) -> Result<Jso
 /// is released, so that nothing is taken away that a run has shown again meanwhile.
 async fn release(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     ConnectInfo(operator): ConnectInfo<Operator>,
 ) -> Result<Json<Value>, Problem> {
     let tenant: TenantId = needed("tenant", &id)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, Shared, lines, needed, parsed, rows, unreadable};
 use crate::domain::{UsageEvent, UsageId, UsageState};
+use crate::http::ids::Ids;
 use crate::http::problem::Problem;
 use crate::store::UsageFilter;
 use crate::sync::SyncError;
@@ -60,7 +61,7 @@ fn known_state(word: &str) -> Result<&'static str, Problem> {
     })
 }
 
-async fn retry(State(admin): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn retry(State(admin): Shared, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
     let id: UsageId = needed("id", &id)?;
     let revived = admin.usage.retry(id).await.map_err(unreadable)?;
     let missing = || match admin.store.usage_event(id) {

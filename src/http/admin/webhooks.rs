@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +21,7 @@ use crate::domain::{
     WebhookEntry, WebhookEvent,
 };
 use crate::http::disk;
+use crate::http::ids::Ids;
 use crate::http::problem::Problem;
 use crate::store::WebhookFilter;
 
@@ -134,7 +135,7 @@ fn key(row: &Value) -> String {
 /// One webhook with its body as it came; the body of one that is done is no longer kept.
 pub(super) async fn show(
     State(admin): Shared,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
 ) -> Result<Json<Value>, Problem> {
     let event = found(&admin, &id)?;
     let entries = admin.watch.ledger(event.received);

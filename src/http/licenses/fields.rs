@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::domain::{
-    BillingCycle, Catalog, LicenseChange, LicenseKind, NewPeriod, OverLimit, Sale,
+    BillingCycle, Catalog, LicenseChange, LicenseKind, NewPeriod, OverLimit, Quoted, Sale,
 };
 use crate::http::problem::Problem;
 
@@ -34,9 +34,9 @@ impl Fields<'_> {
             format!("the products of this publisher are: {}", known.join(", "))
         };
         let product = self.text("product")?.ok_or_else(|| needed("product", &known()))?;
-        let product = catalog
-            .product(&product)
-            .ok_or_else(|| wrong("product", format!("`{product}` is no product; {}", known())))?;
+        let product = catalog.product(&product).ok_or_else(|| {
+            wrong("product", format!("{} is no product; {}", Quoted(&product), known()))
+        })?;
         let kinds = "it is user, capacity or site";
         let kind = self.word("kind")?.ok_or_else(|| needed("kind", kinds))?;
         let licensee = self.text("licensee")?;

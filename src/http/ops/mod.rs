@@ -38,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::facts::Facts;
-use super::edge::{self, Cors};
+use super::edge::{self, Cors, Listener};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::problem::Problem;
@@ -172,7 +172,9 @@ pub async fn serve_ops(
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(state.0);
-    let router = edge::around(router, templates, ("ops", Cors::NoPage), limits, &metrics);
+    let see = "there are /, /metrics, /healthz and /readyz, to be read with GET";
+    let edge = Listener { name: "ops", cors: Cors::NoPage, see };
+    let router = edge::around(router, templates, edge, limits, &metrics);
     Server { name: "ops", router, tls: None, limits }.run(listener, cancel).await;
 }
 

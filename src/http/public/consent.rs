@@ -8,7 +8,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -21,13 +20,11 @@ use super::page::{Page, aadsts, field, too_many};
 use super::{Public, Shared, client_of};
 use crate::domain::{Access, Cause, Commit, Grant, Permission, SourceKey, TenantId, Trigger};
 use crate::http::consent::{BadState, ConsentLink, Consents};
+use crate::http::limits::HANDLER;
 use crate::http::rates::Limited;
 use crate::http::serve::Peer;
 use crate::sync::SyncHandle;
 use crate::sync::admission::{Admission, Doorkeeper};
-
-/// How long somebody waits for Microsoft before this page.
-const MICROSOFT_MAX: Duration = Duration::from_secs(12);
 
 /// What the consent page needs.
 pub struct ConsentSettings {
@@ -107,6 +104,19 @@ pub(super) async fn come_back(State(shared): State<Shared>, request: Request) ->
     page.into_response(&consent.publisher, consent.support.as_ref())
 }
 
+/// Has a tenant read when it goes: after the new token that what was consented to shows in, and when
+/// the request is given up while it waits for Microsoft too.
+struct ReadAfterwards<'a> {
+    sync: &'a SyncHandle,
+    tenant: TenantId,
+}
+
+impl Drop for ReadAfterwards<'_> {
+    fn drop(&mut self) {
+        self.sync.look_now(SourceKey::directory(self.tenant), Trigger::Manual);
+    }
+}
+
 /// Why there is no consent.
 enum Wrong {
     /// The link is none of ours, or not whole.
@@ -167,11 +177,12 @@ impl Consent {
         })
     }
 
-    /// Whether the tenant lets us in; it is read in any case.
+    /// Whether the tenant lets us in; it is read in any case, also if nobody waits for this page any
+    /// more.
     async fn look(&self, tenant: TenantId) -> Admission {
-        let seen = timeout(MICROSOFT_MAX, self.doorkeeper.admission(tenant)).await;
+        let _read = ReadAfterwards { sync: &self.sync, tenant };
+        let seen = timeout(HANDLER, self.doorkeeper.admission(tenant)).await;
         let admission = seen.unwrap_or(Admission::NotSeen);
-        self.sync.look_now(SourceKey::directory(tenant), Trigger::Manual);
         info!(tenant.id = %tenant, admission = admission.as_str(), "An administrator came back from consenting");
         admission
     }

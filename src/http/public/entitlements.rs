@@ -113,7 +113,7 @@ pub(super) enum OneOf<'a> {
         (status = 400, description = "The body is no batch", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No caller key, or an unknown one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "A user's token, or a caller that may not ask", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 256 KiB", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "More than 100 questions", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable: see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
@@ -135,7 +135,7 @@ pub(super) async fn answer_batch(
         }
         Asker::Nobody => return Err(Problem::unauthorized("send a caller key")),
     }
-    let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
+    let bytes = body::read(body, &head.headers, body::MANY_BYTES).await?;
     let batch: BatchBody = body::json(&bytes)?;
     let count = batch.questions.len();
     if count > BATCH_MAX {

@@ -15,9 +15,6 @@ use super::{Shared, body, client_of};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
 
-/// The largest delivery, in bytes: some five hundred notifications.
-const BYTES_MAX: usize = 256 * 1024;
-
 /// The longest token that is echoed, in bytes.
 ///
 /// Source: reliability.md, test C7.
@@ -72,7 +69,7 @@ async fn receive(shared: &Shared, request: Request) -> Result<Response, Problem>
     if let Some(token) = validation_token(head.uri.query().unwrap_or_default()) {
         return echo(token);
     }
-    let bytes = body::read(body, &head.headers, BYTES_MAX).await?;
+    let bytes = body::read(body, &head.headers, body::MANY_BYTES).await?;
     let mirror = public.store.snapshot();
     let taken = public.notifications.receive(&mirror, &bytes, public.now(), Instant::now());
     taken

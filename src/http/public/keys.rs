@@ -73,13 +73,21 @@ pub(super) async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Re
     let set = shared.public.key_set();
     let digest = digest::digest(&digest::SHA256, set.as_bytes());
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref()));
-    let asked = headers.get(header::IF_NONE_MATCH).and_then(|it| it.to_str().ok());
-    let same = asked.is_some_and(|it| it.split(',').any(|it| it.trim() == etag));
     let fixed = [(header::ETAG, etag.as_str()), (header::CACHE_CONTROL, CACHE_CONTROL)];
-    if same {
+    if has(&headers, &etag) {
         return (StatusCode::NOT_MODIFIED, fixed).into_response();
     }
     (fixed, [(header::CONTENT_TYPE, "application/jwk-set+json")], set).into_response()
+}
+
+/// Whether the client has it: one of the tags that it sends, in however many lines, is this one or
+/// `*`. What a proxy marked as weak is the same for a GET.
+///
+/// Source: RFC 9110 sections 8.8.3.2 and 13.1.2.
+fn has(headers: &HeaderMap, etag: &str) -> bool {
+    let lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok());
+    let mut tags = lines.flat_map(|it| it.split(',')).map(str::trim);
+    tags.any(|it| it == "*" || it.strip_prefix("W/").unwrap_or(it) == etag)
 }
 
 impl Public {
@@ -110,4 +118,28 @@ impl Public {
 /// Why there is no answer when it cannot be signed.
 pub(super) fn unsigned() -> Problem {
     Problem::internal("the answer cannot be signed: this is our fault")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_has_it_says_so_in_many_ways() {
+        let check = |lines: &[&str], expected: bool| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::IF_NONE_MATCH, line.parse().unwrap());
+            }
+            assert_eq!(has(&headers, "\"a\""), expected, "{lines:?}");
+        };
+        check(&[], false);
+        check(&["\"a\""], true);
+        check(&["W/\"a\""], true);
+        check(&["*"], true);
+        check(&["\"b\", W/\"a\""], true);
+        check(&["\"b\"", "\"a\""], true);
+        check(&["\"b\"", "W/\"c\""], false);
+        check(&["a", "w/\"a\""], false);
+    }
 }

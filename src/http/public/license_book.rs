@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -19,6 +19,7 @@ use super::refusals::{CallerRefusals, WriteRefusals};
 use super::{Shared, body, json};
 use crate::config::Permission;
 use crate::domain::{ActivationId, Cause, LicenseId, TenantId};
+use crate::http::ids::Ids;
 use crate::http::licenses::fields::amount;
 use crate::http::licenses::{self, By, ImportHow, ImportRow, PaidTwice, SwitchQuery, rows};
 use crate::http::problem::{Problem, ProblemBody};
@@ -166,7 +167,7 @@ pub(super) async fn activations(
 )]
 pub(super) async fn remove(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (order, _) = read(&shared, request, &format!("activations/{id}/remove")).await?;
@@ -194,7 +195,7 @@ pub(super) async fn remove(
 )]
 pub(super) async fn reissue(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (order, _) = read(&shared, request, &format!("licenses/{id}/reissue")).await?;
@@ -218,7 +219,7 @@ pub(super) async fn reissue(
 )]
 pub(super) async fn package(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (order, _) = read(&shared, request, &format!("licenses/{id}/package")).await?;
@@ -256,7 +257,7 @@ pub(super) struct ImportBody {
     responses(
         (status = 200, description = "`rows`: what each comes to (`new`, `same`, `changed`, `refused`), in their order; `ignored`: fields that mean nothing"),
         (status = 400, description = "The body is no such object", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large: send fewer rows", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 256 KiB: send fewer rows", body = ProblemBody, content_type = "application/problem+json"),
         WriteRefusals,
     ),
     security(("caller_key" = [])),
@@ -268,7 +269,7 @@ pub(super) async fn import(
     let (head, body) = request.into_parts();
     let public = &shared.public;
     let caller = public.caller_that_may(Permission::Licenses, &head).await?;
-    let bytes_in = body::read(body, &head.headers, shared.body_bytes).await?;
+    let bytes_in = body::read(body, &head.headers, body::MANY_BYTES).await?;
     let whole: ImportBody = body::json(&bytes_in)?;
     let rows = (1_u64..).zip(whole.licenses).map(|(line, row)| ImportRow { line, row }).collect();
     let how = ImportHow { dry_run: whole.dry_run, replace: whole.replace };

@@ -2,7 +2,7 @@
 //!
 //! Source: contract sections 5, 6 and 7.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use super::refusals::{CallerRefusals, WriteRefusals};
 use super::{Shared, body, json};
 use crate::config::Permission;
 use crate::domain::Cause;
+use crate::http::ids::Ids;
 use crate::http::licenses::fields::Fields;
 use crate::http::licenses::{self, Order};
 use crate::http::once;
@@ -118,7 +119,7 @@ pub(super) async fn issue(
 )]
 pub(super) async fn show(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let public = &shared.public;
@@ -154,7 +155,7 @@ macro_rules! steps {
         )]
         pub(super) async fn $name(
             State(shared): State<Shared>,
-            Path(id): Path<String>,
+            Ids(id): Ids<String>,
             request: Request,
         ) -> Result<Response, Problem> {
             step(&shared, &id, $word, request).await

@@ -43,7 +43,7 @@ use self::landing::Landing;
 use self::packages::{CountedGuesses, KnownPackages};
 use self::signed::SignedAnswers;
 use super::body;
-use super::edge::{self, Cors};
+use super::edge::{self, Cors, Listener};
 use super::limits::Limits;
 use super::metrics::{Metrics, RuleLabel};
 use super::problem::Problem;
@@ -207,7 +207,9 @@ pub async fn serve_public(
     }
     let metrics = state.0.metrics.clone();
     let router = router.with_state(Shared { public: state.0, body_bytes: limits.body_bytes });
-    let router = edge::around(router, templates, ("public", Cors::AnyPage), limits, &metrics);
+    let see = "see /openapi.json for the routes there are, and their methods";
+    let edge = Listener { name: "public", cors: Cors::AnyPage, see };
+    let router = edge::around(router, templates, edge, limits, &metrics);
     Server { name: "public", router, tls, limits }.run(listener, cancel).await;
 }
 

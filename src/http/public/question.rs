@@ -11,7 +11,7 @@ use super::Public;
 use super::packages::Guess;
 use crate::config::Permission;
 use crate::decision::{Question, Shown};
-use crate::domain::{Cause, Host, Language, LicenseId, Product, TenantId, UserId};
+use crate::domain::{Cause, Host, Language, LicenseId, Product, Quoted, TenantId, UserId};
 use crate::http::licenses::fields::host_of;
 use crate::http::problem::Problem;
 use crate::http::who::Asker;
@@ -241,9 +241,9 @@ where
 pub(super) fn product(id: Option<&str>, public: &Public) -> Result<Arc<Product>, Problem> {
     let id = id.ok_or_else(|| Problem::malformed("name a `product`").of_field("product"))?;
     public.catalog.product(id).map(Arc::clone).ok_or_else(|| {
-        let shown: String = id.chars().take(80).collect();
+        let shown = Quoted(id);
         let detail =
-            format!("`{shown}` is no product of this publisher: check its id in [[product]]");
+            format!("{shown} is no product of this publisher: check its id in [[product]]");
         Problem::unknown_product(detail).of_field("product")
     })
 }

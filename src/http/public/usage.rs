@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -18,6 +18,7 @@ use super::usage_report::{self, ReportBody};
 use super::{Public, Shared, body, client_of, json};
 use crate::config::Permission;
 use crate::domain::{Quantity, UsageEvent, UsageId, UsageState};
+use crate::http::ids::Ids;
 use crate::http::once;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::serve::Peer;
@@ -156,7 +157,7 @@ pub(super) async fn report(
 )]
 pub(super) async fn show(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Ids(id): Ids<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let public = &shared.public;

@@ -58,7 +58,7 @@ pub(super) async fn read(
     let quantity = quantity(body.quantity.as_deref())?;
     let at = match body.at.as_deref() {
         None => now,
-        Some(_) => needed("at", body.at.as_deref())?,
+        Some(_) => moment(&needed::<String>("at", body.at.as_deref())?)?,
     };
     if now.duration_since(at) > AGE_MAX {
         let detail = "it was used more than 23 hours ago: Microsoft takes usage for 24 hours only";
@@ -136,6 +136,13 @@ fn quantity(sent: Option<&RawValue>) -> Result<Quantity, Problem> {
     let wrong = |detail: String| Problem::invalid(detail).of_field("quantity");
     let sent = sent.ok_or_else(|| wrong("`quantity` is missing".to_owned()))?;
     sent.get().parse().map_err(|error| wrong(format!("`quantity`: {error}")))
+}
+
+/// The date library's own words would repeat what was sent.
+fn moment(text: &str) -> Result<Timestamp, Problem> {
+    let wrong =
+        || Problem::invalid("`at`: write a moment, such as 2026-11-01T08:00:00Z").of_field("at");
+    text.parse().map_err(|_words| wrong())
 }
 
 /// A field that is text and something in particular.

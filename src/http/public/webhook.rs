@@ -6,7 +6,6 @@
 //! Source: contract sections 5 and 7; `marketplace-saas.md` section 8.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use super::{Public, Shared, body};
 use crate::domain::{Action, Announcement, Receipt, SubscriptionId};
 use crate::http::edge::Tallied;
+use crate::http::limits::HANDLER;
 use crate::http::metrics::WebhookLabels;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::who::bearer;
@@ -26,10 +26,6 @@ use crate::planted::{Mistake, planted};
 use crate::store::{Arrival, Store, StoreError};
 use crate::sync::keys::Lookup;
 use crate::tokens::{self, TokenError};
-
-/// How long our own part may take: below the time after which the listener answers 408, which
-/// Microsoft would read as a refusal.
-const OWN_TIME: Duration = Duration::from_secs(8);
 
 /// After how many seconds Microsoft may come again when it was our trouble.
 const COME_AGAIN_S: u32 = 60;
@@ -60,13 +56,13 @@ pub(super) async fn receive(
         let no_token = || Problem::unauthorized("send the marketplace's token");
         let token = bearer(&head.headers).and_then(|it| it.ok_or_else(no_token));
         let token = token.inspect_err(|_none| public.watch.refused("no_token"))?;
-        in_time(public.verify_marketplace(token)).await?;
+        public.verify_marketplace(token).await?;
         public.watch.valid();
         let bytes = body::read(body, &head.headers, shared.body_bytes).await?;
         let arrival = arrival(&bytes, public)?;
-        in_time(public.keep(arrival)).await
+        public.keep(arrival).await
     };
-    let result = result.await;
+    let result = in_time(result).await;
     let outcome = match &result {
         Ok(outcome) => outcome,
         Err(problem) => problem.kind(),
@@ -83,9 +79,11 @@ pub(super) async fn receive(
     }
 }
 
+/// One limit for all of it, below the time after which nobody hears us: Microsoft takes a 408 for a
+/// refusal.
 async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
     let late = || Problem::unavailable("this takes too long: come again").retry_after(COME_AGAIN_S);
-    timeout(OWN_TIME, work).await.unwrap_or_else(|_elapsed| Err(late()))
+    timeout(HANDLER, work).await.unwrap_or_else(|_elapsed| Err(late()))
 }
 
 impl Public {

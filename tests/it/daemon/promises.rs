@@ -212,6 +212,7 @@ async fn nothing_that_is_logged_or_shown_holds_a_secret_a_token_or_an_address() 
             server.post("/v1/entitlements?who=ana@customer.example", bearer, &body).await;
         }
     }
+    shown += &misplaced(&server, &ana).await;
     site.microsoft(|it| it.set_faults(Faults::default().with(Fault::MarketplaceTruncated, 1.0)));
     server.cli("sync subscriptions").await.exits(1);
     for line in [
@@ -258,6 +259,60 @@ async fn nothing_that_is_logged_or_shown_holds_a_secret_a_token_or_an_address() 
             assert!(line.is_none(), "{canary} in {what}: {line:?}");
         }
     }
+}
+
+/// What a caller hears who puts an address, a token or a key where an id or a word belongs.
+async fn misplaced(server: &Server, token: &str) -> String {
+    let mut heard = String::new();
+    let key = "EK1-7Q2M-4XKD-9B0C-7Q2M-4XKD-9B0C-7Q2M-4XKD";
+    for private in ["ana@customer.example", token, CALLER_KEY, key] {
+        let question = |field: &str| {
+            let mut body = json!({ "product": "synoptic-panel", "host": "web",
+                "tenant": story::ANA.tenant, "user": story::ANA.user });
+            body[field] = private.into();
+            body
+        };
+        let questions = ["product", "host", "tenant", "user"].map(question);
+        for body in &questions {
+            let answer = server.post("/v1/entitlements", Some(CALLER_KEY), body).await;
+            assert!((400..500).contains(&answer.status), "{body}: {}", answer.text);
+            heard += &answer.text;
+        }
+        let batch = json!({ "questions": questions });
+        let answer = server.post("/v1/entitlements/batch", Some(CALLER_KEY), &batch).await;
+        assert_eq!(answer.status, 200);
+        heard += &answer.text;
+        for field in ["product", "kind", "max", "period_end", "domain", "over_limit", "cycle"] {
+            let mut sale = json!({ "product": "viz-suite", "kind": "user", "licensee": "Contoso" });
+            sale[field] = private.into();
+            let answer = server.post("/v1/licenses", Some(CALLER_KEY), &sale).await;
+            // A host name is made of an address's.
+            if field != "domain" {
+                assert_eq!(answer.status, 422, "{sale}: {}", answer.text);
+                heard += &answer.text;
+            }
+        }
+        let at = |path: &str| format!("{path}{private}");
+        for path in [
+            "/v1/licenses?tenant=",
+            "/v1/licenses?after=",
+            "/v1/licenses?limit=",
+            "/v1/activations?license=",
+            "/v1/licenses/switch-plan?tenant=",
+            "/v1/licenses/switch-plan?product=",
+            "/v1/licenses/",
+        ] {
+            // Longer than an address may be: a token does not come that far.
+            let answer = server.send(reqwest::Method::GET, &at(path), Some(CALLER_KEY), "").await;
+            assert!(answer.status < 500, "{path}: {}", answer.text);
+            heard += &answer.text;
+        }
+    }
+    // What went through would not be here to be looked at.
+    assert!(heard.matches("\"detail\"").count() > 40, "{heard}");
+    assert!(heard.contains("a text of 20 characters"), "{heard}");
+    assert!(!heard.contains(key), "{heard}");
+    heard
 }
 
 /// Every long text of the key file that is no id, time or public half: what must stay in it.

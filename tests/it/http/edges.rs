@@ -80,6 +80,39 @@ async fn every_answer_can_be_read_by_a_visual_errors_included() {
 }
 
 #[tokio::test]
+async fn what_microsoft_writes_into_an_address_may_be_longer() {
+    let world = World::new().await;
+    let encoded = "%C3%A9".repeat(512);
+    for path in ["/graph/notifications", "/graph/lifecycle"] {
+        let url = world.url(&format!("{path}?validationToken={encoded}"));
+        let answer = world.client.post(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.text().await.unwrap(), "é".repeat(512));
+    }
+    let query = format!("error=access_denied&error_description={}", "x".repeat(6_000));
+    for (path, status) in [("/marketplace/consent", 503), ("/v1/entitlements", 414)] {
+        let url = world.url(&format!("{path}?{query}"));
+        assert_eq!(world.client.get(url).send().await.unwrap().status(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_questions_with_a_package_each_fit_into_one_batch() {
+    let world = World::new().await;
+    let mut one = question(CONTOSO, ANA);
+    one["package"] = format!("eyJ{}", "x".repeat(700)).into();
+    let body = json!({ "questions": vec![one; 100] }).to_string();
+    assert!(body.len() > 80_000, "{}", body.len());
+    let (status, answer) = world.post("/v1/entitlements/batch", Some(SHOP), body).await;
+    assert_eq!((status, answer["answers"].as_array().unwrap().len()), (200, 100));
+    for (path, key) in [("/v1/entitlements/batch", SHOP), ("/v1/licenses/import", SELLER)] {
+        let most = " ".repeat(256 * 1024);
+        assert_eq!(world.post(path, Some(key), most.clone()).await.0, 400, "{path}: read");
+        assert_eq!(world.post(path, Some(key), most + " ").await.0, 413, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_preflight_is_answered_on_any_route_without_credentials() {
     let world = World::new().await;
     for path in [ONE, "/v1/entitlements/batch", "/.well-known/jwks.json", "/nothing"] {

@@ -143,9 +143,9 @@ async fn a_wrong_field_is_named() {
 #[tokio::test]
 async fn a_list_that_is_too_large_to_import_is_told_so() {
     let world = World::new().await;
-    let rows = vec![sale(); 1_000];
+    let rows = vec![sale(); 4_000];
     let body = json!({ "licenses": rows });
-    assert!(body.to_string().len() > 64 * 1024);
+    assert!(body.to_string().len() > 256 * 1024);
     let (status, problem) = sent(&world, "/v1/licenses/import", None, &body).await;
     assert_eq!((status, &problem["type"]), (413, &json!("body-too-large")));
     assert_eq!(world.store.mirror().licenses().count(), 0);
@@ -265,4 +265,23 @@ async fn what_is_shown_and_not_recognized_is_one_and_the_same_answer() {
     }
     assert_eq!(said(&answers[0]), "unlicensed/license_not_recognized/-");
     assert!(answers.iter().all(|it| *it == answers[0]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_holds_an_id_that_does_not_exist() {
+    let world = World::new().await;
+    for (method, path, key) in [
+        ("GET", "/v1/licenses/%FF", SELLER),
+        ("POST", "/v1/licenses/%FF/renew", SELLER),
+        ("POST", "/v1/licenses/%FF/reissue", SELLER),
+        ("POST", "/v1/licenses/%FF/package", SELLER),
+        ("POST", "/v1/activations/%FF/remove", SELLER),
+        ("GET", "/v1/usage/%FF", PRINTER),
+    ] {
+        let ask = || world.client.request(method.parse().unwrap(), world.url(path));
+        assert_eq!(ask().send().await.unwrap().status(), 401, "{path}: who asks comes first");
+        let answer = ask().bearer_auth(key).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+    }
 }

@@ -24,6 +24,14 @@ async fn nothing_of_it_is_on_the_public_listener() {
     assert_eq!(world.ops_get("/v1/entitlements").await.status(), 404);
     let posted = world.client.post(format!("http://{}/", world.ops)).send().await.unwrap();
     assert_eq!(posted.status(), 405, "it only looks");
+    for (answer, has) in [
+        (world.ops_get("/nothing").await, "/readyz"),
+        (posted, "/readyz"),
+        (world.client.get(world.url("/nothing")).send().await.unwrap(), "/openapi.json"),
+    ] {
+        let problem: Value = answer.json().await.unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains(has), "{problem}");
+    }
 }
 
 #[tokio::test]

@@ -185,6 +185,46 @@ async fn a_proxy_on_this_machine_may_hold_more_connections_than_one_address() {
     }
 }
 
+/// A request of this address, as a proxy says, that is being answered: its body is waited for.
+async fn begun(world: &World, ip: &str) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(world.public).await.unwrap();
+    let head = format!(
+        "POST /v1/entitlements HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SHOP}\r\n\
+         x-forwarded-for: {ip}\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    match &first {
+        b"HTTP/1.1 100" => Some(stream),
+        b"HTTP/1.1 503" => None,
+        other => panic!("{}", String::from_utf8_lossy(other)),
+    }
+}
+
+#[tokio::test]
+async fn who_sends_slowly_leaves_room_for_others_and_for_the_marketplace() {
+    let world =
+        world_with(Limits { in_flight: 4, webhooks_in_flight: 2, ..Setup::default().limits }).await;
+    let (one, other) = ("203.0.113.7", "203.0.113.8");
+    let mut held = Vec::new();
+    for ip in [one, one] {
+        held.push(begun(&world, ip).await.expect("half of the places"));
+    }
+    assert!(begun(&world, one).await.is_none(), "one address has no more than half");
+    for ip in [other, other] {
+        held.push(begun(&world, ip).await.expect("the other half"));
+    }
+    assert!(begun(&world, "203.0.113.9").await.is_none(), "all are taken");
+    let webhook = world.client.post(world.url("/marketplace/webhook")).body("{}");
+    assert_eq!(webhook.send().await.unwrap().status(), 401, "the marketplace has its own");
+    let text = world.ops_get("/metrics").await.text().await.unwrap();
+    for rule in ["in_flight_of_address", "in_flight"] {
+        let line = format!("entitled_http_limited_total{{rule=\"{rule}\"}} 1");
+        assert!(text.contains(&line), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_ends_leaves_its_place_to_one_that_waits() {
     let limits = Limits { connections: 1, ..Setup::default().limits };

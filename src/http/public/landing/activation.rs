@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::body::Body;
 use jiff::Timestamp;
@@ -19,12 +18,10 @@ use crate::domain::{
     Cause, Plan, Product, PurchaseToken, Subscription, SubscriptionId, has_passed,
 };
 use crate::http::disk;
+use crate::http::limits::HANDLER;
 use crate::http::public::body;
 use crate::http::public::page::field;
 use crate::sync::orders::{Activated, OrderError};
-
-/// How long Microsoft may take: a person waits, and the listener gives up after ten seconds.
-const MICROSOFT_MAX: Duration = Duration::from_secs(8);
 
 /// Activations that are remembered; who comes when there are more is not kept from asking twice,
 /// which does no harm.
@@ -71,7 +68,7 @@ const REGISTRATION: &str = "Microsoft refuses our app (403). Check that the offe
 
 /// Microsoft was asked and took too long to answer.
 #[derive(Debug, thiserror::Error)]
-#[error("Microsoft took longer than {} s", MICROSOFT_MAX.as_secs())]
+#[error("Microsoft took longer than {} s", HANDLER.as_secs())]
 struct Slow;
 
 impl Visit<'_> {
@@ -79,7 +76,7 @@ impl Visit<'_> {
     pub(super) async fn purchase(&self) -> Result<Answer, Answer> {
         let mut session = self.session()?;
         let resolving = matches!(session.purchase, Purchase::Token(_));
-        let subscription = match timeout(MICROSOFT_MAX, self.look(&mut session)).await {
+        let subscription = match timeout(HANDLER, self.look(&mut session)).await {
             Ok(looked) => looked?,
             Err(_elapsed) => return Err(self.away().because(Slow)),
         };
@@ -160,7 +157,7 @@ impl Visit<'_> {
             return Ok(back);
         }
         let order = self.landing.orders.activate(id, Cause::Activation);
-        match timeout(MICROSOFT_MAX, order).await {
+        match timeout(HANDLER, order).await {
             Ok(Ok(Activated::Accepted(_) | Activated::Already(_))) => Ok(back),
             // The order goes on without us, or it may have been taken: the page shows what comes.
             Err(_elapsed) => Ok(back),

@@ -1,7 +1,5 @@
 //! Somebody comes with a token, is sent to Entra, and comes back.
 
-use std::time::Duration;
-
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,15 +10,13 @@ use tracing::{error, info, warn};
 use super::seal::{Leaving, Purchase, Session, Ticket};
 use super::{Answer, Visit, words};
 use crate::domain::PurchaseToken;
+use crate::http::limits::HANDLER;
 use crate::http::public::page::{aadsts, field};
 use crate::sync::sign_in::SignInError;
 
-/// How long Entra may take: a person waits, and the listener gives up after ten seconds.
-const ENTRA_MAX: Duration = Duration::from_secs(8);
-
 /// Nobody saw the code; the sign-in may be begun again.
 #[derive(Debug, thiserror::Error)]
-#[error("Entra took longer than {} s to redeem a code", ENTRA_MAX.as_secs())]
+#[error("Entra took longer than {} s to redeem a code", HANDLER.as_secs())]
 struct Slow;
 
 impl Visit<'_> {
@@ -67,7 +63,7 @@ impl Visit<'_> {
         let code = field(&self.query, "code").filter(|it| !it.is_empty());
         let code = code.ok_or_else(|| words::sign_in_again(self.path()))?;
         let arriving = self.sign_in.arrive(code, leaving.verifier, &leaving.nonce);
-        let person = match timeout(ENTRA_MAX, arriving).await {
+        let person = match timeout(HANDLER, arriving).await {
             Ok(Ok(person)) => person,
             Ok(Err(error)) => return Err(self.not_arrived(error)?),
             Err(_elapsed) => return Err(self.entra_away().because(Slow)),
