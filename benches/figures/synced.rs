@@ -43,7 +43,7 @@ pub async fn run() {
         guard: Guard::Off,
         read_apart: true,
     };
-    let (daemon, running) = Daemon::start(config, surroundings).await.unwrap();
+    let (daemon, running) = Box::pin(Daemon::start(config, surroundings)).await.unwrap();
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     tasks.spawn(async move { running.until(stopped).await.unwrap() });

@@ -50,7 +50,7 @@ pub(super) async fn run(exit: bool, guard: Guard) -> anyhow::Result<Exit> {
         read_apart: true,
     };
     let (daemon, running) =
-        Daemon::start(config, surroundings).await.context("start the daemon")?;
+        Box::pin(Daemon::start(config, surroundings)).await.context("start the daemon")?;
     let ended = stop.clone();
     let running = tasks.spawn(async move {
         if let Err(error) = running.until(ended.cancelled_owned()).await {

@@ -44,7 +44,8 @@ async fn serve(path: &Path, mut config: Config, guard: Guard) -> anyhow::Result<
         guard,
         read_apart: true,
     };
-    let (daemon, mut running) = Daemon::start(config.clone(), surroundings.clone()).await?;
+    let (daemon, mut running) =
+        Box::pin(Daemon::start(config.clone(), surroundings.clone())).await?;
     serves(&daemon);
     loop {
         let next = match running.told(signals.next()).await {
@@ -63,7 +64,7 @@ async fn serve(path: &Path, mut config: Config, guard: Guard) -> anyhow::Result<
         let now = NotifyState::monotonic_usec_now().ok();
         notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
         let kept = running.hand_on().await;
-        (running, config) = begin_again(kept, (next, config), &surroundings).await?;
+        (running, config) = Box::pin(begin_again(kept, (next, config), &surroundings)).await?;
     }
 }
 
@@ -73,13 +74,16 @@ async fn begin_again(
     (next, before): (Config, Config),
     surroundings: &Surroundings,
 ) -> anyhow::Result<(Running, Config)> {
-    let begun = Daemon::start_after(&kept, next.clone(), surroundings.clone()).await;
+    let start = async |config: &Config| {
+        Box::pin(Daemon::start_after(&kept, config.clone(), surroundings.clone())).await
+    };
+    let begun = start(&next).await;
     let (begun, config) = match begun {
         Ok(begun) => (Ok(begun), next),
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             error!(error, "The configuration cannot be served: the one before stays");
-            (Daemon::start_after(&kept, before.clone(), surroundings.clone()).await, before)
+            (start(&before).await, before)
         }
     };
     match begun {

@@ -234,11 +234,7 @@ pub(super) async fn round<G: DirectoryReads>(
         commit.reads.push(ReadWrite::Cleared { tenant, parts });
     }
     let end = match (held, &read.unlisted) {
-        (Some((seats, total)), _) => {
-            let error = plan::held_back(seats, total, begun.id);
-            warn!(tenant.id = %tenant, run.held = seats, "The brake holds {seats} of {total} seats");
-            End { outcome: Outcome::Partial, error: Some(error.into()) }
-        }
+        (Some(held), _) => braked(tenant, held, begun),
         (None, Some(error)) => End::cut_off(error),
         (None, None) => End::applied(tally.odd),
     };
@@ -272,6 +268,13 @@ pub(super) async fn round<G: DirectoryReads>(
     commit.runs.push(run.clone());
     let changed_at = dated(view, &commit, &read.changed_at);
     Round { commit, run, error: read.unlisted, turn: Some(turn), changed_at }
+}
+
+/// A run of which the brake holds something.
+fn braked(tenant: TenantId, (seats, total): (usize, usize), begun: &Begun) -> End {
+    let error = plan::held_back(seats, total, begun.id);
+    warn!(tenant.id = %tenant, run.held = seats, "The brake holds {seats} of {total} seats");
+    End { outcome: Outcome::Partial, error: Some(error.into()) }
 }
 
 /// A full read of now, put back to the tenant's own hour: the next is due at that hour, so that the

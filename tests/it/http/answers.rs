@@ -238,8 +238,8 @@ async fn a_seat_is_taken_by_the_first_who_ask_and_is_on_disk() {
     let mut reasons = Vec::new();
     let mut explained = question(WINGTIP, &users[3]);
     explained["explain"] = json!(true);
-    let (_, would) = world.ask(explained.clone()).await;
-    assert_eq!((&would["state"], &would["token"]), (&json!("active"), &Value::Null));
+    let (_, foretold) = world.ask(explained.clone()).await;
+    assert_eq!((&foretold["state"], &foretold["token"]), (&json!("active"), &Value::Null));
     assert_eq!(world.store.mirror().all_holders().count(), 0, "to explain takes no seat");
     for user in &users {
         let (_, answer) = world.ask(question(WINGTIP, user)).await;
