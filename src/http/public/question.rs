@@ -45,7 +45,8 @@ pub(super) struct QuestionBody {
     anonymous_id: Option<String>,
     /// The capacity that it runs on, as the visual says; recorded, never a ground for the answer.
     capacity: Option<String>,
-    /// Whether the answer tells how it came about.
+    /// Whether the answer tells how it came about. It takes no seat: where one would be taken, there is no
+    /// token.
     explain: Option<bool>,
 }
 
