@@ -92,18 +92,29 @@ async fn a_delta_goes_on_where_it_stopped_and_says_minimal_on_each_page_of_a_rou
 #[tokio::test]
 async fn dead_cursors_and_dead_pages_are_two_things() {
     let moved = ResponseTemplate::new(410).insert_header("Location", "https://evil.example/x");
-    for (answer, kind) in [
-        (moved, ErrorKind::Resync),
-        (refused(400, "syncStateNotFound"), ErrorKind::Resync),
-        (refused(400, "Directory_ExpiredPageToken"), ErrorKind::RestartSequence),
-        (refused(404, "DirectoryPageTokenNotFoundException"), ErrorKind::RestartSequence),
-        (refused(400, "Request_BadRequest"), ErrorKind::Resync),
-    ] {
+    let dead = [
+        (400, "Directory_ExpiredPageToken"),
+        (404, "DirectoryPageTokenNotFoundException"),
+        (404, "Request_ResourceNotFound"),
+        (400, "Request_BadRequest"),
+    ];
+    for (status, code) in dead {
+        let it = Pretend::new().await;
+        let link = "https://graph.microsoft.com/v1.0/users/delta?$skiptoken=x";
+        let first = page(&[], "@odata.nextLink", link);
+        it.get(&format!("{V1}/users/delta"), vec![first, refused(status, code)]).await;
+        let first = delta(&it, DeltaFrom::Start).await.unwrap();
+        let PageEnd::Next(link) = first.end else { panic!("it ended early") };
+        let error = delta(&it, DeltaFrom::Next(&link)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RestartSequence, "{error}");
+    }
+    let of_cursor = dead.map(|(status, code)| refused(status, code));
+    for answer in [moved, refused(400, "syncStateNotFound")].into_iter().chain(of_cursor) {
         let it = Pretend::new().await;
         it.get(&format!("{V1}/users/delta"), vec![answer]).await;
         let error = delta(&it, DeltaFrom::Cursor("/v1.0/users/delta?$deltatoken=x")).await;
         let error = error.unwrap_err();
-        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Resync, "{error}");
         assert!(!error.to_string().contains("customer.example"), "messages are not passed on");
         assert_eq!(it.requests("/users/delta").await.len(), 1);
     }
