@@ -195,7 +195,10 @@ impl Pass<'_> {
         {
             warn!(
                 tenant.id = %self.tenant, rights.held = held, rights.holders = of,
-                "The brake holds {held} of {of} users' usage rights: they came without, and nobody                  with any. Check that the app's home tenant is associated with the publisher's                  account (Partner Center, Account settings, Tenants); if they are gone indeed, run                  `entitled tenants release {}`", self.tenant
+                "The brake holds {held} of {of} users' usage rights: they came without, and nobody \
+                 with any. Check that the app's home tenant is associated with the publisher's account \
+                 (Partner Center, Account settings, Tenants); if they are gone indeed, run \
+                 `entitled tenants release {}`", self.tenant
             );
         }
         let mut mappings = Vec::new();

@@ -8,8 +8,9 @@
 //! if somebody else there came with rights in the same pass, otherwise at a second look a whole
 //! period later. If so many come without theirs that the brake holds (an app that lost its
 //! association in Partner Center is shown nothing of anybody), it takes only from those after whose
-//! last look somebody was seen with rights, or whom an operator releases. Whoever is known to hold nothing is remembered where the directory does not list the
-//! tenant's licences: only so is "nothing" told from "not read".
+//! last look somebody was seen with rights, or whom an operator releases. Whoever is known to hold
+//! nothing is remembered where the directory does not list the tenant's licences: only so is "nothing"
+//! told from "not read".
 
 use std::collections::HashSet;
 use std::sync::Arc;
